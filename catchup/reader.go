@@ -1,0 +1,200 @@
+package catchup
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+// ReadTimeout bounds one read. A window is at most maxWindow rows wide, which a cold disk reads in a few seconds.
+const ReadTimeout = 30 * time.Second
+
+const (
+	minWindow = 1 << 16 // positions looked through by one read, to begin with
+	maxWindow = 1 << 20 // doubled up to here while nothing is found: about 0.3 s of filtering in memory
+)
+
+// Reader reads the log from a cursor on, for some slots. It is for one goroutine at a time.
+type Reader struct {
+	pool   *pgxpool.Pool
+	log    Log
+	token  Token
+	slots  SlotSet
+	full   bool
+	after  int64
+	window int64
+}
+
+// NewReader starts after a position, for some slots, in one incarnation of the database.
+func NewReader(pool *pgxpool.Pool, log Log, token Token, slots SlotSet, after int64) *Reader {
+	return &Reader{pool: pool, log: log, token: token, slots: slots, full: slots.Full(), after: after, window: minWindow}
+}
+
+// Batch is what one read found. Everything in (From, To] that belongs to the reader's slots is in Events, in order, and
+// nothing in that range will ever be added.
+type Batch struct {
+	Events   []eventstore.Event
+	From, To int64
+
+	// Head is the highest position given out and Settled the horizon, both as this read saw them; Holders is how many
+	// transactions held K.
+	Head, Settled int64
+	Holders       int
+
+	// More means that there is more to read at once. Blocked means that committed events wait behind a hole that an open
+	// append may still fill: read again soon, for nothing will notify when that append rolls back.
+	More, Blocked bool
+
+	// Push tells whether the push trigger stood. Without it nothing wakes a reader.
+	Push bool
+}
+
+// Next reads up to limit events after the cursor and moves the cursor to the end of what it has looked through.
+func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	upTo := r.after + r.window
+	found, err := r.read(ctx, upTo, limit)
+	if err != nil {
+		return Batch{}, err
+	}
+	if found.head < r.after {
+		return Batch{}, fmt.Errorf("%w: its head is %d and the checkpoint %d", ErrLogBehind, found.head, r.after)
+	}
+	b := found.batch(r.after, upTo, limit)
+	if err := r.leap(ctx, &b, upTo); err != nil {
+		return Batch{}, err
+	}
+	r.after = b.To
+	return b, nil
+}
+
+// leap widens the window while there is nothing in it, and jumps over stretches where there are no events at all.
+func (r *Reader) leap(ctx context.Context, b *Batch, upTo int64) error {
+	switch {
+	case len(b.Events) > 0:
+		r.window = minWindow
+	case b.To == upTo && r.window < maxWindow:
+		r.window *= 2
+	case b.To == upTo:
+		var next *int64
+		if err := r.pool.QueryRow(ctx, sqlNext, b.To).Scan(&next); err != nil {
+			return fmt.Errorf("catchup: look for the next event: %w", err)
+		}
+		// Settled was read before this, so up to there nothing can appear any more.
+		b.To = b.Settled
+		if next != nil && *next <= b.Settled {
+			b.To = *next - 1
+		}
+	}
+	return nil
+}
+
+// reading is the raw outcome of the three statements.
+type reading struct {
+	head     int64
+	lowWater *int64
+	holders  int
+	push     bool
+	events   []eventstore.Event
+}
+
+func (r *Reader) read(ctx context.Context, upTo int64, limit int) (reading, error) {
+	var batch pgx.Batch
+	batch.Queue("begin isolation level read committed read only")
+	batch.Queue(sqlSettings, fmt.Sprintf("%dms", ReadTimeout.Milliseconds()))
+	batch.Queue(sqlHead, int64(r.log.Sequence))
+	batch.Queue(sqlLowWater, int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
+	if r.full {
+		batch.Queue(sqlRead, r.after, upTo, limit)
+	} else {
+		batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
+	}
+	batch.Queue("commit")
+
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return reading{}, fmt.Errorf("catchup: connect to read the log: %w", err)
+	}
+	defer conn.Release()
+	found, err := r.collect(conn.SendBatch(ctx, &batch))
+	if err != nil && !conn.Conn().IsClosed() {
+		// The pipeline stopped inside its transaction; a pool throws such a connection away unless it is ended here.
+		_, _ = conn.Exec(context.WithoutCancel(ctx), "rollback")
+	}
+	return found, err
+}
+
+func (r *Reader) collect(results pgx.BatchResults) (found reading, err error) {
+	defer func() {
+		if closeErr := results.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("catchup: read the log: %w", closeErr)
+		}
+	}()
+	for range 2 { // begin, settings
+		if _, err := results.Exec(); err != nil {
+			return found, fmt.Errorf("catchup: begin to read the log: %w", err)
+		}
+	}
+	var head *int64
+	var token *string
+	if err := results.QueryRow().Scan(&head, &token); err != nil {
+		return found, fmt.Errorf("catchup: read the head of the log: %w", err)
+	}
+	if token == nil || Token(*token) != r.token {
+		return found, ErrIncarnation
+	}
+	var before, after string
+	if err := results.QueryRow().Scan(&found.lowWater, &found.holders, &before, &after); err != nil {
+		return found, fmt.Errorf("catchup: read the low water: %w", err)
+	}
+	if before != "A" {
+		return found, ErrUnguarded
+	}
+	found.push = after == "A"
+	rows, err := results.Query()
+	if err != nil {
+		return found, fmt.Errorf("catchup: read events: %w", err)
+	}
+	if found.events, err = pgx.CollectRows(rows, eventstore.ScanEvent); err != nil {
+		return found, fmt.Errorf("catchup: read events: %w", err)
+	}
+	if head != nil {
+		found.head = *head
+	} else if len(found.events) > 0 {
+		return found, fmt.Errorf("%w: it shows no value although there are events (run: grant select on its sequence to this role)", ErrSequence)
+	}
+	return found, nil
+}
+
+// batch decides what of a reading may be handed out: what is settled, and what follows it or the cursor without a hole,
+// for there is no position in between that anybody could fill.
+func (f reading) batch(after, upTo int64, limit int) Batch {
+	settled := f.head
+	if f.lowWater != nil {
+		settled = min(settled, *f.lowWater)
+	}
+	b := Batch{From: after, To: after, Head: f.head, Settled: settled, Holders: f.holders, Push: f.push}
+	horizon := max(settled, after)
+	for i, ev := range f.events {
+		if ev.GlobalPosition-1 > horizon {
+			b.Blocked = true
+			f.events = f.events[:i]
+			break
+		}
+		horizon = max(horizon, ev.GlobalPosition)
+		b.To = ev.GlobalPosition
+	}
+	b.Events = f.events
+	full := len(f.events) == limit
+	if !full {
+		b.To = max(b.To, min(settled, upTo))
+	}
+	b.More = full || b.To == upTo
+	return b
+}

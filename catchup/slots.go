@@ -1,0 +1,33 @@
+package catchup
+
+// Slots is how many slots there are. An event's slot never changes; partitions are made of slots.
+const Slots = 1024
+
+// SlotSet is a set of slots, in the order of bits that PostgreSQL's get_bit uses. The zero value is empty.
+type SlotSet [Slots / 8]byte
+
+// SlotsOf returns the slots of some of a projection's partitions, of which there are total, a power of two up to Slots.
+func SlotsOf(partitions []int, total int) SlotSet {
+	var s SlotSet
+	for _, p := range partitions {
+		for slot := p; slot < Slots; slot += total {
+			s.add(slot)
+		}
+	}
+	return s
+}
+
+func (s *SlotSet) add(slot int) { s[slot/8] |= 1 << (slot % 8) }
+
+// Has tells whether slot is in the set.
+func (s *SlotSet) Has(slot int16) bool { return s[slot/8]&(1<<(slot%8)) != 0 }
+
+// Full tells whether all slots are in the set, so that a read needs no test.
+func (s *SlotSet) Full() bool {
+	for _, b := range s {
+		if b != 0xff {
+			return false
+		}
+	}
+	return true
+}

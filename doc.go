@@ -1,0 +1,27 @@
+// Package rouse turns events in a PostgreSQL table into read models: pushed when an event is appended, exactly once, in
+// order per aggregate, over one or many worker processes.
+//
+// A Worker reads the log of events from the checkpoints of its projections on, hands the events to them, and commits what
+// they wrote together with the checkpoint, in one transaction. Between events it sleeps, and an append wakes it.
+//
+//	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{balances{}}})
+//	if err != nil {
+//		return err
+//	}
+//	return worker.Run(ctx) // until ctx is cancelled
+//
+// # What it promises
+//
+// Every committed event reaches every projection, whatever order transactions commit in; no timeout decides that a slow
+// commit is dead. Events of one aggregate are handled in the order of the log, by one handler at a time. What a Projection
+// writes through its transaction happens exactly once. What an Effect does outside the database happens at least once; the
+// event's ID is its key.
+//
+// # What it does not promise
+//
+// An append that stays open holds back the events behind it, because it may still fill the hole below them. With
+// asynchronous commit, the default, a crash of the server may take back the latest read-model changes together with their
+// checkpoints; they are made again, but a reader outside the database may have seen them. See Config.SyncCommit.
+//
+// The schema comes from package migrations; a Worker never changes it.
+package rouse

@@ -1,0 +1,244 @@
+package listener
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgxlisten"
+	"github.com/rs/zerolog"
+)
+
+// Mode is how the readers of a process learn of new events.
+type Mode string
+
+// The modes; the package comment says what each means.
+const (
+	Polling Mode = "polling"
+	Quiet   Mode = "quiet"
+	Torrent Mode = "torrent"
+	Deaf    Mode = "deaf"
+)
+
+// Config is what a Listener needs. All fields but Log and OnMode are required.
+type Config struct {
+	// ConnConfig opens the listening connection. It must lead to PostgreSQL itself: not through a transaction pooler.
+	ConnConfig *pgx.ConnConfig
+
+	// Pool sends the probes: another connection than the one that listens.
+	Pool *pgxpool.Pool
+
+	// Events and Sequence are the oids of the events table and of its sequence.
+	Events, Sequence uint32
+
+	// Instance names the process; it is part of the probe's channel.
+	Instance string
+
+	// Presence is the key of the session-level lock that is held while the connection lives. Others look for it.
+	Presence int32
+
+	// OnMode, if not nil, is told of every change of the mode. It must not wait.
+	OnMode func(Mode)
+
+	Log zerolog.Logger
+}
+
+// State is what a reader must know before it sleeps.
+type State struct {
+	Mode Mode
+
+	// Proven means that a probe has arrived lately, so polling may be slow.
+	Proven bool
+
+	// ArmedHead is the head of the log when S was taken, in mode Quiet. A reader may sleep once everything up to it is settled.
+	ArmedHead int64
+
+	// LastWake is when the last wake came; zero: none yet.
+	LastWake time.Time
+
+	// Present means that the presence lock is held.
+	Present bool
+}
+
+// Listener owns the listening connection of a process. Its methods may be used by many goroutines.
+type Listener struct {
+	cfg      Config
+	hub      hub
+	pressure pressure
+	prober   prober
+
+	mu    sync.Mutex // protects the fields below
+	state State
+	conn  *pgx.Conn // to close it when it is deaf; nothing else may be done with it outside a handler
+	full  bool      // the server's notification queue is filling up
+
+	provenAt time.Time // when the last probe arrived on the present connection
+
+	reconnect *backoff.ExponentialBackOff // only used by Connect, and reset under mu by a proof
+}
+
+// New makes a Listener; Run runs it.
+func New(cfg Config) *Listener {
+	l := &Listener{cfg: cfg, state: State{Mode: Polling}}
+	l.reconnect = backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMaxInterval(30*time.Second),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxElapsedTime(0), // for ever; the default gives up after 15 minutes
+	)
+	l.reconnect.Reset()
+	l.prober.init(l)
+	return l
+}
+
+// Channel is the channel that appends to this table notify.
+func (c Config) Channel() string { return fmt.Sprintf("rouse_%d", c.Events) }
+
+// lockKey is the oid of events as the signed integer that S is made of, as the push trigger computes it.
+func (c Config) lockKey() int32 { return int32(c.Events) }
+
+// Run listens until ctx is cancelled. It lives through every failure of the server and of the network.
+func (l *Listener) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { l.prober.run(ctx) })
+	h := &handler{l: l}
+	pl := pgxlisten.Listener{
+		Connect: l.connect,
+		// The pauses are in connect. Zero would mean a minute here and a negative value no pause at all.
+		ReconnectDelay: time.Millisecond,
+		LogError: func(ctx context.Context, err error) {
+			l.lost(ctx, err)
+		},
+	}
+	pl.Handle(l.cfg.Channel(), h)
+	pl.Handle(l.prober.channel(), h)
+	_ = pl.Listen(ctx) // returns only when ctx is cancelled
+	wg.Wait()
+	l.setMode(Polling)
+}
+
+// Subscribe returns a signal that is raised whenever there may be something to read, and a function that ends it.
+func (l *Listener) Subscribe() (*Wake, func()) { return l.hub.subscribe() }
+
+// State is how things stand.
+func (l *Listener) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.state
+	s.Proven = time.Since(l.provenAt) < provenFor
+	return s
+}
+
+// Observe tells the listener what a read has seen, from which it decides between quiet and torrent: the head of the log, how
+// many appends were open, and whether a wake led to the read.
+func (l *Listener) Observe(head int64, holders int, woken bool) {
+	l.pressure.observe(head, holders, woken, time.Now())
+}
+
+// connect opens the connection, again and again with growing pauses, until it is there or ctx is cancelled. The pauses begin
+// anew once a connection has proved itself, so one that was lost is back at once.
+func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
+	for {
+		if err := l.pause(ctx); err != nil {
+			return nil, err
+		}
+		dialCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		conn, err := pgx.ConnectConfig(dialCtx, l.cfg.ConnConfig)
+		cancel()
+		if err == nil {
+			l.mu.Lock()
+			l.conn = conn
+			l.mu.Unlock()
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		l.cfg.Log.Warn().Err(err).Msg("cannot connect to listen, polling meanwhile")
+	}
+}
+
+// pause waits as long as the backoff says; not at all before the first attempt after a proof.
+func (l *Listener) pause(ctx context.Context) error {
+	l.mu.Lock()
+	wait := l.reconnect.NextBackOff()
+	l.mu.Unlock()
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lost is told by pgxlisten that the connection failed, or that a handler did.
+func (l *Listener) lost(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.mu.Lock()
+	deaf := l.state.Mode == Deaf
+	l.conn = nil
+	l.provenAt = time.Time{}
+	l.state.Present, l.state.ArmedHead = false, 0
+	l.mu.Unlock()
+	if !deaf {
+		l.cfg.Log.Warn().Err(err).Msg("the listening connection is lost, polling until it is back")
+		l.setMode(Polling)
+	}
+}
+
+// setMode changes the mode, tells whoever wants to know, and wakes the readers so that they look at the new one.
+func (l *Listener) setMode(mode Mode) {
+	l.mu.Lock()
+	changed := l.state.Mode != mode
+	l.state.Mode = mode
+	if mode != Quiet {
+		l.state.ArmedHead = 0
+	}
+	l.mu.Unlock()
+	if changed {
+		l.cfg.Log.Info().Str("mode", string(mode)).Msg("push mode changed")
+		if l.cfg.OnMode != nil {
+			l.cfg.OnMode(mode)
+		}
+	}
+	l.hub.broadcast()
+}
+
+func (l *Listener) proved() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.provenAt = time.Now()
+	l.reconnect.Reset()
+}
+
+// deaf closes a connection that delivers nothing. Closing the network connection is the one thing that may be done to it
+// from here; pgxlisten notices and connects again.
+func (l *Listener) deaf() {
+	l.mu.Lock()
+	conn := l.conn
+	l.provenAt = time.Time{}
+	l.mu.Unlock()
+	if conn == nil {
+		return
+	}
+	l.setMode(Deaf)
+	_ = conn.PgConn().Conn().Close()
+}
+
+func (l *Listener) setFull(full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full = full
+}
+
+func (l *Listener) isFull() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.full
+}

@@ -1,0 +1,2 @@
+-- Takes S, shared, for the session ('rouS', $1: the oid of events as an int). Probing appends hold it for microseconds.
+select pg_advisory_lock_shared(1919907155, $1::int)

@@ -1,0 +1,97 @@
+package rouse
+
+import (
+	"context"
+	"math"
+	"os"
+	"time"
+
+	"github.com/rouse-es/rouse/listener"
+	"github.com/rouse-es/rouse/partition"
+)
+
+// beatInterval is how often a worker says that it is there. See partition.GoneAfter.
+const beatInterval = time.Second
+
+// Status is what a Worker is doing.
+type Status struct {
+	Instance, Label string
+	Mode            string           // quiet, torrent, polling or deaf
+	States          map[string]State // by projection
+	EventsHandled   int64
+	LastWake        time.Time // zero: none yet
+}
+
+// Status tells what the worker is doing at this moment.
+func (w *Worker) Status() Status {
+	s := Status{Instance: w.instance, Label: w.cfg.Label, Mode: string(listener.Polling), States: map[string]State{}}
+	for _, r := range w.runners {
+		s.States[r.name] = r.state()
+		s.EventsHandled += r.handled.Load()
+	}
+	select {
+	case <-w.ready:
+	default:
+		return s
+	}
+	if w.listener != nil {
+		state := w.listener.State()
+		s.Mode, s.LastWake = string(state.Mode), state.LastWake
+	}
+	return s
+}
+
+// member keeps the worker's row in projection_workers.
+type member struct {
+	w       *Worker
+	host    string
+	handled int64 // at the last beat
+	at      time.Time
+	rate    float64 // events/s, smoothed over about five beats
+}
+
+func (w *Worker) newMember() *member {
+	host, _ := os.Hostname()
+	return &member{w: w, host: host, at: time.Now()}
+}
+
+func (m *member) run(ctx context.Context) {
+	tick := time.NewTicker(beatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			m.beat(ctx)
+		}
+	}
+}
+
+func (m *member) beat(ctx context.Context) {
+	if err := m.row().Heartbeat(ctx, m.w.pool); err != nil && ctx.Err() == nil {
+		m.w.log.Warn().Err(err).Msg("cannot write the heartbeat")
+	}
+}
+
+func (m *member) row() partition.Member {
+	s := m.w.Status()
+	now := time.Now()
+	if passed := now.Sub(m.at).Seconds(); passed > 0.1 {
+		weight := 1 - math.Exp(-passed/5)
+		m.rate += weight * (float64(s.EventsHandled-m.handled)/passed - m.rate)
+		m.handled, m.at = s.EventsHandled, now
+	}
+	row := partition.Member{
+		Instance: s.Instance, Label: s.Label, Static: m.w.cfg.TotalWorkers > 0, Index: m.w.cfg.WorkerIndex, Total: m.w.cfg.TotalWorkers,
+		Host: m.host, PID: os.Getpid(), Mode: s.Mode, States: map[string]string{},
+		EventsHandled: s.EventsHandled, EventsPerSecond: m.rate, LastWake: s.LastWake,
+	}
+	for name, state := range s.States {
+		row.States[name] = string(state)
+	}
+	if m.w.listener != nil && m.w.listener.State().Present {
+		row.Presence = m.w.presence
+	}
+	return row
+}

@@ -1,0 +1,12 @@
+-- Creates the checkpoints of a projection's partitions that have none yet, at position 0, and returns how many partitions
+-- the database keeps for it. $1: projection. Index: the primary keys.
+with p as (select partitions from projections where projection_name = $1),
+made as (
+  insert into projection_checkpoints (projection_name, partition)
+  select $1, n from p, generate_series(0, p.partitions - 1) as n
+  where not exists (select from projection_checkpoints c where c.projection_name = $1 and c.partition = n)
+  order by n
+  on conflict do nothing
+  returning 1
+)
+select partitions, (select count(*) from made) from p

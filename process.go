@@ -1,0 +1,177 @@
+package rouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+// saveTimeout bounds the statements that end a transaction.
+const saveTimeout = 10 * time.Second
+
+// outage marks an error that is the database's or the network's, not a handler's: nothing counts, everything is done again.
+type outage struct{ error }
+
+func (o outage) Unwrap() error { return o.error }
+
+// work is what is done with the events of one projection, by one of three kinds of handler.
+type work struct {
+	pool    *pgxpool.Pool
+	timeout time.Duration // of one call of the handler; 0: no limit
+	async   bool          // commit without waiting for the disk
+
+	projection Projection
+	batch      BatchProjection // nil: Apply only
+	effect     Effect          // nil: a projection
+}
+
+// together handles all events and saves, in one transaction and, for a BatchProjection, in one round trip.
+func (k *work) together(ctx context.Context, events []eventstore.Event, save catchup.Save) error {
+	if k.batch != nil {
+		return k.pipelined(ctx, events, save)
+	}
+	return k.applied(ctx, events, save)
+}
+
+// limited gives one call of the handler its time.
+func (k *work) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if k.timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, k.timeout, errTimeout)
+}
+
+// settings are the arguments of work.sql. Between two statements the handler may compute for as long as it may run at all.
+func (k *work) settings() []any {
+	if k.timeout <= 0 {
+		return []any{k.async, "0", "0"}
+	}
+	ms := k.timeout.Milliseconds()
+	return []any{k.async, fmt.Sprintf("%dms", ms), fmt.Sprintf("%dms", ms+saveTimeout.Milliseconds())}
+}
+
+// acquire takes a connection and gives it to f. An error of f that left the connection closed is an outage, unless the
+// handler's time was up; one that left it in a transaction has it rolled back.
+func (k *work) acquire(ctx context.Context, f func(conn *pgx.Conn) error) error {
+	conn, err := k.pool.Acquire(ctx)
+	if err != nil {
+		return outage{fmt.Errorf("rouse: connect to handle events: %w", err)}
+	}
+	defer conn.Release()
+	err = f(conn.Conn())
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), errTimeout), errors.Is(err, errTimeout):
+		return fmt.Errorf("%w (limit %s): %w", errTimeout, k.timeout, err)
+	case conn.Conn().IsClosed(), isOutage(err):
+		return outage{err}
+	}
+	rollbackCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	_, _ = conn.Exec(rollbackCtx, "rollback") // the connection is thrown away by the pool if this fails
+	return err
+}
+
+// pipelined is the way of a BatchProjection: begin, effects, save and commit in one round trip. The save raises in the
+// server, so nothing after it happens when the fence is broken.
+func (k *work) pipelined(ctx context.Context, events []eventstore.Event, save catchup.Save) error {
+	ctx, cancel := k.limited(ctx)
+	defer cancel()
+	var batch pgx.Batch
+	batch.Queue("begin isolation level read committed read write")
+	batch.Queue(sqlWork, k.settings()...)
+	err := safely(func() error { return k.batch.ApplyBatch(ctx, &batch, events) })
+	if err != nil {
+		return err
+	}
+	queueSave(&batch, save)
+	return k.acquire(ctx, func(conn *pgx.Conn) error {
+		return safely(conn.SendBatch(ctx, &batch).Close) // which may call back into the handler
+	})
+}
+
+// applied is the way of a Projection without a batch form: one call for each event, in one transaction.
+func (k *work) applied(ctx context.Context, events []eventstore.Event, save catchup.Save) error {
+	return k.acquire(ctx, func(conn *pgx.Conn) error {
+		var begin pgx.Batch
+		begin.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+		begin.Queue(sqlWork, k.settings()...)
+		results := conn.SendBatch(ctx, &begin)
+		tx := results.Tx()
+		if err := results.Close(); err != nil {
+			return err
+		}
+		for _, ev := range events {
+			if err := k.call(ctx, func(ctx context.Context) error { return k.projection.Apply(ctx, handlerTx{tx}, ev) }); err != nil {
+				return err
+			}
+		}
+		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+		defer cancel()
+		var end pgx.Batch
+		queueSave(&end, save)
+		return conn.SendBatch(ctx, &end).Close()
+	})
+}
+
+// call calls a handler within its time and turns a panic into an error.
+func (k *work) call(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, cancel := k.limited(ctx)
+	defer cancel()
+	err := safely(func() error { return f(ctx) })
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		return fmt.Errorf("%w: %w", errTimeout, err)
+	}
+	return err
+}
+
+// save saves without events, for idle partitions and for effects that have been done.
+func (k *work) save(ctx context.Context, save catchup.Save) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	var batch pgx.Batch
+	batch.Queue("begin isolation level read committed read write")
+	batch.Queue(sqlWork, k.async, fmt.Sprintf("%dms", saveTimeout.Milliseconds()), fmt.Sprintf("%dms", saveTimeout.Milliseconds()))
+	queueSave(&batch, save)
+	return k.acquire(ctx, func(conn *pgx.Conn) error { return conn.SendBatch(ctx, &batch).Close() })
+}
+
+// queueSave queues the save and the commit that it guards.
+func queueSave(batch *pgx.Batch, save catchup.Save) {
+	save.Queue(batch).Fn = func(results pgx.BatchResults) error {
+		_, err := results.Exec()
+		return catchup.SaveError(err)
+	}
+	batch.Queue("commit").Fn = func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
+		if err == nil && tag.String() != "COMMIT" { // the server answers ROLLBACK where there is nothing left to commit
+			return errEnded
+		}
+		return err
+	}
+}
+
+// safely turns a panic into an error, so that one event cannot take the process down with all its projections.
+func safely(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// handlerTx is the transaction that a Projection gets: it cannot end it.
+type handlerTx struct{ pgx.Tx }
+
+func (handlerTx) Commit(context.Context) error   { return errEnded }
+func (handlerTx) Rollback(context.Context) error { return errEnded }

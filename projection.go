@@ -1,0 +1,47 @@
+package rouse
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+// Projection turns events into a read model in the same database, exactly once.
+//
+// Its methods are called by one goroutine at a time.
+type Projection interface {
+	// Name names the checkpoints in the database. It must never change.
+	Name() string
+
+	// Apply writes the effect of one event through tx, which also carries the checkpoint. It must not commit or roll back
+	// tx; tx.Begin gives a savepoint. Events of one aggregate come in order. An error rolls the transaction back and is
+	// retried; an event that keeps failing stops the projection. ctx is cancelled after Config.HandlerTimeout and when the
+	// worker has to stop.
+	Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error
+}
+
+// BatchProjection is a Projection that can also queue the statements of many events at once. They travel in one round trip
+// together with the begin, the checkpoint and the commit: at 500 events a batch that is an order of magnitude faster than
+// Apply. Apply is still used, when a batch fails, to find the event that is to blame.
+type BatchProjection interface {
+	Projection
+
+	// ApplyBatch queues the statements that write the effects of events, in order. Nothing has been sent when it returns. It
+	// must not queue statements that begin or end a transaction.
+	ApplyBatch(ctx context.Context, batch *pgx.Batch, events []eventstore.Event) error
+}
+
+// Effect does work outside the database: it sends a mail, calls a service, publishes a message. Its checkpoint is saved
+// after it has returned, so after a crash an event may come again: at least once. Use the event's ID as the idempotency
+// key, never its position, which a crash of the server may give to another event.
+//
+// Its methods are called by one goroutine at a time.
+type Effect interface {
+	// Name names the checkpoints in the database. It must never change.
+	Name() string
+
+	// Do does the work of one event. It has no transaction. An error is retried, as for Projection.
+	Do(ctx context.Context, ev eventstore.Event) error
+}

@@ -1,0 +1,259 @@
+package rouse
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/listener"
+	"github.com/rouse-es/rouse/migrations"
+	"github.com/rouse-es/rouse/partition"
+)
+
+// farewellTimeout bounds what a stopping worker still tells the database; if it is away, others find out by themselves.
+const farewellTimeout = 3 * time.Second
+
+// Worker runs projections. It runs once; its methods may be used by many goroutines.
+//
+// Goroutines of a running worker, all waited for by Run:
+//
+//	runner   one per projection: claims, handles, saves
+//	feed     one per projection: reads ahead; owned by the runner's session
+//	listener one, with one more for its probes (not with PollOnly)
+//	beat     one: writes the heartbeat every second
+//	announce one, until every projection has started
+type Worker struct {
+	pool     *pgxpool.Pool
+	cfg      Config
+	log      zerolog.Logger
+	instance string
+	presence int32
+
+	running atomic.Bool
+	started chan struct{}
+	runners []*runner
+
+	ready    chan struct{} // closed once the fields below are set
+	events   catchup.Log
+	listener *listener.Listener // nil with PollOnly
+}
+
+// New makes a Worker that reads and writes through pool, which it does not close. The pool needs two connections for each
+// projection and one more; with fewer they wait for each other. It returns an error that wraps ErrConfig if cfg cannot work.
+func New(pool *pgxpool.Pool, cfg Config) (*Worker, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		pool: pool, cfg: cfg, instance: eventstore.NewID().String(), presence: randomKey(),
+		started: make(chan struct{}), ready: make(chan struct{}),
+	}
+	w.log = cfg.Log.With().Str(keyWorker, cfg.Label).Str(keyInstance, w.instance[:8]).Logger()
+	for _, p := range cfg.Projections {
+		k := work{projection: p, async: !cfg.SyncCommit}
+		k.batch, _ = p.(BatchProjection)
+		w.runners = append(w.runners, w.newRunner(p.Name(), k))
+	}
+	for _, e := range cfg.Effects {
+		w.runners = append(w.runners, w.newRunner(e.Name(), work{effect: e}))
+	}
+	return w, nil
+}
+
+// randomKey is a fresh positive key for the presence lock.
+func randomKey() int32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return int32(binary.BigEndian.Uint32(b[:])&0x7ffffffe) + 1
+}
+
+// Started is closed when every projection has claimed its partitions for the first time.
+func (w *Worker) Started() <-chan struct{} { return w.started }
+
+// Run works until ctx is cancelled, and then returns nil once the batch in hand is finished and the partitions are given up:
+// at most StopTimeout later, or ErrStopTimeout. Before it starts it looks at the database and returns an error if that
+// cannot work (see package migrations and package catchup for these). After that it lives through everything the database
+// does. A projection that has to stop, with a StoppedError, leaves the others running; Run returns its error when all have
+// stopped or ctx is cancelled.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.running.Swap(true) {
+		return ErrRunning
+	}
+	if err := w.look(ctx); err != nil {
+		return err
+	}
+	workCtx, cancelWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelWork()
+
+	var beside sync.WaitGroup
+	besideCtx, stopBeside := context.WithCancel(workCtx)
+	defer stopBeside()
+	beside.Go(func() { w.announce(besideCtx) })
+	if w.listener != nil {
+		beside.Go(func() { w.listener.Run(besideCtx) })
+	}
+	member := w.newMember()
+	member.beat(besideCtx) // there is a row before anything is claimed under its id
+	beside.Go(func() { member.run(besideCtx) })
+
+	err := w.work(ctx, workCtx, cancelWork)
+	stopBeside()
+	beside.Wait()
+	w.leave(ctx, member)
+	return err
+}
+
+// look refuses a database that cannot work.
+func (w *Worker) look(ctx context.Context) error {
+	if err := migrations.Check(ctx, w.pool); err != nil {
+		return err
+	}
+	log, err := catchup.Open(ctx, w.pool)
+	if err != nil {
+		return err
+	}
+	for _, r := range w.runners {
+		if r.partitions, err = partition.Ensure(ctx, w.pool, r.name, w.cfg.Partitions); err != nil {
+			return err
+		}
+	}
+	w.events = log
+	if !log.PushEnabled {
+		w.log.Warn().Msg("the trigger rouse_append_after on events is missing or not enabled: nothing wakes the worker, it polls" +
+			" (run: alter table events enable always trigger rouse_append_after)")
+	}
+	if !w.cfg.PollOnly {
+		w.listener = w.newListener()
+	}
+	close(w.ready)
+	return nil
+}
+
+func (w *Worker) newListener() *listener.Listener {
+	conn := w.cfg.ListenConn
+	if conn == nil {
+		conn = w.pool.Config().ConnConfig.Copy()
+	}
+	return listener.New(listener.Config{
+		ConnConfig: conn, Pool: w.pool, Events: w.events.Events, Sequence: w.events.Sequence,
+		Instance: w.instance, Presence: w.presence, Log: w.log,
+		OnMode: func(mode listener.Mode) {
+			if w.cfg.Observer.Mode != nil {
+				w.cfg.Observer.Mode(string(mode))
+			}
+		},
+	})
+}
+
+// work runs the runners until all have ended, and bounds how long they may take to after ctx was cancelled.
+func (w *Worker) work(ctx, workCtx context.Context, cancelWork context.CancelFunc) error {
+	results := make(chan error, len(w.runners))
+	for _, r := range w.runners {
+		go func() { results <- r.run(ctx, workCtx) }()
+	}
+
+	var errs []error
+	var limit, grace <-chan time.Time
+	stop := ctx.Done()
+	for left := len(w.runners); left > 0; {
+		select {
+		case err := <-results:
+			errs = append(errs, err)
+			left--
+		case <-stop:
+			stop = nil
+			if w.cfg.StopTimeout > 0 {
+				limit = time.After(w.cfg.StopTimeout)
+			}
+		case <-limit:
+			cancelWork() // the handlers' contexts; their transactions roll back
+			limit, grace = nil, time.After(time.Second)
+		case <-grace:
+			return errors.Join(append(errs, ErrStopTimeout)...)
+		}
+	}
+	cancelWork()
+	return errors.Join(errs...)
+}
+
+// announce closes Started once every runner has claimed.
+func (w *Worker) announce(ctx context.Context) {
+	for _, r := range w.runners {
+		select {
+		case <-r.started:
+		case <-ctx.Done():
+			return
+		}
+	}
+	close(w.started)
+}
+
+// leave gives up the partitions and takes the member's row away.
+func (w *Worker) leave(ctx context.Context, m *member) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
+	defer cancel()
+	var errs []error
+	for _, r := range w.runners {
+		errs = append(errs, partition.Release(ctx, w.pool, r.name, w.instance))
+	}
+	errs = append(errs, m.row().Leave(ctx, w.pool))
+	if err := errors.Join(errs...); err != nil {
+		w.log.Warn().Err(err).Msg("cannot take leave of the database, others will notice by themselves")
+	}
+}
+
+// Drain handles everything that was committed before the call, in the partitions that are this worker's, and returns. On a
+// worker that does not run it runs it that long; on one that does, it waits.
+func (w *Worker) Drain(ctx context.Context) error {
+	if w.running.Load() {
+		return w.reach(ctx)
+	}
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- w.Run(runCtx) }()
+	reached := make(chan error, 1)
+	go func() { reached <- w.reach(runCtx) }()
+	select {
+	case err := <-ran: // it could not start, or was stopped
+		cancel()
+		<-reached
+		if err == nil {
+			err = ctx.Err()
+		}
+		return err
+	case err := <-reached:
+		cancel()
+		return errors.Join(<-ran, err)
+	}
+}
+
+// reach waits until all runners have handled what was in the log at the time of the call.
+func (w *Worker) reach(ctx context.Context) error {
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	head, err := catchup.Head(ctx, w.pool, w.events)
+	if err != nil {
+		return err
+	}
+	for _, r := range w.runners {
+		if err := r.progress.wait(ctx, head); err != nil {
+			return fmt.Errorf("rouse: wait for projection %s: %w", r.name, err)
+		}
+	}
+	return nil
+}
