@@ -39,9 +39,7 @@ func (f *feed) run(ctx context.Context) {
 			f.err = err
 			return
 		}
-		if f.w.listener != nil {
-			f.w.listener.Observe(b.Head, b.Holders, woken)
-		}
+		f.w.observe(b, woken)
 		select {
 		case f.out <- b:
 		case <-ctx.Done():
@@ -56,6 +54,17 @@ func (f *feed) run(ctx context.Context) {
 		if woken = f.wait(ctx, b); ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// observe takes note of what a read has seen besides events.
+func (w *Worker) observe(b catchup.Batch, woken bool) {
+	if w.listener != nil {
+		w.listener.Observe(b.Head, b.Holders, woken)
+	}
+	if w.noPush.Swap(!b.Push) == b.Push && !b.Push {
+		w.log.Warn().Msg("the trigger rouse_append_after on events is missing or not enabled: nothing wakes the worker, it polls" +
+			" (run: alter table events enable always trigger rouse_append_after)")
 	}
 }
 

@@ -48,6 +48,7 @@ type member struct {
 	handled int64 // at the last beat
 	at      time.Time
 	rate    float64 // events/s, smoothed over about five beats
+	failing bool    // the last beat failed, and that was said
 }
 
 func (w *Worker) newMember() *member {
@@ -69,9 +70,11 @@ func (m *member) run(ctx context.Context) {
 }
 
 func (m *member) beat(ctx context.Context) {
-	if err := m.row().Heartbeat(ctx, m.w.pool); err != nil && ctx.Err() == nil {
-		m.w.log.Warn().Err(err).Msg("cannot write the heartbeat")
+	err := m.row().Heartbeat(ctx, m.w.pool)
+	if err != nil && !m.failing && ctx.Err() == nil {
+		m.w.log.Warn().Err(err).Msg("cannot write the heartbeat, trying again every second")
 	}
+	m.failing = err != nil
 }
 
 func (m *member) row() partition.Member {

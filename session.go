@@ -123,7 +123,7 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 	switch behind := b.Head - b.To; {
 	case !b.More:
 		s.setState(StateLive)
-	case behind > int64(4*s.w.cfg.BatchSize):
+	case behind > int64(4*s.w.cfg.BatchSize), s.state() == StateRetrying:
 		s.setState(StateCatchingUp)
 	}
 	return nil

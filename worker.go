@@ -40,6 +40,7 @@ type Worker struct {
 	presence int32
 
 	running atomic.Bool
+	noPush  atomic.Bool // the push trigger was off at the last read
 	started chan struct{}
 	runners []*runner
 
@@ -129,10 +130,6 @@ func (w *Worker) look(ctx context.Context) error {
 		}
 	}
 	w.events = log
-	if !log.PushEnabled {
-		w.log.Warn().Msg("the trigger rouse_append_after on events is missing or not enabled: nothing wakes the worker, it polls" +
-			" (run: alter table events enable always trigger rouse_append_after)")
-	}
 	if !w.cfg.PollOnly {
 		w.listener = w.newListener()
 	}

@@ -35,9 +35,6 @@ const statementTimeout = 10 * time.Second
 // Log identifies the log of one schema, by the identifiers that locks and channels are made of.
 type Log struct {
 	Events, Sequence, Database uint32 // oids
-
-	// PushEnabled tells whether the push trigger stood when the log was opened. Without it workers poll.
-	PushEnabled bool
 }
 
 // Open looks the log up through the pool's search_path and refuses what a worker could not read without losing events.
@@ -47,9 +44,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool) (Log, error) {
 	var (
 		events, sequence, database, cache int64
 		standby, subscriber               bool
-		encoding, before, after           string
+		encoding, before                  string
 	)
-	err := pool.QueryRow(ctx, sqlOpen).Scan(&events, &sequence, &database, &standby, &encoding, &cache, &before, &after, &subscriber)
+	err := pool.QueryRow(ctx, sqlOpen).Scan(&events, &sequence, &database, &standby, &encoding, &cache, &before, &subscriber)
 	switch {
 	case err != nil:
 		return Log{}, fmt.Errorf("catchup: look at the log: %w", err)
@@ -64,7 +61,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool) (Log, error) {
 	case before != "A":
 		return Log{}, ErrUnguarded
 	}
-	return Log{Events: uint32(events), Sequence: uint32(sequence), Database: uint32(database), PushEnabled: after == "A"}, nil
+	return Log{Events: uint32(events), Sequence: uint32(sequence), Database: uint32(database)}, nil
 }
 
 // Token names one incarnation of the database: the time between two crashes or failovers.

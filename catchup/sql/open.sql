@@ -1,4 +1,4 @@
--- What a reader must know of the log before its first read: which table and sequence it is, and whether its triggers stand.
+-- What a reader must know of the log before its first read: which table and sequence it is, and whether its trigger stands.
 -- One row. Lock: ACCESS SHARE on nothing but catalogs.
 select 'events'::regclass::oid::bigint,
        pg_get_serial_sequence('events', 'global_position')::regclass::oid::bigint,
@@ -9,6 +9,4 @@ select 'events'::regclass::oid::bigint,
                  where s.seqrelid = pg_get_serial_sequence('events', 'global_position')::regclass), 0),
        coalesce((select t.tgenabled::text from pg_trigger t
                  where t.tgrelid = 'events'::regclass and t.tgname = 'rouse_append_before'), ''),
-       coalesce((select t.tgenabled::text from pg_trigger t
-                 where t.tgrelid = 'events'::regclass and t.tgname = 'rouse_append_after'), ''),
        exists (select from pg_subscription_rel r where r.srrelid = 'events'::regclass)
