@@ -1,0 +1,72 @@
+# Two targets matter to a newcomer: `make run` and `make test`. Both need
+# only Go, git and make. Written for GNU make 3.81 and later.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+# How long `make run` lasts, such as 10s. Empty: until Ctrl+C.
+DURATION ?=
+
+# Packages under test, further flags of `go test`, and how many packages run at
+# once. Each of them has a PostgreSQL server of its own unless TEST_DATABASE_URL
+# names one, so this bounds memory as well as processors.
+PKG       ?= ./...
+TESTFLAGS ?=
+TEST_P    ?= 2
+
+# The race detector needs cgo, which Go turns off where there is no C compiler.
+RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
+
+# Linters are pinned here and run from the module cache, so that go.mod lists
+# only what the product needs.
+STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VET_SYSTEMS  := linux darwin windows
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test stress bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build bin/rouse
+	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/rouse ./cmd/rouse
+
+run: ## a database, events and a worker, until Ctrl+C or for DURATION=10s
+	$(GO) run ./cmd/rouse run$(if $(DURATION), --duration '$(DURATION)')
+
+test: ## all tests; TEST_DATABASE_URL names a server, else one is started
+	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
+	$(GO) test $(RACE) -count=1 -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
+
+stress: ## the long stress test, 100,000 events
+	ROUSE_STRESS=1 $(GO) test -count=1 -v -run Stress -timeout 60m $(TESTFLAGS) ./test/integration/...
+
+bench: ## the benchmarks, with pgbench as the writer
+	$(GO) run ./bench
+
+lint: lint-fmt vet lint-floors lint-static lint-golangci ## all of the lint targets and vet
+
+lint-fmt: ## is everything formatted
+	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -s -l .)" || exit 1; \
+	if [ -n "$$files" ]; then echo "$$files"; echo 'make: these files are not formatted, run: make fmt'; exit 1; fi
+
+lint-floors: ## who may import whom, and no SQL through fmt
+	$(GO) test -count=1 ./internal/floors
+
+lint-static: ## staticcheck, set up by staticcheck.conf
+	$(GO) run $(STATICCHECK) ./...
+
+lint-golangci: ## golangci-lint, set up by .golangci.yml
+	$(GO) run $(GOLANGCI) run ./...
+
+vet: ## go vet for Linux, macOS and Windows
+	@set -e; for os in $(VET_SYSTEMS); do echo "GOOS=$$os go vet ./..."; CGO_ENABLED=0 GOOS=$$os $(GO) vet ./...; done
+
+fmt: ## format everything
+	"$$($(GO) env GOROOT)/bin/gofmt" -s -w .
+
+clean: ## remove what was built
+	rm -rf bin dist
+	rm -f coverage.txt *.test *.out

@@ -1,0 +1,68 @@
+package floors
+
+// The rooms of the house. A package of this module that no row covers fails
+// TestFloors: give it a row here, and think about the floor while doing so.
+var rooms = []room{
+	{path: "migrations", floor: 0},
+	{path: "eventstore", floor: 0},
+	{path: "listener", floor: 0},
+	{path: "partition", floor: 0},
+
+	{path: "catchup", floor: 1},
+	{path: "parked", floor: 1},
+
+	{path: "", floor: 2}, // the root package, which users import
+
+	{path: "metrics", floor: 3},
+	{path: "dashboard", floor: 3},
+	{path: "relay", floor: 3},
+	{path: "rousetest", floor: 3},
+
+	{path: "cmd/rouse", floor: 4},
+	{path: "examples/...", floor: 4},
+	{path: "bench/...", floor: 4},
+	{path: "test/...", floor: 4},
+
+	{path: "internal/pgserver", floor: beside},
+	{path: "internal/testdb", floor: beside},
+	{path: "internal/signal", floor: beside},
+	{path: "internal/floors", floor: beside},
+}
+
+// sideSteps lists the imports between two packages of floor 0 that are
+// allowed although the floor forbids them. There may be one at most: a second
+// one means that a package sits on the wrong floor.
+var sideSteps = []sideStep{}
+
+// unwanted are packages that users must not receive with the root package: no
+// package of floors 0 to 2 may reach one, not even through other modules.
+// A path covers everything below it.
+var unwanted = []string{
+	"github.com/ory/dockertest",
+	"github.com/testcontainers",
+	"github.com/docker",
+	"github.com/moby",
+	"github.com/spf13/cobra",
+	"github.com/spf13/pflag",
+	"github.com/stretchr/testify",
+	"go.uber.org/goleak",
+	"testing",
+}
+
+// helpers are packages made for tests and for trying things out, each with
+// the rooms whose ordinary (non-test) code may import it. A path that begins
+// with "./" belongs to this module; a path covers everything below it.
+var helpers = []helper{
+	// `rouse run` and the benchmarks bring their own PostgreSQL.
+	{path: "./internal/pgserver", users: []string{"cmd/rouse", "bench/...", "test/...", "examples/...", "internal/testdb", "rousetest"}},
+	{path: "./internal/testdb", users: []string{"bench/...", "test/...", "rousetest"}},
+	{path: "./rousetest", users: []string{"test/...", "examples/..."}},
+	{path: "testing", users: testRooms},
+	{path: "net/http/httptest", users: testRooms},
+	{path: "github.com/stretchr/testify", users: testRooms},
+	{path: "go.uber.org/goleak", users: testRooms},
+	{path: "github.com/ory/dockertest", users: testRooms},
+}
+
+// testRooms exist to be used by tests, in this module or by its users.
+var testRooms = []string{"bench/...", "test/...", "internal/testdb", "rousetest"}
