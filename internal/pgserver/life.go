@@ -1,0 +1,238 @@
+package pgserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// process is one run of postgres. Its goroutine waits for the exit and ends
+// with it.
+type process struct {
+	cmd    *exec.Cmd
+	output *tail
+	done   chan struct{} // closed after the exit
+	err    error         // how it ended; valid once done is closed
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// run starts postgres and waits until it answers. The caller holds mu.
+func (s *Server) run(ctx context.Context) error {
+	args := arguments(s.dataDir, s.port, s.cluster, s.settings, s.recovery)
+	p := &process{output: &tail{log: s.log}, done: make(chan struct{})}
+	// Not bound to a context: its life is that of the Server.
+	p.cmd = s.keeper.command(context.Background(), s.dataDir, s.bin.postgres(), args...)
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	if err := p.cmd.Start(); err != nil {
+		return fmt.Errorf("pgserver: starting %s: %w", s.bin.postgres(), err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	if err := s.waitReady(ctx, p); err != nil {
+		quitErr := quit(p.cmd.Process)
+		return errors.Join(err, quitErr, s.waitExit(context.WithoutCancel(ctx), p))
+	}
+	s.process = p
+	s.log.Info().Int("port", s.port).Int("postgres_major", s.bin.major).Msg("postgres is up")
+	return nil
+}
+
+// waitReady returns when the server that p is answers.
+func (s *Server) waitReady(ctx context.Context, p *process) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	pause := 5 * time.Millisecond
+	for {
+		err := s.ping(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("pgserver: postgres ended while it was starting on port %d (%w); its last lines:\n%s", s.port, p.err, p.output)
+		case <-ctx.Done():
+			return fmt.Errorf("pgserver: postgres does not answer on port %d: %w; its last lines:\n%s", s.port, errors.Join(ctx.Err(), err), p.output)
+		case <-time.After(pause):
+			pause = min(2*pause, 100*time.Millisecond)
+		}
+	}
+}
+
+// ping asks who is there. Another server on the same port is not an answer.
+func (s *Server) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	var cluster string
+	err = conn.QueryRow(ctx, "select current_setting('cluster_name')").Scan(&cluster)
+	if err == nil && cluster != s.cluster {
+		err = fmt.Errorf("pgserver: another server answers on port %d", s.port)
+	}
+	return errors.Join(err, closeConn(ctx, conn))
+}
+
+// waitExit waits until p has ended after it was told to. After crashTimeout it
+// is killed; its children notice that and end by themselves.
+func (s *Server) waitExit(ctx context.Context, p *process) error {
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+	case <-time.After(crashTimeout):
+	}
+	err := ignoreDone(p.cmd.Process.Kill())
+	<-p.done
+	return err
+}
+
+// ignoreDone drops the error of a signal to a process that has ended already.
+func ignoreDone(err error) error {
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// Stop ends the server in order: clients are disconnected, data that stay are
+// complete. It waits for the exit and removes the temporary folder. When ctx
+// ends, or after 20 s, it stops at once instead. Further calls do nothing.
+func (s *Server) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keeper == nil {
+		return nil
+	}
+	err := errors.Join(s.thaw(), s.fastStop(ctx))
+	s.process = nil
+	s.dropSlot(ctx)
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), crashTimeout)
+	defer cancel()
+	err = errors.Join(err, s.keeper.dismiss(bound))
+	s.keeper = nil
+	s.log.Info().Int("port", s.port).Msg("postgres is stopped")
+	return err
+}
+
+// Halt is a fast stop that keeps the data, also temporary ones, for Restart.
+func (s *Server) Halt(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.mustRun(); err != nil {
+		return err
+	}
+	err := errors.Join(s.thaw(), s.fastStop(ctx))
+	s.process = nil
+	return err
+}
+
+// Crash stops the server as a failure would (SIGQUIT, PostgreSQL's immediate
+// stop): nothing is flushed, and the next start goes through crash recovery. It
+// waits for the exit. The data stay for Restart.
+func (s *Server) Crash(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.mustRun(); err != nil {
+		return err
+	}
+	err := errors.Join(quit(s.process.cmd.Process), s.thaw(), s.waitExit(ctx, s.process))
+	s.process = nil
+	return err
+}
+
+// Restart starts the server again on the same data and port, after Halt, Crash
+// or a death of its own. It returns when the server answers.
+func (s *Server) Restart(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keeper == nil {
+		return ErrStopped
+	}
+	if s.process != nil && s.process.running() {
+		return ErrRunning
+	}
+	if err := s.thaw(); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// Pause freezes the server and all its backends (SIGSTOP): connections stay
+// open, nothing answers. A second Pause does nothing.
+func (s *Server) Pause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.mustRun(); err != nil {
+		return err
+	}
+	if s.frozen != nil {
+		return nil
+	}
+	frozen, err := s.keeper.freeze(s.process.cmd.Process.Pid)
+	s.frozen = frozen
+	return err
+}
+
+// Resume ends Pause. Without a Pause it does nothing.
+func (s *Server) Resume() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.thaw()
+}
+
+// thaw ends a pause, if there is one. The caller holds mu.
+func (s *Server) thaw() error {
+	if s.frozen == nil {
+		return nil
+	}
+	frozen := s.frozen
+	s.frozen = nil
+	return s.keeper.thaw(frozen)
+}
+
+// fastStop interrupts postgres and waits. The caller holds mu.
+func (s *Server) fastStop(ctx context.Context) error {
+	if s.process == nil {
+		return nil
+	}
+	if err := interrupt(s.process.cmd.Process); err != nil {
+		return fmt.Errorf("pgserver: stopping postgres: %w", err)
+	}
+	select {
+	case <-s.process.done:
+		return nil
+	case <-ctx.Done():
+	case <-time.After(stopTimeout):
+	}
+	s.log.Warn().Msg("postgres did not stop in time, stopping it at once")
+	err := quit(s.process.cmd.Process)
+	return errors.Join(err, s.waitExit(context.WithoutCancel(ctx), s.process))
+}
+
+// mustRun returns nil if postgres runs. The caller holds mu.
+func (s *Server) mustRun() error {
+	switch {
+	case s.keeper == nil:
+		return ErrStopped
+	case s.process == nil:
+		return ErrNotRunning
+	case !s.process.running():
+		return fmt.Errorf("%w; its last lines:\n%s", ErrNotRunning, s.process.output)
+	}
+	return nil
+}
