@@ -1,0 +1,12 @@
+-- read_after: what is visible of the log after a position, in the order of the log.
+--
+-- Parameters: $1 position (not included), $2 most rows (null: all).
+-- It asks nobody whether a missing position may still be filled, so it is no source for a projection.
+-- Index: the primary key, read forwards from $1.
+-- Locks: none.
+select global_position, event_id, aggregate_type, aggregate_id, aggregate_version, event_type, event_version,
+       payload, metadata, slot, created_at
+from events
+where global_position > $1::bigint
+order by global_position
+limit $2::bigint
