@@ -7,8 +7,8 @@
 //	appended, err := eventstore.Append(ctx, tx, eventstore.Stream{Type: "order", ID: "42"}, eventstore.Exact(3),
 //		eventstore.NewEvent{Type: "OrderPaid", Payload: json.RawMessage(`{"amount": 1250}`)})
 //
-// The second argument of the promise is the expected version: the caller says what it believed when it decided, and
-// gets [ErrConflict] if somebody else was faster. [ReadStream] returns what a decision is made from.
+// With the expected version the caller says what it had seen when it decided, and it gets [ErrConflict] if somebody else
+// was faster. [ReadStream] returns what a decision is made from.
 //
 // # Other writers
 //

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { testdb.Main(m) }
 
 // patience bounds everything that a test waits for.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // order is a stream for tests that have their database to themselves.
 var order = eventstore.Stream{Type: "order", ID: "1"}

@@ -104,7 +104,7 @@ func again(err error) error {
 // holes, and the order of the log must be the order of versions.
 func TestAppend_AmongOtherWriters(t *testing.T) {
 	t.Parallel()
-	const rounds, streams = 6, 3
+	const rounds, streams = 4, 3
 	b := setup(t)
 	var want [streams]atomic.Int64
 	var wg sync.WaitGroup

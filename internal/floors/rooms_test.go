@@ -27,6 +27,8 @@ var rooms = []room{
 	{path: "internal/testdb", floor: beside},
 	{path: "internal/signal", floor: beside},
 	{path: "internal/floors", floor: beside},
+	{path: "internal/report", floor: beside},  // what status shows
+	{path: "internal/scaling", floor: beside}, // the built-in projection
 }
 
 // sideSteps lists the imports between two packages of floor 0 that are
