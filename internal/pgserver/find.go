@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // binaries are the programs of one PostgreSQL.
@@ -58,6 +57,9 @@ func firstUsable(ctx context.Context, acc *account, wantMajor int, dirs []string
 		found, err := inspect(ctx, acc, dir, wantMajor)
 		if err == nil {
 			return found, nil
+		}
+		if ctx.Err() != nil {
+			return binaries{}, fmt.Errorf("pgserver: looking for PostgreSQL: %w", ctx.Err()) // not its fault
 		}
 		rejected = also(rejected, err)
 	}
@@ -124,7 +126,7 @@ func inspect(ctx context.Context, acc *account, dir string, wantMajor int) (bina
 	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
 		return binaries{}, fmt.Errorf("%s is not the bin folder of a PostgreSQL server: %w", dir, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	out, err := acc.command(ctx, filepath.Join(dir, "postgres"), "--version").CombinedOutput()
 	if err != nil {
@@ -157,18 +159,4 @@ func dataMajor(dir string) int {
 		return 0
 	}
 	return folderVersion(string(text))
-}
-
-// environment is what children see: ours without the variables that would
-// change what PostgreSQL does, and with messages in English.
-func environment() []string {
-	var env []string
-	for _, variable := range os.Environ() {
-		name, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(name, "PG") || strings.HasPrefix(name, "LC_") || name == "LANG" || name == "LANGUAGE" {
-			continue
-		}
-		env = append(env, variable)
-	}
-	return append(env, "LC_ALL=C")
 }

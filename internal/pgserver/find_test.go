@@ -55,6 +55,15 @@ func TestFirstUsable(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 18, got.major)
 	})
+	t.Run("FetchesNothingWhenTheContextEnds", func(t *testing.T) {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := firstUsable(ended, acc, 0, []string{p16}, func(context.Context) (string, error) {
+			t.Error("fetched, although the one that is there fits")
+			return p18, nil
+		})
+		require.ErrorIs(t, err, context.Canceled)
+	})
 	t.Run("SaysWhatIsWrongWithEach", func(t *testing.T) {
 		_, err := firstUsable(t.Context(), acc, 0, []string{old, clients, other}, noFetch)
 		require.ErrorIs(t, err, ErrNoPostgres)

@@ -13,7 +13,7 @@ import (
 
 const supported = false
 
-type account struct{ name string }
+type account struct{}
 
 func serverAccount(string) (*account, error)           { return nil, ErrUnsupported }
 func (a *account) give(string) error                   { return ErrUnsupported }

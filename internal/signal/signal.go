@@ -9,11 +9,17 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // ExitCode is the status of a program that a second signal ended: 128 + SIGINT,
 // as shells have it.
 const ExitCode = 130
+
+// echo is how long after the first signal another one still belongs to it:
+// timeout(1) signals its child and then the child's whole group, and so do
+// terminals and supervisors. A person is slower.
+const echo = 200 * time.Millisecond
 
 // Error is the cause of a context that a signal ended; see context.Cause.
 type Error struct {
@@ -25,8 +31,9 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("signal: stopped by %v", e.Signal) }
 
 // Context returns a context that the first SIGINT or SIGTERM ends, with an
-// *Error as its cause, so that the program can stop in order. A second one ends
-// the program at once with status 130.
+// *Error as its cause, so that the program can stop in order. A second one,
+// unless it comes within a fifth of a second, ends the program at once with
+// status 130.
 //
 // stop gives the signals their former effect back, ends the context, and waits
 // for the goroutine behind it. It may be called more than once, and must be
@@ -45,18 +52,20 @@ func watch(parent context.Context, exit func(code int)) (ctx context.Context, st
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		first := true
+		var first time.Time
 		for {
 			select {
 			case <-quit:
 				return
 			case received := <-signals:
-				if !first {
+				switch {
+				case first.IsZero():
+					first = time.Now()
+					cancel(&Error{Signal: received})
+				case time.Since(first) > echo:
 					exit(ExitCode)
 					return
 				}
-				first = false
-				cancel(&Error{Signal: received})
 			}
 		}
 	}()

@@ -93,8 +93,28 @@ func TestProgram(t *testing.T) {
 			p := start(t, "hangs")
 			p.signal(os.Interrupt)
 			p.says("stopping: interrupt")
+			// An impatient person: too soon is still the first signal.
+			impatience := time.NewTicker(echo / 4)
+			defer impatience.Stop()
+			ended := make(chan syscall.WaitStatus, 1)
+			go func() { ended <- p.ends() }()
+			for {
+				select {
+				case status := <-ended:
+					require.Equal(t, ExitCode, status.ExitStatus())
+					return
+				case <-impatience.C:
+					_ = p.cmd.Process.Signal(sig) // it may have ended
+				}
+			}
+		})
+		t.Run(fmt.Sprintf("EchoOfTheFirstSignalIsNotASecond/%v", sig), func(t *testing.T) {
+			t.Parallel()
+			p := start(t, "orderly")
 			p.signal(sig)
-			require.Equal(t, ExitCode, p.ends().ExitStatus())
+			_ = p.cmd.Process.Signal(sig) // as timeout(1) does: to the child, and then to its group
+			p.says("stopping: " + sig.String())
+			require.Equal(t, 0, p.ends().ExitStatus())
 		})
 	}
 	t.Run("AfterStopSignalsHaveTheirFormerEffect", func(t *testing.T) {

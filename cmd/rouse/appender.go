@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+const (
+	// appendTimeout bounds one appending transaction.
+	appendTimeout = 30 * time.Second
+
+	// appendTries is how often a transaction is run again that lost against another writer's.
+	appendTries = 100
+
+	// longestRun is the most events that an aggregate gets at a time.
+	longestRun = 3
+
+	defaultBatch = 50
+)
+
+// appender appends realistic events. Its writers share nothing but the counters: each has aggregates of its own, so they do
+// not wait for each other. Other programs may append to the same aggregates; versions go on from what they left.
+type appender struct {
+	pool       *pgxpool.Pool
+	aggregates int
+	rate       float64 // events/s of all writers together; 0: as fast as possible
+	batch      int     // events per transaction; 0: up to 50, and fewer for a slow rate
+	writers    int
+
+	appended  atomic.Int64
+	conflicts atomic.Int64
+	last      atomic.Int64 // highest position
+}
+
+// perTransaction is how many events one transaction of one writer gets. At a slow rate they are few, so that events come one
+// by one and not in bursts.
+func (p *appender) perTransaction() int {
+	if p.batch > 0 {
+		return p.batch
+	}
+	if p.rate > 0 {
+		return min(max(int(p.rate/float64(p.writers)/20), 1), defaultBatch)
+	}
+	return defaultBatch
+}
+
+// run appends count events, or until ctx is cancelled if count is negative.
+func (p *appender) run(ctx context.Context, count int64) error {
+	writers := min(p.writers, p.aggregates)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var left atomic.Int64
+	left.Store(count)
+	var wg sync.WaitGroup
+	for i := range writers {
+		w := p.newWriter(i, writers)
+		wg.Go(func() {
+			if err := w.run(ctx, &left, count < 0); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	if cause := context.Cause(ctx); cause != nil && !isStop(cause) {
+		return cause
+	}
+	return nil
+}
+
+// writer is one of the appender's goroutines.
+type writer struct {
+	*appender
+	random   *rand.Rand
+	mine     []int         // aggregates, by number
+	versions map[int]int64 // by number, as last seen
+	interval time.Duration // between two events
+	due      time.Time
+}
+
+func (p *appender) newWriter(index, of int) *writer {
+	w := &writer{appender: p, random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), versions: map[int]int64{}, due: time.Now()}
+	for i := index; i < p.aggregates; i += of {
+		w.mine = append(w.mine, i)
+	}
+	if p.rate > 0 {
+		w.interval = time.Duration(float64(time.Second) * float64(of) / p.rate)
+	}
+	return w
+}
+
+func (w *writer) run(ctx context.Context, left *atomic.Int64, endless bool) error {
+	size := int64(w.perTransaction())
+	for ctx.Err() == nil {
+		n := size
+		if !endless {
+			if rest := left.Add(-size) + size; rest <= 0 {
+				return nil
+			} else if rest < size {
+				n = rest
+			}
+		}
+		if !w.wait(ctx, n) {
+			return nil
+		}
+		if err := w.transaction(ctx, int(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait keeps the rate. It reports whether ctx lasted so long.
+func (w *writer) wait(ctx context.Context, events int64) bool {
+	if w.interval == 0 {
+		return true
+	}
+	timer := time.NewTimer(time.Until(w.due))
+	defer timer.Stop()
+	if late := time.Since(w.due); late > time.Second {
+		w.due = w.due.Add(late) // what could not be kept is not made up for
+	}
+	w.due = w.due.Add(time.Duration(events) * w.interval)
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// transaction appends n events to a few aggregates, all or none.
+func (w *writer) transaction(ctx context.Context, n int) error {
+	// A transaction under way is finished when a signal comes.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+	defer cancel()
+	var err error
+	for range appendTries {
+		after := map[int]int64{}
+		var position int64
+		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+			position, err = w.fill(ctx, tx, n, after)
+			return err
+		})
+		if errors.Is(err, eventstore.ErrRetryTransaction) {
+			w.conflicts.Add(1)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for i, version := range after {
+			w.versions[i] = version
+		}
+		w.appended.Add(int64(n))
+		raise(&w.last, position)
+		return nil
+	}
+	return fmt.Errorf("other writers were faster %d times: %w", appendTries, err)
+}
+
+// fill appends n events in tx and notes the versions that the aggregates then have.
+func (w *writer) fill(ctx context.Context, tx pgx.Tx, n int, after map[int]int64) (last int64, err error) {
+	correlation := eventstore.NewID().String()
+	for _, turn := range w.turns(n) {
+		appended, err := w.appendRun(ctx, tx, turn, correlation, after)
+		if err != nil {
+			return 0, err
+		}
+		last = appended.LastPosition()
+	}
+	return last, nil
+}
+
+// turn is how many events an aggregate gets in one transaction.
+type turn struct{ aggregate, events int }
+
+// turns deals n events out. They are in the order of the aggregates, so that transactions of several processes wait for each
+// other in turn and not in a circle.
+func (w *writer) turns(n int) []turn {
+	share := map[int]int{}
+	for n > 0 {
+		events := min(1+w.random.IntN(longestRun), n)
+		share[w.mine[w.random.IntN(len(w.mine))]] += events
+		n -= events
+	}
+	turns := make([]turn, 0, len(share))
+	for aggregate, events := range share {
+		turns = append(turns, turn{aggregate, events})
+	}
+	slices.SortFunc(turns, func(a, b turn) int { return a.aggregate - b.aggregate })
+	return turns
+}
+
+// appendRun appends events to one aggregate, at the version that it is thought to have, and at the one that it has if that
+// is another.
+func (w *writer) appendRun(ctx context.Context, tx pgx.Tx, t turn, correlation string, after map[int]int64) (eventstore.Appended, error) {
+	version := w.versions[t.aggregate]
+	for {
+		events := make([]eventstore.NewEvent, t.events)
+		for i := range events {
+			events[i] = sampleEvent(w.random, t.aggregate, version+int64(i), correlation)
+		}
+		appended, err := eventstore.Append(ctx, tx, sampleStream(t.aggregate), eventstore.Exact(version), events...)
+		var conflict *eventstore.ConflictError
+		switch {
+		case err == nil:
+			after[t.aggregate] = appended.LastVersion
+			return appended, nil
+		case errors.As(err, &conflict):
+			if version != 0 {
+				w.conflicts.Add(1) // the first look at an aggregate is none
+			}
+			version = conflict.Actual
+		default:
+			return eventstore.Appended{}, err
+		}
+	}
+}
+
+// raise makes a counter at least n.
+func raise(counter *atomic.Int64, n int64) {
+	for have := counter.Load(); have < n && !counter.CompareAndSwap(have, n); have = counter.Load() {
+	}
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rouse-es/rouse/migrations"
+)
+
+// version and commit are set by the linker (-X main.version=... -X main.commit=...); without it they are what Go recorded.
+var version, commit string
+
+// build says which binary this is.
+type build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Schema  int    `json:"schema"` // the version of the schema it is made for
+}
+
+func thisBuild() build {
+	b := build{Version: version, Commit: commit, Schema: migrations.Latest()}
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		info = &debug.BuildInfo{}
+	}
+	if b.Version == "" {
+		b.Version = info.Main.Version
+	}
+	if b.Version == "" || b.Version == "(devel)" {
+		b.Version = "dev"
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" && b.Commit == "" {
+			b.Commit = clip(setting.Value, 12)
+		}
+	}
+	if b.Commit == "" {
+		b.Commit = "unknown"
+	}
+	return b
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this binary and of the schema it is made for",
+		Args:  cobra.NoArgs,
+		RunE: a.verb(func(context.Context) error {
+			b := thisBuild()
+			if a.json {
+				return a.printJSON(b)
+			}
+			return a.say("rouse %s (commit %s, schema %d)", b.Version, b.Commit, b.Schema)
+		}),
+	}
+}

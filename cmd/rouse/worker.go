@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/scaling"
+	"github.com/rouse-es/rouse/internal/signal"
+	"github.com/rouse-es/rouse/migrations"
+	"github.com/rouse-es/rouse/partition"
+)
+
+// workerFlags are the flags of `rouse worker`.
+type workerFlags struct {
+	projection, id, listenURL   string
+	total, partitions, batch    int
+	once, pollOnly, syncCommit  bool
+	handlerTimeout, stopTimeout time.Duration
+}
+
+func (a *app) workerCommand() *cobra.Command {
+	var f workerFlags
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Run the built-in projection, which counts the events of every aggregate",
+		Long: `Worker runs ` + scaling.Name + `, which counts the events of every aggregate in the table
+scaling_activity, until SIGINT or SIGTERM. The table is created at the first start.
+
+Several workers share the work by number: with --total-workers 4, each gets a --worker-id from
+0 to 3, as N or NAME-N. Without --total-workers a worker takes everything, and --worker-id is
+only the name that it is shown under.`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(ctx context.Context) error { return a.worker(ctx, f) }),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.projection, "projection", scaling.Name, "the projection to run")
+	flags.BoolVar(&f.once, "once", false, "handle what is there, and exit")
+	flags.StringVar(&f.id, "worker-id", "", "name of this worker, and with --total-workers its number: N or NAME-N")
+	flags.IntVar(&f.total, "total-workers", 0, "how many workers there are in all; 0 or not given: this one takes everything")
+	flags.IntVar(&f.partitions, "partitions", 0, "partitions of a new projection, a power of two; 0: as the database says, 32 for a new one")
+	flags.IntVar(&f.batch, "batch-size", rouse.DefaultBatchSize, "the most events of one transaction")
+	flags.BoolVar(&f.pollOnly, "poll-only", false, "do not listen, read every second or faster")
+	flags.BoolVar(&f.syncCommit, "sync-commit", false, "wait for the disk at every commit")
+	flags.StringVar(&f.listenURL, "listen-url", "", "direct address for the listening connection, where --database-url leads to a pooler")
+	flags.DurationVar(&f.handlerTimeout, "handler-timeout", rouse.DefaultHandlerTimeout, "how long one batch may take; negative: no limit")
+	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
+	fromEnv(flags, "projection", "ROUSE_PROJECTION")
+	fromEnv(flags, "worker-id", "WORKER_ID")
+	fromEnv(flags, "total-workers", "TOTAL_WORKERS")
+	fromEnv(flags, "partitions", "ROUSE_PARTITIONS")
+	fromEnv(flags, "batch-size", "ROUSE_BATCH_SIZE")
+	fromEnv(flags, "poll-only", "ROUSE_POLL_ONLY")
+	fromEnv(flags, "sync-commit", "ROUSE_SYNC_COMMIT")
+	fromEnv(flags, "listen-url", "ROUSE_LISTEN_URL")
+	fromEnv(flags, "handler-timeout", "ROUSE_HANDLER_TIMEOUT")
+	fromEnv(flags, "stop-timeout", "ROUSE_STOP_TIMEOUT")
+	return cmd
+}
+
+// config makes the worker's configuration; an error is one of usage.
+func (a *app) config(f workerFlags) (rouse.Config, error) {
+	cfg := rouse.Config{
+		Label: f.id, Partitions: f.partitions, BatchSize: f.batch, PollOnly: f.pollOnly, SyncCommit: f.syncCommit,
+		HandlerTimeout: f.handlerTimeout, StopTimeout: f.stopTimeout, Log: a.log,
+	}
+	if f.projection != scaling.Name {
+		return cfg, usagef("there is no projection %q in this program, only %s (your own projections run in your own program, see package rouse)",
+			f.projection, scaling.Name)
+	}
+	switch {
+	case f.total < 0:
+		return cfg, usagef("--total-workers %d: there is at least one worker (leave it out for a worker that takes everything)", f.total)
+	case f.total > 0 && f.id == "":
+		return cfg, usagef("--total-workers %d needs --worker-id or WORKER_ID: a number from 0 to %d, or NAME-N", f.total, f.total-1)
+	case f.total > 0:
+		index, err := partition.ParseIndex(f.id, f.total)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.WorkerIndex, cfg.TotalWorkers = index, f.total
+	}
+	if cfg.Label == "" {
+		host, _ := os.Hostname()
+		cfg.Label = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	if f.listenURL != "" {
+		listen, err := pgx.ParseConfig(f.listenURL)
+		if err != nil {
+			return cfg, usageError{fmt.Errorf("--listen-url: %w", errAddress)} // the cause quotes the address
+		}
+		a.complete(listen, "rouse listen "+cfg.Label)
+		cfg.ListenConn = listen
+	}
+	cfg.Projections = []rouse.Projection{scaling.Projection{Label: cfg.Label}}
+	return cfg, nil
+}
+
+func (a *app) worker(ctx context.Context, f workerFlags) error {
+	cfg, err := a.config(f)
+	if err != nil {
+		return err
+	}
+	pool, err := a.pool(ctx, "rouse worker "+cfg.Label, 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool); err != nil {
+		return err
+	}
+	if err := scaling.Ensure(ctx, pool); err != nil {
+		return err
+	}
+	w, err := rouse.New(pool, cfg)
+	if err != nil {
+		return err
+	}
+	if f.once {
+		err = w.Drain(ctx)
+	} else {
+		err = ignoreEnd(ctx, w.Run(ctx))
+	}
+	if handled := w.Status().EventsHandled; err == nil || handled > 0 {
+		a.log.Info().Str("worker", cfg.Label).Int64("events", handled).Msg("worker stopped")
+	}
+	return err
+}
+
+// isStop tells whether a context ended because of a signal.
+func isStop(cause error) bool {
+	var stop *signal.Error
+	return errors.As(cause, &stop)
+}

@@ -1,0 +1,284 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/partition"
+)
+
+func TestMain(m *testing.M) { testdb.Main(m) }
+
+const projection = "orders"
+
+// instances of the workers that the tests register.
+const (
+	instanceA = "01900000-0000-7000-8000-00000000000a"
+	instanceB = "01900000-0000-7000-8000-00000000000b"
+)
+
+func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), sql, args...)
+	require.NoError(t, err)
+}
+
+// setup makes a projection of four partitions.
+func setup(t *testing.T) *testdb.DB {
+	t.Helper()
+	db := testdb.New(t)
+	_, err := partition.Ensure(t.Context(), db.Pool, projection, 4)
+	require.NoError(t, err)
+	return db
+}
+
+// worker registers a worker and gives it partitions.
+func worker(t *testing.T, pool *pgxpool.Pool, m partition.Member, partitions ...int) {
+	t.Helper()
+	require.NoError(t, m.Heartbeat(t.Context(), pool))
+	exec(t, pool, "update projection_checkpoints set owner = $1::text::uuid where partition = any ($2::int[])", m.Instance, partitions)
+}
+
+func read(t *testing.T, pool *pgxpool.Pool) Report {
+	t.Helper()
+	r, err := Read(t.Context(), pool)
+	require.NoError(t, err)
+	return r
+}
+
+// states are owner and state of every partition.
+func states(r Report) []string {
+	var out []string
+	for _, p := range r.Projections[0].Partitions {
+		out = append(out, fmt.Sprintf("%d %s %s", p.Partition, p.Owner, p.State))
+	}
+	return out
+}
+
+func appendEvents(t *testing.T, pool *pgxpool.Pool, id string, from, to int) {
+	t.Helper()
+	exec(t, pool, `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		select 'order', $1::text, n, 'X', '{}' from generate_series($2::int, $3::int) n`, id, from, to)
+}
+
+func TestAnEmptyDatabaseHasAReport(t *testing.T) {
+	t.Parallel()
+	r := read(t, testdb.New(t).Pool)
+	assert.Equal(t, Report{Projections: []Projection{}, Workers: []Worker{}, OpenAppends: []OpenAppend{}}, r)
+}
+
+func TestPartitionsWithoutALivingOwnerAreUnowned(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", Mode: "quiet", States: map[string]string{projection: "live"}}, 0, 1)
+	worker(t, db.Pool, partition.Member{Instance: instanceB, Label: "b", Mode: "quiet", States: map[string]string{}}, 2)
+	r := read(t, db.Pool)
+	assert.Equal(t, []string{"0 a live", "1 a live", "2 b starting", "3  unowned"}, states(r))
+	assert.Equal(t, 1, r.Projections[0].Unowned)
+
+	exec(t, db.Pool, "update projection_workers set heartbeat_at = heartbeat_at - interval '11 seconds' where label = 'a'")
+	exec(t, db.Pool, "delete from projection_workers where label = 'b'")
+	r = read(t, db.Pool)
+	assert.Equal(t, []string{"0  unowned", "1  unowned", "2  unowned", "3  unowned"}, states(r))
+	require.Len(t, r.Workers, 1)
+	assert.False(t, r.Workers[0].Alive)
+}
+
+// TestUnownedIsWhatCanBeClaimed: who counts as dead here is who counts as dead when partitions are claimed.
+func TestUnownedIsWhatCanBeClaimed(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name          string
+		presence      int32
+		held          bool // the presence lock
+		age           time.Duration
+		wantClaimable bool
+	}{
+		{"fresh without presence", 0, false, 0, false},
+		{"silent for 5 s without presence", 0, false, 5 * time.Second, false},
+		{"silent for 11 s without presence", 0, false, 11 * time.Second, true},
+		{"presence gone, fresh", 7, false, 0, false},
+		{"presence gone, silent for 5 s", 7, false, 5 * time.Second, true},
+		{"present, silent for 5 s", 7, true, 5 * time.Second, false},
+		{"present, silent for 11 s", 7, true, 11 * time.Second, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			db := setup(t)
+			worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", Presence: tc.presence}, 0, 1, 2, 3)
+			exec(t, db.Pool, "update projection_workers set heartbeat_at = heartbeat_at - interval '1 second' * $1::float8", tc.age.Seconds())
+			if tc.held {
+				_, err := db.Conn(t).Exec(t.Context(), "select pg_advisory_lock(1919907152, $1::int)", tc.presence)
+				require.NoError(t, err)
+			}
+			wantUnowned := 0
+			if tc.wantClaimable {
+				wantUnowned = 4
+			}
+			assert.Equal(t, wantUnowned, read(t, db.Pool).Projections[0].Unowned)
+
+			token, err := catchup.CurrentToken(t.Context(), db.Pool)
+			require.NoError(t, err)
+			claim := partition.Claim{Projection: projection, Instance: instanceB, Token: string(token), Partitions: []int{0, 1, 2, 3}}
+			leases, err := claim.Claim(t.Context(), db.Pool)
+			require.NoError(t, err)
+			assert.Len(t, leases, wantUnowned)
+		})
+	}
+}
+
+func TestLagIsThatOfTheVisibleLog(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	appendEvents(t, db.Pool, "a", 1, 10)
+	exec(t, db.Pool, "update projection_checkpoints set last_global_position = case partition when 0 then 10 when 1 then 4 else 0 end")
+	// What was rolled back moves the sequence and is nothing to be handled.
+	require.ErrorIs(t, pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+			values ('order', 'b', 1, 'X', '{}')`); err != nil {
+			return err
+		}
+		return pgx.ErrTxClosed // rolls back
+	}), pgx.ErrTxClosed)
+	r := read(t, db.Pool)
+	assert.EqualValues(t, 10, r.Head)
+	var lags []int64
+	for _, p := range r.Projections[0].Partitions {
+		lags = append(lags, p.LagEvents)
+		assert.Equal(t, p.LagEvents > 0, p.LagSeconds > 0, "partition %d", p.Partition)
+	}
+	assert.Equal(t, []int64{0, 6, 10, 10}, lags)
+	assert.EqualValues(t, 10, r.Projections[0].LagEvents)
+	assert.Positive(t, r.Projections[0].LagSeconds)
+}
+
+func TestAStoppedProjectionSaysWhy(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", States: map[string]string{projection: "live"}}, 0)
+	exec(t, db.Pool, `update projections set state = 'stopped', last_error = 'no', error_position = 7, error_at = clock_timestamp()`)
+	r := read(t, db.Pool)
+	p := r.Projections[0]
+	assert.Equal(t, "stopped", p.State)
+	assert.Equal(t, "no", p.LastError)
+	assert.EqualValues(t, 7, p.ErrorPosition)
+	require.NotNil(t, p.ErrorAgeSeconds)
+	assert.Equal(t, []string{"0 a live", "1  stopped", "2  stopped", "3  stopped"}, states(r))
+}
+
+func TestWorkersAreShownAsTheySaidOfThemselves(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	worker(t, db.Pool, partition.Member{
+		Instance: instanceA, Label: "web-2", Static: true, Index: 2, Total: 4, Host: "h", PID: 12, Mode: "torrent",
+		States: map[string]string{projection: "live"}, EventsHandled: 99, EventsPerSecond: 12.5, LastWake: time.Now().Add(-time.Minute),
+	})
+	worker(t, db.Pool, partition.Member{Instance: instanceB, Label: "app"})
+	r := read(t, db.Pool)
+	require.Len(t, r.Workers, 2)
+	app, web := r.Workers[0], r.Workers[1]
+	assert.Equal(t, "elastic", app.Assignment)
+	assert.Nil(t, app.Index)
+	assert.Nil(t, app.LastWakeAgeSeconds)
+	assert.NotNil(t, app.States)
+	require.NotNil(t, web.LastWakeAgeSeconds)
+	assert.InDelta(t, 60, *web.LastWakeAgeSeconds, 30)
+	assert.Less(t, web.HeartbeatAgeSeconds, 30.0)
+	two, four := 2, 4
+	web.LastWakeAgeSeconds, web.HeartbeatAgeSeconds, web.UptimeSeconds = nil, 0, 0
+	assert.Equal(t, Worker{
+		Label: "web-2", Instance: instanceA, Host: "h", PID: 12, Alive: true, Assignment: "static", Index: &two, Total: &four,
+		EventsHandled: 99, EventsPerSecond: 12.5, Mode: "torrent", States: map[string]string{projection: "live"},
+	}, web)
+}
+
+func TestOpenAppendsAreNamed(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	appendEvents(t, db.Pool, "a", 1, 3)
+
+	holder := db.Conn(t)
+	const insert = `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('order', $1, 1, 'X', '{}')`
+	for _, sql := range []string{"set application_name = 'slow importer'", "begin"} {
+		_, err := holder.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	_, err := holder.Exec(t.Context(), insert, "held")
+	require.NoError(t, err)
+
+	// A transaction that reads, and one that writes elsewhere, hold nobody back.
+	bystander := db.Conn(t)
+	for _, sql := range []string{"begin", "create table elsewhere ()", "select count(*) from events"} {
+		_, err := bystander.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+
+	prepared := db.Conn(t)
+	_, err = prepared.Exec(t.Context(), "begin")
+	require.NoError(t, err)
+	_, err = prepared.Exec(t.Context(), insert, "prepared")
+	require.NoError(t, err)
+	_, err = prepared.Exec(t.Context(), "prepare transaction 'orphan of "+db.Name+"'")
+	require.NoError(t, err)
+
+	testdb.Eventually(t, 20*time.Second, "both to be old enough", func() (bool, error) {
+		var age float64
+		err := db.Pool.QueryRow(t.Context(), "select min(extract(epoch from clock_timestamp() - prepared)) from pg_prepared_xacts where database = $1", db.Name).Scan(&age)
+		return age > OpenFor.Seconds(), err
+	})
+	assert.Empty(t, read(t, db.Pool).OpenAppends, "there is nothing behind them")
+
+	appendEvents(t, db.Pool, "a", 4, 4)
+	open := read(t, db.Pool).OpenAppends
+	require.Len(t, open, 2)
+	i := slices.IndexFunc(open, func(o OpenAppend) bool { return o.PID != 0 })
+	require.GreaterOrEqual(t, i, 0)
+	session, orphan := open[i], open[1-i]
+	assert.EqualValues(t, holder.PgConn().PID(), session.PID)
+	assert.Equal(t, "slow importer", session.Application)
+	assert.Equal(t, "idle in transaction", session.State)
+	assert.EqualValues(t, 3, session.HoldsAfter)
+	require.NotNil(t, session.AgeSeconds)
+	assert.Greater(t, *session.AgeSeconds, OpenFor.Seconds())
+	assert.Zero(t, orphan.PID)
+	assert.Equal(t, "orphan of "+db.Name, orphan.Prepared)
+	assert.EqualValues(t, 4, orphan.HoldsAfter)
+	require.NotNil(t, orphan.AgeSeconds)
+
+	_, err = holder.Exec(t.Context(), "rollback")
+	require.NoError(t, err)
+	assert.Len(t, read(t, db.Pool).OpenAppends, 1)
+}
+
+func TestReadWorksInEveryQueryMode(t *testing.T) {
+	t.Parallel()
+	for name, mode := range map[string]pgx.QueryExecMode{
+		"prepared": pgx.QueryExecModeCacheStatement, "exec": pgx.QueryExecModeExec, "simple": pgx.QueryExecModeSimpleProtocol,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := setup(t)
+			appendEvents(t, db.Pool, "a", 1, 5)
+			worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", States: map[string]string{projection: "live"}, EventsPerSecond: 1.5}, 0)
+			cfg, err := pgxpool.ParseConfig(db.URL)
+			require.NoError(t, err)
+			cfg.ConnConfig.DefaultQueryExecMode = mode
+			pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+			require.NoError(t, err)
+			defer pool.Close()
+			r := read(t, pool)
+			assert.Equal(t, []string{"0 a live", "1  unowned", "2  unowned", "3  unowned"}, states(r))
+			assert.EqualValues(t, 5, r.Projections[0].LagEvents)
+			assert.InDelta(t, 1.5, r.Workers[0].EventsPerSecond, 0.001)
+		})
+	}
+}
