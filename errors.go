@@ -14,6 +14,9 @@ var (
 	// ErrRunning is returned by Run when the worker already runs, or has run: a Worker runs once.
 	ErrRunning = errors.New("rouse: this worker has already been started (make a new one)")
 
+	// ErrEnded is returned by Drain when the worker ended before everything was handled.
+	ErrEnded = errors.New("rouse: the worker ended before everything was handled")
+
 	// ErrStopTimeout is returned by Run when a handler had not returned StopTimeout after the stop. Its transaction is
 	// rolled back; its goroutine may still be there.
 	ErrStopTimeout = errors.New("rouse: a handler did not return within the stop timeout (its work is rolled back and will be done again)")

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,8 +83,8 @@ func (k *work) acquire(ctx context.Context, f func(conn *pgx.Conn) error) error 
 	return err
 }
 
-// pipelined is the way of a BatchProjection: begin, effects, save and commit in one round trip. The save raises in the
-// server, so nothing after it happens when the fence is broken.
+// pipelined is the way of a BatchProjection: begin, effects, save and commit in one round trip, or in two if the handler
+// reads results. The save raises in the server, so nothing after it happens when the fence is broken.
 func (k *work) pipelined(ctx context.Context, events []eventstore.Event, save catchup.Save) error {
 	ctx, cancel := k.limited(ctx)
 	defer cancel()
@@ -93,10 +95,37 @@ func (k *work) pipelined(ctx context.Context, events []eventstore.Event, save ca
 	if err != nil {
 		return err
 	}
-	queueSave(&batch, save)
+	reads := readsResults(&batch)
+	if !reads {
+		queueSave(&batch, save)
+	}
 	return k.acquire(ctx, func(conn *pgx.Conn) error {
-		return safely(conn.SendBatch(ctx, &batch).Close) // which may call back into the handler
+		err := safely(conn.SendBatch(ctx, &batch).Close) // which may call back into the handler
+		if err != nil || !reads {
+			return err
+		}
+		var end pgx.Batch
+		queueSave(&end, save)
+		return conn.SendBatch(ctx, &end).Close()
 	})
+}
+
+// readsResults tells whether the handler reads the results of what it has queued. It may refuse them, so the commit must not
+// be sent before it has. A statement whose result nobody reads gets a reader here: without one, pgx reports its error as that
+// of the next statement with a reader, in the modes that poolers need, and a division by zero would pass for a broken fence.
+func readsResults(batch *pgx.Batch) bool {
+	reads := false
+	for _, q := range batch.QueuedQueries {
+		if q.Fn != nil {
+			reads = true
+			continue
+		}
+		q.Fn = func(results pgx.BatchResults) error {
+			_, err := results.Exec()
+			return err
+		}
+	}
+	return reads
 }
 
 // applied is the way of a Projection without a batch form: one call for each event, in one transaction.
@@ -164,10 +193,22 @@ func queueSave(batch *pgx.Batch, save catchup.Save) {
 func safely(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
+			err = fmt.Errorf("%w at %s: %v", errPanic, panicSite(), p)
 		}
 	}()
 	return f()
+}
+
+// panicSite is the file and line that panicked, for an error of one line. Called by the function that recovers.
+func panicSite() string {
+	var callers [16]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
+			return fmt.Sprintf("%s:%d", filepath.Base(frame.File), frame.Line)
+		}
+	}
 }
 
 // handlerTx is the transaction that a Projection gets: it cannot end it.

@@ -29,7 +29,8 @@ type BatchProjection interface {
 	Projection
 
 	// ApplyBatch queues the statements that write the effects of events, in order. Nothing has been sent when it returns. It
-	// must not queue statements that begin or end a transaction.
+	// must not queue statements that begin or end a transaction. Reading a result, with QueuedQuery.Query and the like, costs
+	// one more round trip; an error that is returned from there fails the batch.
 	ApplyBatch(ctx context.Context, batch *pgx.Batch, events []eventstore.Event) error
 }
 

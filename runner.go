@@ -105,6 +105,7 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 		return nil, false
 	}
 	r.setState(StateStopped)
+	r.progress.fail(stopped)
 	r.log.Error().Err(stopped.Err).Int64(keyPosition, stopped.Position).
 		Str(keyAggregateType, stopped.AggregateType).Str(keyAggregateID, stopped.AggregateID).Msg("the projection is stopped")
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -231,6 +232,7 @@ func (r *runner) state() State { return r.current.Load().(State) }
 type progress struct {
 	mu      sync.Mutex // protects the fields below
 	to      int64
+	err     error         // why it comes no further
 	changed chan struct{} // closed and replaced at every change
 }
 
@@ -247,19 +249,31 @@ func (p *progress) advance(to int64) {
 	p.changed = make(chan struct{})
 }
 
-// wait returns when everything up to a position has been handled, or ctx is cancelled.
+// fail tells whoever waits that the projection is stopped.
+func (p *progress) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// wait returns when everything up to a position has been handled, the projection is stopped, or ctx is cancelled.
 func (p *progress) wait(ctx context.Context, to int64) error {
 	for {
 		p.mu.Lock()
-		there, changed := p.to >= to, p.changed
+		there, err, changed := p.to >= to, p.err, p.changed
 		p.mu.Unlock()
-		if there {
+		switch {
+		case there:
 			return nil
+		case err != nil:
+			return err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }

@@ -86,8 +86,8 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 				}
 				return f.err
 			}
-			if err := s.handle(ctx, workCtx, b); err != nil {
-				return err
+			if err := s.handle(ctx, workCtx, b); err != nil || ctx.Err() != nil {
+				return err // after a stop the batch may be unfinished, and nothing may be handled beyond it
 			}
 		case <-tick.C:
 			if err := s.idle(workCtx); err != nil {

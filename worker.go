@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ type Worker struct {
 	running atomic.Bool
 	noPush  atomic.Bool // the push trigger was off at the last read
 	started chan struct{}
+	ended   chan struct{} // closed when Run returns
 	runners []*runner
 
 	ready    chan struct{} // closed once the fields below are set
@@ -58,7 +60,7 @@ func New(pool *pgxpool.Pool, cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		pool: pool, cfg: cfg, instance: eventstore.NewID().String(), presence: randomKey(),
-		started: make(chan struct{}), ready: make(chan struct{}),
+		started: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
 	w.log = cfg.Log.With().Str(keyWorker, cfg.Label).Str(keyInstance, w.instance[:8]).Logger()
 	for _, p := range cfg.Projections {
@@ -91,6 +93,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.running.Swap(true) {
 		return ErrRunning
 	}
+	defer close(w.ended)
 	if err := w.look(ctx); err != nil {
 		return err
 	}
@@ -211,7 +214,7 @@ func (w *Worker) leave(ctx context.Context, m *member) {
 }
 
 // Drain handles everything that was committed before the call, in the partitions that are this worker's, and returns. On a
-// worker that does not run it runs it that long; on one that does, it waits.
+// worker that does not run it runs it that long; on one that does, it waits, and returns ErrEnded if Run returns first.
 func (w *Worker) Drain(ctx context.Context) error {
 	if w.running.Load() {
 		return w.reach(ctx)
@@ -232,23 +235,36 @@ func (w *Worker) Drain(ctx context.Context) error {
 		return err
 	case err := <-reached:
 		cancel()
-		return errors.Join(<-ran, err)
+		if ranErr := <-ran; ranErr != nil {
+			return ranErr // a projection that was stopped is in both
+		}
+		return err
 	}
 }
 
 // reach waits until all runners have handled what was in the log at the time of the call.
 func (w *Worker) reach(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-w.ended:
+			cancel(ErrEnded)
+		case <-ctx.Done():
+		}
+	}()
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
-	head, err := catchup.Head(ctx, w.pool, w.events)
+	// Not the head: what was rolled back above the last event wakes nobody, and an open append may stay open.
+	last, err := catchup.LastVisible(ctx, w.pool, math.MaxInt64)
 	if err != nil {
 		return err
 	}
 	for _, r := range w.runners {
-		if err := r.progress.wait(ctx, head); err != nil {
+		if err := r.progress.wait(ctx, last); err != nil {
 			return fmt.Errorf("rouse: wait for projection %s: %w", r.name, err)
 		}
 	}

@@ -22,14 +22,16 @@ const (
 type handler struct {
 	l     *Listener
 	conn  *pgx.Conn // the connection that the fields below are about
-	ready bool      // its settings are made and the presence lock is taken
+	ready bool      // its settings are made
 	armed bool      // it holds S
+
+	present bool // it holds the presence lock
 }
 
 // HandleBacklog is called when a connection has just begun to listen to a channel. Nothing is locked yet: it may lead through
 // a pooler. The probe that this asks for will tell.
 func (h *handler) HandleBacklog(_ context.Context, channel string, conn *pgx.Conn) error {
-	h.conn, h.ready, h.armed = conn, false, false
+	h.conn, h.ready, h.armed, h.present = conn, false, false, false
 	if channel == h.l.prober.channel() {
 		h.l.prober.connected()
 	}
@@ -68,7 +70,9 @@ func (h *handler) take(ctx context.Context, n *pgconn.Notification) error {
 	if !h.l.prober.arrived(n.Payload) {
 		return nil
 	}
-	h.l.proved()
+	if err := h.proved(ctx); err != nil {
+		return err
+	}
 	switch full := h.l.isFull(); {
 	case full && h.armed:
 		// A queue that is full makes appends fail. Ours is not the process that fills it, but our sleep adds to it.
@@ -111,10 +115,7 @@ func (h *handler) arm(ctx context.Context) error {
 		return fmt.Errorf("listener: arm: %w", err)
 	}
 	h.armed = true
-	h.l.mu.Lock()
-	h.l.state.ArmedHead = head
-	h.l.mu.Unlock()
-	h.l.setMode(Quiet)
+	h.l.armed(head)
 	return nil
 }
 
@@ -125,14 +126,29 @@ func (h *handler) prepare(ctx context.Context) error {
 		}
 		h.l.cfg.Log.Warn().Err(err).Msg("the server refuses a setting of the listening session; a cut network is noticed later")
 	}
-	var present bool
-	if err := h.conn.QueryRow(ctx, sqlPresence, h.l.cfg.Presence).Scan(&present); err != nil {
+	h.ready = true
+	return h.presence(ctx)
+}
+
+// proved notes that the connection delivers. With every proof it tries again to take the presence lock if it could not have
+// it so far: the server may have believed for a while in the connection that this one replaces.
+func (h *handler) proved(ctx context.Context) error {
+	h.l.proved()
+	if !h.ready || h.present {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, armTimeout)
+	defer cancel()
+	return h.presence(ctx)
+}
+
+func (h *handler) presence(ctx context.Context) error {
+	if err := h.conn.QueryRow(ctx, sqlPresence, h.l.cfg.Presence).Scan(&h.present); err != nil {
 		return fmt.Errorf("listener: take the presence lock: %w", err)
 	}
 	h.l.mu.Lock()
-	h.l.state.Present = present
-	h.l.mu.Unlock()
-	h.ready = true
+	defer h.l.mu.Unlock()
+	h.l.state.Present = h.present
 	return nil
 }
 
@@ -153,7 +169,7 @@ func (h *handler) torrent(ctx context.Context) error {
 		return err
 	}
 	h.l.setMode(Torrent)
-	for !h.l.pressure.calm(time.Now()) {
+	for !h.l.pressure.calm() {
 		if err := h.nap(ctx); err != nil {
 			return err
 		}
@@ -173,7 +189,7 @@ func (h *handler) nap(ctx context.Context) error {
 	switch {
 	case err == nil && n.Channel == h.l.prober.channel():
 		if h.l.prober.arrived(n.Payload) {
-			h.l.proved()
+			return h.proved(ctx)
 		}
 	case err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || h.conn.IsClosed()):
 		return fmt.Errorf("listener: wait in a torrent: %w", err)

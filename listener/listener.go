@@ -78,15 +78,17 @@ type Listener struct {
 
 	provenAt time.Time // when the last probe arrived on the present connection
 
-	reconnect *backoff.ExponentialBackOff // only used by Connect, and reset under mu by a proof
+	reconnect *backoff.ExponentialBackOff // only used by connect, and reset by arming
 }
 
 // New makes a Listener; Run runs it.
 func New(cfg Config) *Listener {
 	l := &Listener{cfg: cfg, state: State{Mode: Polling}}
+	const jitter = 0.2
 	l.reconnect = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(50*time.Millisecond),
-		backoff.WithMaxInterval(30*time.Second),
+		backoff.WithMaxInterval(25*time.Second), // 30 s with the jitter
+		backoff.WithRandomizationFactor(jitter),
 		backoff.WithMultiplier(2),
 		backoff.WithMaxElapsedTime(0), // for ever; the default gives up after 15 minutes
 	)
@@ -118,6 +120,7 @@ func (l *Listener) Run(ctx context.Context) {
 	pl.Handle(l.prober.channel(), h)
 	_ = pl.Listen(ctx) // returns only when ctx is cancelled
 	wg.Wait()
+	l.forget()
 	l.setMode(Polling)
 }
 
@@ -140,7 +143,8 @@ func (l *Listener) Observe(head int64, holders int, woken bool) {
 }
 
 // connect opens the connection, again and again with growing pauses, until it is there or ctx is cancelled. The pauses begin
-// anew once a connection has proved itself, so one that was lost is back at once.
+// anew once a connection was good enough to arm, so one that was lost is back at once, and one that is refused what it needs
+// is not opened twenty times a second.
 func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
 	for {
 		if err := l.pause(ctx); err != nil {
@@ -162,7 +166,7 @@ func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 }
 
-// pause waits as long as the backoff says; not at all before the first attempt after a proof.
+// pause waits as long as the backoff says.
 func (l *Listener) pause(ctx context.Context) error {
 	l.mu.Lock()
 	wait := l.reconnect.NextBackOff()
@@ -180,16 +184,19 @@ func (l *Listener) lost(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	l.mu.Lock()
-	deaf := l.state.Mode == Deaf
-	l.conn = nil
-	l.provenAt = time.Time{}
-	l.state.Present, l.state.ArmedHead = false, 0
-	l.mu.Unlock()
-	if !deaf {
+	l.forget()
+	if l.State().Mode != Deaf {
 		l.cfg.Log.Warn().Err(err).Msg("the listening connection is lost, polling until it is back")
 		l.setMode(Polling)
 	}
+}
+
+// forget drops what was true of a connection that is gone.
+func (l *Listener) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn, l.provenAt = nil, time.Time{}
+	l.state.Present, l.state.ArmedHead = false, 0
 }
 
 // setMode changes the mode, tells whoever wants to know, and wakes the readers so that they look at the new one.
@@ -214,19 +221,30 @@ func (l *Listener) proved() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.provenAt = time.Now()
+}
+
+// armed is told by the handler that it holds S, and of the head after that.
+func (l *Listener) armed(head int64) {
+	l.mu.Lock()
+	l.state.ArmedHead = head
 	l.reconnect.Reset()
+	l.mu.Unlock()
+	l.setMode(Quiet)
+}
+
+// connection is the present one, nil if there is none.
+func (l *Listener) connection() *pgx.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn
 }
 
 // deaf closes a connection that delivers nothing. Closing the network connection is the one thing that may be done to it
 // from here; pgxlisten notices and connects again.
-func (l *Listener) deaf() {
+func (l *Listener) deaf(conn *pgx.Conn) {
 	l.mu.Lock()
-	conn := l.conn
 	l.provenAt = time.Time{}
 	l.mu.Unlock()
-	if conn == nil {
-		return
-	}
 	l.setMode(Deaf)
 	_ = conn.PgConn().Conn().Close()
 }

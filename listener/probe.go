@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -13,6 +15,9 @@ const (
 	// spare below the ten that are promised.
 	probeInterval = 4 * time.Second
 	probeTimeout  = 2 * time.Second
+
+	// probeRetry is the pause after a probe that could not be sent, such as when all connections of the pool were dropped.
+	probeRetry = 100 * time.Millisecond
 
 	// provenFor is how long a proof is good for: two missed probes and their timeouts.
 	provenFor = 2*probeInterval + probeTimeout
@@ -76,24 +81,23 @@ func (p *prober) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.fresh:
-			timer.Reset(probeInterval)
 		case <-timer.C:
-			if !p.listening() {
+			if p.l.connection() == nil {
 				continue
 			}
 		}
-		p.probe(ctx)
+		if p.probe(ctx) {
+			timer.Reset(probeInterval)
+		} else {
+			timer.Reset(probeRetry)
+		}
 	}
 }
 
-func (p *prober) listening() bool {
-	p.l.mu.Lock()
-	defer p.l.mu.Unlock()
-	return p.l.conn != nil
-}
-
-// probe sends one and waits for it. Not being able to send proves nothing about the listener, but it is no proof either.
-func (p *prober) probe(ctx context.Context) {
+// probe sends one and waits for it; it tells whether it was sent. Not being able to send proves nothing about the listener,
+// but it is no proof either. Nor is a probe about a connection that has taken the place of the one it was sent to.
+func (p *prober) probe(ctx context.Context) (sent bool) {
+	conn := p.l.connection()
 	p.mu.Lock()
 	p.number++
 	number := p.number
@@ -106,7 +110,7 @@ func (p *prober) probe(ctx context.Context) {
 		if ctx.Err() == nil {
 			p.l.cfg.Log.Debug().Err(err).Msg("cannot send a probe")
 		}
-		return
+		return false
 	}
 	timeout := time.NewTimer(probeTimeout)
 	defer timeout.Stop()
@@ -114,9 +118,14 @@ func (p *prober) probe(ctx context.Context) {
 	case <-ctx.Done():
 	case <-p.arrival:
 		p.silent = false
+	case <-p.fresh:
+		p.connected() // the next probe is due at once
 	case <-timeout.C:
-		p.missed()
+		if conn != nil && conn == p.l.connection() {
+			p.missed(conn)
+		}
 	}
+	return true
 }
 
 func (p *prober) send(ctx context.Context, number int64) error {
@@ -138,12 +147,12 @@ func (p *prober) send(ctx context.Context, number int64) error {
 	return nil
 }
 
-func (p *prober) missed() {
+func (p *prober) missed(conn *pgx.Conn) {
 	if p.l.State().Proven {
 		p.l.cfg.Log.Warn().Msg("the listening connection is deaf: a notification sent from another connection did not arrive; connecting again")
 	} else if !p.silent {
 		p.silent = true
 		p.l.cfg.Log.Warn().Msg("LISTEN delivers nothing through this URL, as behind a transaction pooler: polling every second or faster; set ROUSE_LISTEN_URL to a direct connection")
 	}
-	p.l.deaf()
+	p.l.deaf(conn)
 }

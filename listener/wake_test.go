@@ -1,0 +1,48 @@
+package listener
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pending tells whether a wake is waiting, and takes it.
+func pending(w *Wake) bool {
+	select {
+	case <-w.C:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestWake_AnyNumberOfSignalsIsOneWake(t *testing.T) {
+	t.Parallel()
+	var h hub
+	w, unsubscribe := h.subscribe()
+	defer unsubscribe()
+	require.False(t, pending(w), "nobody has signalled yet")
+	for range 1000 {
+		h.broadcast() // must not wait, although nobody looks
+	}
+	require.True(t, pending(w))
+	require.False(t, pending(w), "a thousand signals are one wake")
+	h.broadcast()
+	require.True(t, pending(w), "a signal after the look is a wake of its own")
+}
+
+func TestWake_ReachesEveryReaderUntilItLeaves(t *testing.T) {
+	t.Parallel()
+	var h hub
+	first, leaveFirst := h.subscribe()
+	second, leaveSecond := h.subscribe()
+	h.broadcast()
+	require.True(t, pending(first), "a slow reader takes nothing away from another")
+	require.True(t, pending(second))
+	leaveFirst()
+	h.broadcast()
+	require.False(t, pending(first))
+	require.True(t, pending(second))
+	leaveSecond()
+	require.Empty(t, h.wakes, "who has left is forgotten")
+}

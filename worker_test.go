@@ -1,0 +1,222 @@
+package rouse_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/migrations"
+	"github.com/rouse-es/rouse/partition"
+)
+
+func TestNewReportsEveryFaultAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := rouse.New(nil, rouse.Config{
+		Projections: []rouse.Projection{projection{name: ""}, projection{name: "twice"}}, Effects: []rouse.Effect{&outside{}},
+		WorkerIndex: 4, TotalWorkers: 4, Partitions: 12, BatchSize: -1,
+	})
+	require.ErrorIs(t, err, rouse.ErrConfig)
+	for _, fault := range []string{"has no name", "WorkerIndex 4", "Partitions 12", "BatchSize -1"} {
+		require.ErrorContains(t, err, fault)
+	}
+	_, err = rouse.New(nil, rouse.Config{Projections: []rouse.Projection{projection{name: "twice"}, projection{name: "twice"}}})
+	require.ErrorContains(t, err, "two projections are named twice")
+	_, err = rouse.New(nil, rouse.Config{})
+	require.ErrorContains(t, err, "nothing to do")
+}
+
+func TestRunNeedsTheSchema(t *testing.T) {
+	t.Parallel()
+	b := &bundle{DB: testdb.Empty(t), ctx: t.Context(), t: t}
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}})
+	require.ErrorIs(t, w.wait(), migrations.ErrMissing)
+}
+
+func TestWorkerRunsOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}).started()
+	require.ErrorIs(t, w.Run(b.ctx), rouse.ErrRunning)
+	require.NoError(t, w.stop())
+	require.ErrorIs(t, w.Run(b.ctx), rouse.ErrRunning)
+}
+
+func TestDrainOfAFreshWorkerHandlesWhatIsThereAndEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	at := b.appendAll("e", "e", "e")
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}, projection{name: "q"}}}))
+	require.Equal(t, at, b.done("p"))
+	require.Equal(t, at, b.done("q"))
+	require.Zero(t, b.int("select count(*) from projection_checkpoints where owner is not null"))
+}
+
+func TestDrainOfARunningWorkerWaits(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}})
+	for range 20 {
+		at := b.append("e")
+		require.NoError(t, w.Drain(b.ctx))
+		require.EqualValues(t, 1, b.int("select count(*) from done where position = $1", at), "what was committed before the call is handled")
+	}
+	ctx, cancel := context.WithCancel(b.ctx)
+	cancel()
+	b.append("e")
+	require.ErrorIs(t, w.Drain(ctx), context.Canceled)
+	require.NoError(t, w.stop())
+}
+
+// Drain waits for what was committed before the call, and for nothing else: neither for an append that is still open at the
+// end of the log, nor for positions that were rolled back there and wake nobody.
+func TestDrainWaitsForCommittedEventsOnly(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	at := b.append("e")
+	open, err := b.Conn(t).Begin(b.ctx)
+	require.NoError(t, err)
+	const insert = `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('thing', 'open', 1, 'e', '{}')`
+	_, err = open.Exec(b.ctx, insert)
+	require.NoError(t, err)
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}))
+	require.Equal(t, []int64{at}, b.done("p"))
+	require.NoError(t, open.Rollback(b.ctx))
+
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}})
+	testdb.Eventually(t, patience, "the worker to sleep", func() (bool, error) { return w.Status().Mode == "quiet", nil })
+	require.NoError(t, w.Drain(b.ctx))
+	rolledBack, err := b.Conn(t).Begin(b.ctx)
+	require.NoError(t, err)
+	_, err = rolledBack.Exec(b.ctx, insert)
+	require.NoError(t, err)
+	require.NoError(t, rolledBack.Rollback(b.ctx))
+	began := time.Now()
+	require.NoError(t, w.Drain(b.ctx))
+	require.Less(t, time.Since(began), 800*time.Millisecond, "it must not wait for the next poll") // the first comes after a second
+}
+
+func TestCleanStopFinishesTheBatchAndGivesUpThePartitions(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	inHandler, goOn := make(chan struct{}), make(chan struct{})
+	p := projection{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
+		if ev.Type == "slow" {
+			close(inHandler)
+			<-goOn
+		}
+		return nil
+	}}
+	at := b.appendAll("e", "slow", "e")
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Label: "me"}).started()
+	<-inHandler
+	testdb.Eventually(t, patience, "a heartbeat", func() (bool, error) {
+		return b.int("select count(*) from projection_workers where label = 'me'") == 1, nil
+	})
+	require.EqualValues(t, 32, b.int("select count(*) from projection_checkpoints where owner = (select instance_id from projection_workers)"))
+	w.cancel()
+	later := b.append("e") // not to be taken up any more
+	close(goOn)
+	require.NoError(t, w.wait())
+	require.Equal(t, at, b.done("p"), "the batch in hand is finished, and nothing else is begun")
+	require.Zero(t, b.int("select count(*) from projection_checkpoints where owner is not null"))
+	require.Zero(t, b.int("select count(*) from projection_workers"))
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}))
+	require.Equal(t, append(at, later), b.done("p"))
+}
+
+// A handler that minds its context loses its transaction at the end of StopTimeout, and the worker ends in order.
+func TestStopTimeoutCancelsTheHandler(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	inHandler := make(chan struct{})
+	p := projection{name: "p", hook: func(ctx context.Context, tx pgx.Tx, _ eventstore.Event) error {
+		close(inHandler)
+		_, err := tx.Exec(ctx, "select pg_sleep(600)")
+		return err
+	}}
+	at := b.append("e")
+	w := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Projections: []rouse.Projection{p}, StopTimeout: 200 * time.Millisecond})
+	<-inHandler
+	require.NoError(t, w.stop())
+	require.Empty(t, b.done("p"))
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}))
+	require.Equal(t, []int64{at}, b.done("p"))
+}
+
+func TestHandlerThatIgnoresItsContextIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	inHandler, goOn, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	p := projection{name: "p", hook: func(context.Context, pgx.Tx, eventstore.Event) error {
+		close(inHandler)
+		<-goOn
+		close(returned)
+		return nil
+	}}
+	at := b.append("e")
+	w := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Projections: []rouse.Projection{p}, StopTimeout: 200 * time.Millisecond})
+	<-inHandler
+	err := w.stop()
+	require.ErrorIs(t, err, rouse.ErrStopTimeout)
+	require.Zero(t, b.int("select count(*) from projection_checkpoints where owner is not null"), "its partitions are free all the same")
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}))
+	close(goOn) // what it still writes must not be committed
+	<-returned
+	testdb.Eventually(t, patience, "its transaction to end", func() (bool, error) {
+		return b.int("select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'") == 0, nil
+	})
+	require.Equal(t, []int64{at}, b.done("p"))
+}
+
+func TestPartitionsThatDifferFromTheDatabaseAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	cfg := rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}, Partitions: 8}
+	require.NoError(t, b.drain(b.Pool, cfg))
+	require.EqualValues(t, 8, b.int("select count(*) from projection_checkpoints"))
+	cfg.Partitions = 16
+	err := b.drain(b.Pool, cfg)
+	require.ErrorIs(t, err, partition.ErrMismatch)
+	require.ErrorContains(t, err, "p is kept in 8, and 16 were asked for")
+	cfg.Partitions = 0
+	require.NoError(t, b.drain(b.Pool, cfg), "whatever the database says")
+	require.EqualValues(t, 8, b.int("select count(*) from projection_checkpoints"))
+}
+
+func TestWorkerBeyondThePartitionsStandsBy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.start(b.Pool, rouse.Config{
+		Projections: []rouse.Projection{projection{name: "p"}}, Partitions: 2, WorkerIndex: 2, TotalWorkers: 3,
+	}).started()
+	testdb.Eventually(t, patience, "it to stand by", func() (bool, error) { return w.Status().States["p"] == rouse.StateStandby, nil })
+	b.append("e")
+	require.NoError(t, w.Drain(b.ctx), "nothing of it is this worker's")
+	require.NoError(t, w.stop())
+	require.Empty(t, b.done("p"))
+}
+
+// A version that jumps is reported, once for each aggregate.
+func TestVersionThatJumpsIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, version := range []int{1, 2, 4, 7, 8} {
+		b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('thing', 'a', $1, 'e', '{}')`, version)
+	}
+	var wants []int64
+	var at []int64
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}, Observer: rouse.Observer{
+		VersionGap: func(_ string, ev eventstore.Event, want int64) {
+			wants, at = append(wants, want), append(at, ev.AggregateVersion)
+		},
+	}}))
+	require.Equal(t, []int64{3}, wants)
+	require.Equal(t, []int64{4}, at)
+	require.Len(t, b.done("p"), 5)
+}
