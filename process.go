@@ -51,13 +51,14 @@ func (k *work) limited(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeoutCause(ctx, k.timeout, errTimeout)
 }
 
-// settings are the arguments of work.sql. Between two statements the handler may compute for as long as it may run at all.
+// settings are the arguments of work.sql. The client's limit comes first; the server's is for a client that is frozen. Between
+// two statements the handler may compute for as long as it may run at all.
 func (k *work) settings() []any {
 	if k.timeout <= 0 {
 		return []any{k.async, "0", "0"}
 	}
-	ms := k.timeout.Milliseconds()
-	return []any{k.async, fmt.Sprintf("%dms", ms), fmt.Sprintf("%dms", ms+saveTimeout.Milliseconds())}
+	limit := fmt.Sprintf("%dms", (k.timeout + saveTimeout).Milliseconds())
+	return []any{k.async, limit, limit}
 }
 
 // acquire takes a connection and gives it to f. An error of f that left the connection closed is an outage, unless the

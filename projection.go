@@ -24,7 +24,8 @@ type Projection interface {
 
 // BatchProjection is a Projection that can also queue the statements of many events at once. They travel in one round trip
 // together with the begin, the checkpoint and the commit: at 500 events a batch that is an order of magnitude faster than
-// Apply. Apply is still used, when a batch fails, to find the event that is to blame.
+// Apply. A batch that fails is halved until the event to blame is found; that one
+// goes through Apply.
 type BatchProjection interface {
 	Projection
 

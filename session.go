@@ -151,24 +151,33 @@ func (s *session) unfinished(events []eventstore.Event) bool {
 	return s.fence(last).Floor < last.GlobalPosition
 }
 
-// attempt handles events as one batch. If that fails for a reason that may be an event's, they are handled one by one, each
-// in a transaction of its own, so that the good ones are not held up and the bad one is found.
+// attempt handles events as one batch. If that fails for a reason that may be an event's, it is halved until the event is
+// found, so that the good ones are not held up: about 2 log n transactions for one bad event among n. A batch that fails
+// only as a whole is handled in halves.
 func (s *session) attempt(ctx, workCtx context.Context, events []eventstore.Event) error {
 	if s.work.effect != nil {
 		return s.effects(ctx, workCtx, events)
 	}
 	err := s.commit(workCtx, events)
-	for tries := 1; isTransient(err) && tries < transientTries; tries++ {
-		err = s.commit(workCtx, events)
-	}
 	if err == nil || !blamesHandler(workCtx, err) {
 		return err
 	}
 	s.failed(events, err)
 	s.setState(StateRetrying)
-	for i := range events {
-		one := events[i : i+1]
-		err := s.retry(ctx, workCtx, events[i], func() error { return s.commitOne(workCtx, one) })
+	return s.halve(ctx, workCtx, events)
+}
+
+// halve handles a batch that has failed. It returns nil when a stop came between.
+func (s *session) halve(ctx, workCtx context.Context, events []eventstore.Event) error {
+	if len(events) == 1 {
+		return s.retry(ctx, workCtx, events[0], func() error { return s.commitOne(workCtx, events) })
+	}
+	middle := len(events) / 2
+	for _, half := range [][]eventstore.Event{events[:middle], events[middle:]} {
+		err := s.commit(workCtx, half)
+		if err != nil && blamesHandler(workCtx, err) {
+			err = s.halve(ctx, workCtx, half)
+		}
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -176,9 +185,15 @@ func (s *session) attempt(ctx, workCtx context.Context, events []eventstore.Even
 	return nil
 }
 
-// commit handles events and saves, in one transaction.
-func (s *session) commit(ctx context.Context, events []eventstore.Event) error {
-	return s.saving(events, func(save catchup.Save) error { return s.work.together(ctx, events, save) })
+// commit handles events and saves, in one transaction, which is tried again if only other transactions were in its way.
+func (s *session) commit(ctx context.Context, events []eventstore.Event) (err error) {
+	for range transientTries {
+		err = s.saving(events, func(save catchup.Save) error { return s.work.together(ctx, events, save) })
+		if !isTransient(err) {
+			break
+		}
+	}
+	return err
 }
 
 func (s *session) commitOne(ctx context.Context, one []eventstore.Event) error {
@@ -301,7 +316,7 @@ func (s *session) failed(events []eventstore.Event, err error) {
 	s.w.cfg.Observer.failed(s.name, len(events), err)
 	first := events[0]
 	s.log.Warn().Err(err).Int(keyEvents, len(events)).Int64(keyPosition, first.GlobalPosition).
-		Str(keyAggregateType, first.AggregateType).Str(keyAggregateID, first.AggregateID).Msg("handling failed, trying again one by one")
+		Str(keyAggregateType, first.AggregateType).Str(keyAggregateID, first.AggregateID).Msg("handling failed, trying again")
 }
 
 // blamesHandler tells whether a failed attempt may be an event's or its handler's fault.

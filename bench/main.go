@@ -28,7 +28,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.only, "only", "", "append or latency; empty: both")
-	flag.IntVar(&o.seconds, "seconds", 4, "length of one round of writing")
+	flag.IntVar(&o.seconds, "seconds", 5, "length of one round of writing")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each variant")
 	flag.IntVar(&o.events, "events", 600, "events timed for each latency")
 	flag.BoolVar(&o.verbose, "v", false, "log what the worker does")

@@ -22,10 +22,19 @@ func setupSave(t *testing.T) *saver {
 	t.Helper()
 	s := &saver{bundle: setup(t), instance: eventstore.NewID().String()}
 	s.exec("create table effects (n int)")
+	s.reset()
+	return s
+}
+
+// reset puts everything back as it was.
+func (s *saver) reset() {
+	s.t.Helper()
+	s.exec("truncate effects, projections cascade")
 	s.exec("insert into projections (projection_name, partitions) values ('p', 4)")
 	s.exec(`insert into projection_checkpoints (projection_name, partition, owner, epoch, last_global_position)
 		select 'p', n, $1::text::uuid, 5, 10 from generate_series(0, 3) n`, s.instance)
-	return s
+	s.exec("delete from rouse_incarnation")
+	s.exec("insert into rouse_incarnation (token) values ($1::text::uuid)", string(s.token))
 }
 
 func (s *saver) save() catchup.Save {
@@ -93,26 +102,23 @@ func TestSave(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
-			conn := func(t *testing.T, s *saver) *pgx.Conn {
-				pool := s.pool(mode, 1, nil)
-				c, err := pool.Acquire(s.ctx)
-				require.NoError(t, err)
-				t.Cleanup(c.Release)
-				return c.Conn()
-			}
+			s := setupSave(t)
+			pooled, err := s.pool(mode, 1, nil).Acquire(s.ctx)
+			require.NoError(t, err)
+			t.Cleanup(pooled.Release)
+			conn := pooled.Conn()
 			t.Run("MovesItsPartitionsOnly", func(t *testing.T) {
-				s := setupSave(t)
-				require.NoError(t, s.send(conn(t, s), s.save()))
+				require.NoError(t, s.send(conn, s.save()))
 				require.EqualValues(t, 1, s.int("select count(*) from effects"))
 				require.Equal(t, []int64{20, 10, 20, 20}, s.checkpoints())
 			})
 			for name, spoil := range stale {
 				t.Run(name, func(t *testing.T) {
-					s := setupSave(t)
+					s.reset()
 					save := s.save()
 					spoil(s, &save)
 					before := s.checkpoints()
-					require.ErrorIs(t, s.send(conn(t, s), save), catchup.ErrFenced)
+					require.ErrorIs(t, s.send(conn, save), catchup.ErrFenced)
 					require.Zero(t, s.int("select count(*) from effects"), "a stale batch must leave nothing behind")
 					require.Equal(t, before, s.checkpoints(), "all partitions or none")
 				})
@@ -134,8 +140,7 @@ func TestPlainUpdateIsNoFence(t *testing.T) {
 	require.NoError(t, s.pipelined(conn, update), "and again, with a floor that has been passed")
 	require.EqualValues(t, 2, s.int("select count(*) from effects"))
 
-	s = setupSave(t)
-	conn = s.Conn(t)
+	s.reset()
 	require.NoError(t, s.send(conn, s.save()))
 	require.ErrorIs(t, s.send(conn, s.save()), catchup.ErrFenced)
 	require.EqualValues(t, 1, s.int("select count(*) from effects"), "the real save does not")

@@ -46,7 +46,7 @@ func TestArming_NoEventWaitsForAPoll(t *testing.T) {
 // same time. It returns how many of the committed events nobody woke the reader for.
 func race(t *testing.T, rounds int, naive bool) (lost, events int) {
 	b := setup(t)
-	s := b.sleeper(t, naive)
+	s := b.sleeper(t, b.listen(t, wakeChannel(b.log.Events)), naive)
 	var appenders []*appender
 	for i, isolation := range isolations {
 		appenders = append(appenders, b.appender(t, isolation, string(rune('a'+i))))

@@ -151,7 +151,7 @@ func (b *testBundle) cancelSoon(t *testing.T, conn *pgx.Conn) {
 func (b *testBundle) requireArms(t *testing.T) {
 	t.Helper()
 	require.Empty(t, b.locks(t), "nobody is asleep")
-	s := b.sleeper(t, false)
+	s := b.sleeper(t, b.listen(t, wakeChannel(b.log.Events)), false)
 	require.NoError(t, s.handler.Arm(b.ctx))
 	s.fallAsleep(t)
 	b.append(t)

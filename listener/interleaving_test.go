@@ -90,22 +90,32 @@ func TestArming_InEveryOrderOfSteps(t *testing.T) {
 		t.Run(string(isolation), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
+			st := &stage{b: b, ears: b.listen(t, wakeChannel(b.log.Events)),
+				main: b.appender(t, isolation, "main"), second: b.appender(t, isolation, "second")}
 			for _, i := range interleavings {
 				t.Run(i.name, func(t *testing.T) {
-					require.Zero(t, i.play(t, b, isolation, false), "events that waited for a poll")
+					require.Zero(t, st.play(t, i, false), "events that waited for a poll")
 				})
 				t.Run(i.name+", naive", func(t *testing.T) {
-					require.Equal(t, i.naive, i.play(t, b, isolation, true) > 0, "the naive reader loses the event")
+					require.Equal(t, i.naive, st.play(t, i, true) > 0, "the naive reader loses the event")
 				})
 			}
 		})
 	}
 }
 
+// stage has the connections of a play: the reader's and those of two appenders.
+type stage struct {
+	b            *testBundle
+	ears         *ears
+	main, second *appender
+}
+
 // play returns how many events the reader has not found when all is done.
-func (i interleaving) play(t *testing.T, b *testBundle, isolation pgx.TxIsoLevel, naive bool) (missing int) {
-	s := b.sleeper(t, naive)
-	a := &acts{t: t, b: b, main: b.appender(t, isolation, t.Name()), second: b.appender(t, isolation, t.Name()+" second")}
+func (st *stage) play(t *testing.T, i interleaving, naive bool) (missing int) {
+	b := st.b
+	s := b.sleeper(t, st.ears, naive)
+	a := &acts{t: t, stage: st}
 	act := func(f func(*acts)) {
 		if f != nil {
 			f(a)
@@ -130,9 +140,8 @@ func (i interleaving) play(t *testing.T, b *testBundle, isolation pgx.TxIsoLevel
 
 // acts are the steps of the appenders. Positions count once they are committed.
 type acts struct {
-	t            *testing.T
-	b            *testBundle
-	main, second *appender
+	t *testing.T
+	*stage
 
 	tx, otherTx pgx.Tx
 	positions   []int64 // inserted by tx
@@ -214,7 +223,7 @@ func (a *acts) insertHeldAt(at, count int) {
 	require.NoError(a.t, err)
 	a.held = make(chan error, 1) // buffered so that the goroutine ends even if the test has failed
 	go func() {
-		rows, err := a.tx.Query(a.b.ctx, insertHeldSQL, a.main.name, count, at)
+		rows, err := a.tx.Query(a.b.ctx, insertHeldSQL, a.t.Name(), count, at)
 		if err == nil {
 			a.positions, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 		}

@@ -138,7 +138,7 @@ func TestPressure_WritersThatQueueAreLetGo(t *testing.T) {
 	for name, l := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const lasts = time.Minute
+			const lasts = 15 * time.Second
 			l.start(false)
 			l.run(lasts)
 			require.Equal(t, 1, l.torrents, "it changes once and stays")
@@ -170,7 +170,7 @@ func TestPressure_ACalmLogIsSleptOn(t *testing.T) {
 				l.start(torrent)
 				l.run(5 * time.Second)
 				l.inTorrent = 0
-				const lasts = 10 * time.Minute
+				const lasts = 3 * time.Minute
 				l.run(lasts)
 				t.Logf("after a torrent: %v; %d torrents, %v in them, %d commits", torrent, l.torrents, l.inTorrent, l.commits)
 				require.Less(t, l.inTorrent, lasts/100)

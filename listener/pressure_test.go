@@ -123,7 +123,7 @@ func TestPressure_NoTorrentBegins(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Negative(t, newCourse().quiet(10*time.Minute, tt.perSecond, tt.holders), "when the torrent began")
+			require.Negative(t, newCourse().quiet(time.Minute, tt.perSecond, tt.holders), "when the torrent began")
 		})
 	}
 }
@@ -197,7 +197,7 @@ func TestPressure_ATorrentLasts(t *testing.T) {
 			t.Parallel()
 			c := newCourse()
 			require.Positive(t, c.quiet(time.Second, 5000, always(1)))
-			require.Negative(t, c.torrent(10*time.Minute, tt.perSecond, tt.holders), "when it ended")
+			require.Negative(t, c.torrent(time.Minute, tt.perSecond, tt.holders), "when it ended")
 		})
 	}
 }

@@ -24,9 +24,9 @@ type sleeper struct {
 	seen    map[int64]bool // positions
 }
 
-func (b *testBundle) sleeper(t *testing.T, naive bool) *sleeper {
+// sleeper makes one that listens through e and begins at the end of the log.
+func (b *testBundle) sleeper(t *testing.T, e *ears, naive bool) *sleeper {
 	t.Helper()
-	e := b.listen(t, wakeChannel(b.log.Events))
 	cfg, _ := b.config(t)
 	l := listener.New(cfg)
 	return &sleeper{

@@ -34,7 +34,9 @@ func unsynced() map[string]string { return map[string]string{"fsync": "off"} }
 
 func connect(t *testing.T, s *Server) *pgx.Conn {
 	t.Helper()
-	conn, err := s.connect(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, err := s.connect(ctx)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = closeConn(context.Background(), conn) }) // the test may have killed it
 	return conn

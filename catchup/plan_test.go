@@ -1,0 +1,172 @@
+package catchup_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/catchup"
+)
+
+// plan is a node of what EXPLAIN (FORMAT JSON) prints.
+type plan struct {
+	Node  string `json:"Node Type"`
+	Index string `json:"Index Name"`
+	Way   string `json:"Scan Direction"`
+	Plans []plan `json:"Plans"`
+}
+
+func (p plan) nodes() []string {
+	out := []string{p.Node}
+	for _, sub := range p.Plans {
+		out = append(out, sub.nodes()...)
+	}
+	return out
+}
+
+// leaf is the node that touches the table.
+func (p plan) leaf() plan {
+	for len(p.Plans) > 0 {
+		p = p.Plans[0]
+	}
+	return p
+}
+
+// explain plans a statement of this package as a read does: generic, as a prepared statement comes to be, or for its arguments.
+func (b *bundle) explain(generic string, name string, types string, args string) plan {
+	b.t.Helper()
+	sql, err := os.ReadFile(filepath.Join("sql", name+".sql"))
+	require.NoError(b.t, err)
+	tx := b.begin(pgx.ReadCommitted)
+	defer func() { require.NoError(b.t, tx.Rollback(b.ctx)) }()
+	var text string
+	for _, statement := range []string{
+		"set local max_parallel_workers_per_gather = 0",
+		"set local plan_cache_mode = " + generic,
+		"prepare s (" + types + ") as " + string(sql),
+	} {
+		_, err := tx.Exec(b.ctx, statement)
+		require.NoError(b.t, err, statement)
+	}
+	defer func() { _, _ = tx.Exec(b.ctx, "deallocate s") }()
+	require.NoError(b.t, tx.QueryRow(b.ctx, "explain (format json) execute s ("+args+")", pgx.QueryExecModeSimpleProtocol).Scan(&text))
+	var plans []struct{ Plan plan }
+	require.NoError(b.t, json.Unmarshal([]byte(text), &plans))
+	return plans[0].Plan
+}
+
+// Every read goes along the primary key and stops at its limit: no sort, no scan of the table, whatever is asked for.
+func TestReadsGoAlongThePrimaryKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		select 'thing', 'a' || n % 1000, n / 1000 + 1, 'e', '{}' from generate_series(0, 99999) n`)
+	b.exec("vacuum analyze events")
+	slots := "decode(repeat('11', 128), 'hex')" // a partition of four, which the planner cannot estimate
+	for _, generic := range []string{"force_generic_plan", "force_custom_plan"} {
+		for _, from := range []string{"0", "50000", "99990", "1000000"} {
+			for name, p := range map[string]plan{
+				"read":       b.explain(generic, "read", "bigint, bigint, int", from+", "+from+"::bigint + 65536, 500"),
+				"read_slots": b.explain(generic, "read_slots", "bigint, bigint, int, bytea", from+", "+from+"::bigint + 65536, 500, "+slots),
+			} {
+				require.Equal(t, []string{"Limit", "Index Scan"}, p.nodes(), "%s from %s, %s", name, from, generic)
+				require.Equal(t, "events_pkey", p.leaf().Index)
+				require.Equal(t, "Forward", p.leaf().Way)
+			}
+			for name, way := range map[string]string{"next": "Forward", "last_visible": "Backward"} {
+				p := b.explain(generic, name, "bigint", from)
+				require.Equal(t, "events_pkey", p.leaf().Index, "%s from %s, %s", name, from, generic)
+				require.Equal(t, "Index Only Scan", p.leaf().Node)
+				require.Equal(t, way, p.leaf().Way)
+				require.False(t, slices.Contains(p.nodes(), "Sort"))
+			}
+		}
+	}
+}
+
+// A partition is read through to the end although it has next to nothing, in few reads, and what it has is found.
+func TestSparsePartitionIsReadInFewReads(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		select 'thing', 'busy', n, 'e', '{}' from generate_series(1, 100000) n`)
+	mine := b.appendNamed(b.Pool, b.elsewhere("busy"))
+	slot := b.int("select slot from events where global_position = $1", mine[0])
+	reader := catchup.NewReader(b.Pool, b.log, b.token, catchup.SlotsOf([]int{int(slot)}, catchup.Slots), 0)
+	found, batch := b.leapTo(reader)
+	require.Equal(t, mine, found)
+	require.Equal(t, mine[0], batch.To)
+	found, batch = b.next(reader, 100)
+	require.Empty(t, found)
+	require.False(t, batch.More)
+	require.Equal(t, mine[0], batch.To, "the cursor is at the end of what was looked through")
+}
+
+// elsewhere is the name of an aggregate in another slot than a given one.
+func (b *bundle) elsewhere(aggregate string) string {
+	b.t.Helper()
+	var name string
+	require.NoError(b.t, b.Pool.QueryRow(b.ctx, `select 'a' || n from generate_series(1, 100) n
+		where hashtextextended(('a' || n) collate "C", 0) & 1023 <> hashtextextended($1 collate "C", 0) & 1023 limit 1`, aggregate).Scan(&name))
+	return name
+}
+
+// A full batch ends at its last event, and the next read goes on behind it; none is read twice and none is left out.
+func TestBatchesJoinWithoutASeam(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	all := b.append(b.Pool, 257)
+	slots := map[string]catchup.SlotSet{"all": allSlots(), "half": catchup.SlotsOf([]int{0, 3, 5, 6}, 8)}
+	for name, set := range slots {
+		for _, limit := range []int{1, 7, 256, 257, 1000} {
+			reader := catchup.NewReader(b.Pool, b.log, b.token, set, 0)
+			got := []int64{}
+			for to := int64(0); ; {
+				found, batch := b.next(reader, limit)
+				require.Equal(t, to, batch.From)
+				require.LessOrEqual(t, len(found), limit)
+				got, to = append(got, found...), batch.To
+				if !batch.More {
+					require.Equal(t, all[256], to)
+					break
+				}
+			}
+			want := all
+			if name == "half" {
+				want = b.inPartitions(8, 0, 3, 5, 6)
+			}
+			require.Equal(t, want, got, "%s, %d at a time", name, limit)
+		}
+	}
+}
+
+func (b *bundle) inPartitions(total int, partitions ...int) []int64 {
+	b.t.Helper()
+	rows, err := b.Pool.Query(b.ctx, "select global_position from events where slot & ($1::int - 1) = any ($2::int[]) order by 1", total, partitions)
+	require.NoError(b.t, err)
+	return b.positions(rows)
+}
+
+func TestSlotSet(t *testing.T) {
+	t.Parallel()
+	all, quarter := allSlots(), catchup.SlotsOf([]int{1}, 4)
+	require.True(t, all.Full())
+	require.False(t, quarter.Full())
+	n := 0
+	for slot := range int16(catchup.Slots) {
+		require.True(t, all.Has(slot))
+		require.Equal(t, slot%4 == 1, quarter.Has(slot))
+		if quarter.Has(slot) {
+			n++
+		}
+	}
+	require.Equal(t, catchup.Slots/4, n)
+	var none catchup.SlotSet
+	require.False(t, none.Full())
+	require.False(t, none.Has(0))
+}

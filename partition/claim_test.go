@@ -1,0 +1,193 @@
+package partition_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/partition"
+)
+
+func TestEnsure(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() {
+			have, err := partition.Ensure(b.ctx, b.Pool, "p", 0)
+			if err == nil && have != partition.Default {
+				err = fmt.Errorf("%d partitions", have)
+			}
+			errs[i] = err
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err, "many processes at once")
+	}
+	require.EqualValues(t, 32, b.int("select count(*) from projection_checkpoints where last_global_position = 0 and owner is null"))
+
+	_, err := partition.Ensure(b.ctx, b.Pool, "p", 64)
+	require.ErrorIs(t, err, partition.ErrMismatch)
+	require.ErrorContains(t, err, "p is kept in 32, and 64 were asked for (ask for 32")
+	for _, wrong := range []int{-1, 3, 2048} {
+		_, err := partition.Ensure(b.ctx, b.Pool, "q", wrong)
+		require.ErrorIs(t, err, partition.ErrCount)
+	}
+	require.EqualValues(t, 1, b.int("select count(*) from projections"), "a refused projection is not created")
+
+	b.exec("delete from projection_checkpoints where partition in (3, 31)")
+	have, err := partition.Ensure(b.ctx, b.Pool, "p", 32)
+	require.NoError(t, err)
+	require.Equal(t, 32, have)
+	require.EqualValues(t, 32, b.int("select count(*) from projection_checkpoints"))
+}
+
+func TestClaimTakesWhatIsFreeAndRaisesTheEpoch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(4)
+	b.exec("update projection_checkpoints set last_global_position = 10 + partition, epoch = 7")
+	one := b.member("one", 0)
+	got := b.claim(one, false, 0, 2)
+	require.Equal(t, map[int]partition.Lease{0: {Partition: 0, Epoch: 8, Floor: 10}, 2: {Partition: 2, Epoch: 8, Floor: 12}}, got)
+	require.Equal(t, int64(9), b.claim(one, false, 0)[0].Epoch, "its own again, under a new epoch")
+
+	two := b.member("two", 0)
+	require.False(t, b.claimable(two, 0, 2))
+	require.True(t, b.claimable(two, 0, 1))
+	require.Len(t, b.claim(two, false, 0, 1, 2, 3), 2, "nothing from the living")
+	require.Len(t, b.claim(two, true, 0, 1, 2, 3), 4, "unless it has just started")
+	require.False(t, b.claimable(one, 0, 1, 2, 3))
+}
+
+func TestClaimUnderAnotherIncarnationGetsNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(4)
+	one := b.member("one", 0)
+	b.exec("update rouse_incarnation set token = gen_random_uuid()")
+	require.Empty(t, b.claim(one, true, 0, 1))
+	require.EqualValues(t, 4, b.int("select count(*) from projection_checkpoints where owner is null and epoch = 0"))
+}
+
+// Who counts as dead: silent for long, or silent for a short while and its presence lock gone too.
+func TestClaimTakesFromTheDeadOnly(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(4)
+	const presence = 77
+	holder := b.Conn(t)
+	_, err := holder.Exec(b.ctx, "select pg_advisory_lock(1919907152, $1)", presence)
+	require.NoError(t, err)
+	present, absent := b.member("present", presence), b.member("absent", presence+1)
+	claimer := b.member("claimer", 0)
+	silent := func(label, since string) {
+		b.exec("update projection_workers set heartbeat_at = clock_timestamp() - $2::text::interval where label = $1", label, since)
+	}
+	for _, test := range []struct {
+		owner         partition.Member
+		since         string
+		dead          bool
+		whatThatShows string
+	}{
+		{present, "0", false, "alive"},
+		{present, "6 seconds", false, "hung, but its session is there: not yet"},
+		{present, "11 seconds", true, "silent for too long, whatever it holds"},
+		{absent, "0", false, "its session is gone, but it speaks: it is connecting again"},
+		{absent, "4 seconds", true, "silent, and its session is gone"},
+	} {
+		b.claim(test.owner, true, 0, 1, 2, 3)
+		silent(test.owner.Label, test.since)
+		require.Equal(t, test.dead, b.claimable(claimer, 0, 1, 2, 3), test.whatThatShows)
+		require.Equal(t, test.dead, len(b.claim(claimer, false, 0, 1, 2, 3)) == 4, test.whatThatShows)
+	}
+	b.claim(present, true, 0)
+	b.exec("delete from projection_workers where label = 'present'")
+	require.True(t, b.claimable(claimer, 0), "an owner without a row is dead")
+}
+
+func TestReleaseGivesUpItsOwnAndFencesWhatItLeftInFlight(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(4)
+	one, two := b.member("one", 0), b.member("two", 0)
+	b.claim(one, false, 0, 1, 2)
+	b.claim(two, false, 3)
+	require.NoError(t, partition.Release(b.ctx, b.Pool, "p", one.Instance))
+	require.EqualValues(t, 3, b.int("select count(*) from projection_checkpoints where owner is null and epoch = 2"))
+	require.EqualValues(t, 1, b.int("select count(*) from projection_checkpoints where owner = $1::text::uuid and epoch = 1", two.Instance))
+}
+
+// A claim waits for a save in flight and then sees its result; a save that comes after it is refused. Either way nothing is
+// handled twice.
+func TestClaimAndSaveMeet(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(1)
+	one, two := b.member("one", 0), b.member("two", 0)
+	lease := b.claim(one, false, 0)[0]
+	save := func(tx pgx.Tx, floor, to int64) error {
+		var batch pgx.Batch
+		catchup.Save{Projection: "p", Instance: one.Instance, Token: catchup.Token(b.token), To: to,
+			Fences: []catchup.Fence{{Partition: 0, Epoch: lease.Epoch, Floor: floor}}}.Queue(&batch)
+		return catchup.SaveError(tx.SendBatch(b.ctx, &batch).Close())
+	}
+	inFlight := b.begin()
+	require.NoError(t, save(inFlight, 0, 50))
+	claimed := make(chan []partition.Lease, 1)
+	go func() {
+		leases, _ := partition.Claim{Projection: "p", Instance: two.Instance, Token: b.token, Partitions: []int{0}, FromTheLiving: true}.Claim(b.ctx, b.Pool)
+		claimed <- leases
+	}()
+	testdb.Eventually(t, patience, "the claim to wait for the save", func() (bool, error) {
+		return b.int("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") == 1, nil
+	})
+	require.NoError(t, inFlight.Commit(b.ctx))
+	require.Equal(t, []partition.Lease{{Partition: 0, Epoch: lease.Epoch + 1, Floor: 50}}, <-claimed, "with the floor of the save that it waited for")
+
+	late := b.begin()
+	require.ErrorIs(t, save(late, 50, 60), catchup.ErrFenced)
+	require.NoError(t, late.Rollback(b.ctx))
+}
+
+// A claim must survive a crash, or one epoch could be given to two workers.
+func TestClaimsCommitSynchronously(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(2)
+	b.exec("create table commits (setting text)")
+	b.exec(`create function note_commit() returns trigger language plpgsql as $$ begin
+		insert into commits values (current_setting('synchronous_commit')); return null; end $$`)
+	b.exec("create trigger note_commit after update on projection_checkpoints for each row execute function note_commit()")
+	b.exec("alter database " + pgx.Identifier{b.Name}.Sanitize() + " set synchronous_commit = off")
+	b.Pool.Reset()
+	one := b.member("one", 0)
+	b.claim(one, false, 0, 1)
+	require.NoError(t, partition.Release(b.ctx, b.Pool, "p", one.Instance))
+	require.EqualValues(t, 4, b.int("select count(*) from commits where setting = 'on'"))
+	require.EqualValues(t, 4, b.int("select count(*) from commits"))
+}
+
+func TestMemberComesAndGoes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one := b.member("one", 5)
+	one.EventsHandled, one.States = 12, map[string]string{"p": "live"}
+	require.NoError(t, one.Heartbeat(b.ctx, b.Pool))
+	require.EqualValues(t, 1, b.int(`select count(*) from projection_workers where label = 'one' and events_handled = 12
+		and states ->> 'p' = 'live' and assignment = 'elastic' and presence = 5 and heartbeat_at >= started_at`))
+	static := partition.Member{Instance: eventstore.NewID().String(), Label: "old", Static: true, Index: 1, Total: 4}
+	require.NoError(t, static.Heartbeat(b.ctx, b.Pool))
+	require.EqualValues(t, 1, b.int("select count(*) from projection_workers where assignment = 'static' and worker_index = 1 and total_workers = 4 and presence is null"))
+	b.exec("update projection_workers set heartbeat_at = heartbeat_at - interval '2 days' where label = 'old'")
+	require.NoError(t, one.Leave(b.ctx, b.Pool))
+	require.Zero(t, b.int("select count(*) from projection_workers"), "and what was silent for a day is forgotten")
+}

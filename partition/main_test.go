@@ -1,0 +1,95 @@
+package partition_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/partition"
+)
+
+func TestMain(m *testing.M) { testdb.Main(m) }
+
+const patience = time.Minute
+
+type bundle struct {
+	*testdb.DB
+	ctx   context.Context
+	t     *testing.T
+	token string
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	t.Cleanup(cancel)
+	b := &bundle{DB: testdb.New(t), ctx: ctx, t: t}
+	token, err := catchup.CurrentToken(ctx, b.Pool)
+	require.NoError(t, err)
+	b.token = string(token)
+	return b
+}
+
+func (b *bundle) exec(sql string, args ...any) {
+	b.t.Helper()
+	_, err := b.Pool.Exec(b.ctx, sql, args...)
+	require.NoError(b.t, err)
+}
+
+func (b *bundle) int(sql string, args ...any) int64 {
+	b.t.Helper()
+	var n int64
+	require.NoError(b.t, b.Pool.QueryRow(b.ctx, sql, args...).Scan(&n))
+	return n
+}
+
+// ensured creates projection p in a number of partitions.
+func (b *bundle) ensured(partitions int) {
+	b.t.Helper()
+	_, err := partition.Ensure(b.ctx, b.Pool, "p", partitions)
+	require.NoError(b.t, err)
+}
+
+// member is an instance that has just said that it is there.
+func (b *bundle) member(label string, presence int32) partition.Member {
+	b.t.Helper()
+	m := partition.Member{Instance: eventstore.NewID().String(), Label: label, Presence: presence, Mode: "quiet"}
+	require.NoError(b.t, m.Heartbeat(b.ctx, b.Pool))
+	return m
+}
+
+// claim claims all of p's partitions and returns the leases by partition.
+func (b *bundle) claim(m partition.Member, fromTheLiving bool, partitions ...int) map[int]partition.Lease {
+	b.t.Helper()
+	c := partition.Claim{Projection: "p", Instance: m.Instance, Token: b.token, Partitions: partitions, FromTheLiving: fromTheLiving}
+	leases, err := c.Claim(b.ctx, b.Pool)
+	require.NoError(b.t, err)
+	out := map[int]partition.Lease{}
+	for _, l := range leases {
+		out[l.Partition] = l
+	}
+	return out
+}
+
+// claimable tells whether m would get any of some partitions.
+func (b *bundle) claimable(m partition.Member, partitions ...int) bool {
+	b.t.Helper()
+	c := partition.Claim{Projection: "p", Instance: m.Instance, Token: b.token, Partitions: partitions}
+	free, err := c.Claimable(b.ctx, b.Pool)
+	require.NoError(b.t, err)
+	return free
+}
+
+// begin opens a transaction on a connection of its own.
+func (b *bundle) begin() pgx.Tx {
+	b.t.Helper()
+	tx, err := b.Conn(b.t).Begin(b.ctx)
+	require.NoError(b.t, err)
+	return tx
+}
