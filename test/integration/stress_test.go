@@ -130,12 +130,10 @@ func (s *stress) run() {
 	s.stretch(ctx)
 	s.fleet.awaitStart(s.fleet.seats...)
 	if s.plan.noLock {
-		// Where events are skipped, one that comes when nothing else is open brings all checkpoints to the end all the same.
-		stressExec(s.t, s.db.Pool, stressSQL("last"))
-	}
-	_, err := s.lags.down(time.Now(), s.plan.timeout) // how far the disturbance has thrown them back is not bounded
-	require.NoError(s.t, err, "the workers did not catch up")
-	if !s.plan.noLock {
+		s.catchUpWithoutLock()
+	} else {
+		_, err := s.lags.down(time.Now(), s.plan.timeout) // how far the disturbance has thrown them back is not bounded
+		require.NoError(s.t, err, "the workers did not catch up")
 		s.lastStretch(ctx)
 	}
 
@@ -147,6 +145,20 @@ func (s *stress) run() {
 	ended, end := context.WithCancel(ctx)
 	end()
 	require.NoError(s.t, s.naive.run(ended)) // to the end
+}
+
+// catchUpWithoutLock brings all checkpoints to the end. A checkpoint stays where it is when the very last event was skipped,
+// and one more event, which comes when nothing else is open, moves it on; but that one may be skipped as well.
+func (s *stress) catchUpWithoutLock() {
+	s.t.Helper()
+	var err error
+	for range 20 {
+		stressExec(s.t, s.db.Pool, stressSQL("last"))
+		if _, err = s.lags.down(time.Now(), s.plan.timeout/20); err == nil {
+			return
+		}
+	}
+	require.NoError(s.t, err, "the workers did not catch up")
 }
 
 // lastStretch appends some more and wants the lag to come down in time.
