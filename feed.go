@@ -18,6 +18,7 @@ type feed struct {
 	err    error // why the feed ended; good once out is closed
 
 	schedule *catchup.Schedule
+	calm     bool // the last read found nothing open
 }
 
 func (w *Worker) newFeed(reader *catchup.Reader) *feed {
@@ -34,12 +35,11 @@ func (f *feed) run(ctx context.Context) {
 	}
 	woken := false
 	for {
-		b, err := f.reader.Next(ctx, f.w.cfg.BatchSize)
+		b, err := f.next(ctx, woken)
 		if err != nil {
 			f.err = err
 			return
 		}
-		f.w.observe(b, woken)
 		select {
 		case f.out <- b:
 		case <-ctx.Done():
@@ -49,11 +49,48 @@ func (f *feed) run(ctx context.Context) {
 			f.schedule.Reset()
 		}
 		if b.More {
+			f.yield(ctx, b)
 			continue
 		}
 		if woken = f.wait(ctx, b); ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// next reads on. After a wake in a calm log it glances first: what was just appended is handed out before the full look, which
+// follows at once.
+func (f *feed) next(ctx context.Context, woken bool) (catchup.Batch, error) {
+	if woken && f.calm && f.w.listener.State().Mode == listener.Quiet {
+		f.calm = false
+		b, ok, err := f.reader.Glance(ctx, f.w.cfg.BatchSize)
+		if ok || err != nil {
+			return b, err
+		}
+	}
+	b, err := f.reader.Next(ctx, f.w.cfg.BatchSize)
+	if err != nil {
+		return b, err
+	}
+	f.w.observe(b, woken)
+	f.calm = !b.More && b.To >= b.Head
+	return b, nil
+}
+
+// glancePause is what a full look waits after a glance, so as not to compete with the handler for what the glance has found.
+const glancePause = 2 * time.Millisecond
+
+// yield lets the handler go first after a glance, unless there is another wake.
+func (f *feed) yield(ctx context.Context, b catchup.Batch) {
+	if !b.Glanced {
+		return
+	}
+	timer := time.NewTimer(glancePause)
+	defer timer.Stop()
+	select {
+	case <-f.wake.C:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

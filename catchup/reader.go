@@ -14,6 +14,8 @@ import (
 // ReadTimeout bounds one read. A window is at most maxWindow rows wide, which a cold disk reads in a few seconds.
 const ReadTimeout = 30 * time.Second
 
+var readTimeoutSetting = fmt.Sprintf("%dms", ReadTimeout.Milliseconds())
+
 const (
 	minWindow = 1 << 16 // positions looked through by one read, to begin with
 	maxWindow = 1 << 20 // doubled up to here while nothing is found: about 0.3 s of filtering in memory
@@ -49,6 +51,9 @@ type Batch struct {
 	// More means that there is more to read at once. Blocked means that committed events wait behind a hole that an open
 	// append may still fill: read again soon, for nothing will notify when that append rolls back.
 	More, Blocked bool
+
+	// Glanced means that the batch comes from a Glance.
+	Glanced bool
 
 	// Push tells whether the push trigger stood. Without it nothing wakes a reader.
 	Push bool
@@ -95,6 +100,37 @@ func (r *Reader) leap(ctx context.Context, b *Batch, upTo int64) error {
 	return nil
 }
 
+// Glance is a quicker look for a reader that had read everything: without the look at the locks, which costs as much as all
+// the rest. If what it finds is contiguous up to the head, there is no hole that anybody could fill, so it may be handed out,
+// and the cursor moves. Otherwise it changes nothing and ok is false. Either way a Next should follow soon: it looks at the
+// triggers, and at what is open.
+func (r *Reader) Glance(ctx context.Context, limit int) (b Batch, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	found, err := r.exchange(ctx, false, func(batch *pgx.Batch) { batch.Queue(sqlRead, r.after, r.after+r.window, limit) })
+	if err != nil {
+		return Batch{}, false, err
+	}
+	to := r.after
+	for _, ev := range found.events {
+		if ev.GlobalPosition != to+1 {
+			return Batch{}, false, nil
+		}
+		to++
+	}
+	if to == r.after || to < found.head {
+		return Batch{}, false, nil
+	}
+	b = Batch{From: r.after, To: to, Head: max(found.head, to), Settled: to, More: true, Glanced: true, Push: true}
+	for _, ev := range found.events {
+		if r.slots.Has(ev.Slot) {
+			b.Events = append(b.Events, ev)
+		}
+	}
+	r.after = to
+	return b, true, nil
+}
+
 // reading is the raw outcome of the three statements.
 type reading struct {
 	head     int64
@@ -105,16 +141,25 @@ type reading struct {
 }
 
 func (r *Reader) read(ctx context.Context, upTo int64, limit int) (reading, error) {
+	return r.exchange(ctx, true, func(batch *pgx.Batch) {
+		if r.full {
+			batch.Queue(sqlRead, r.after, upTo, limit)
+		} else {
+			batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
+		}
+	})
+}
+
+// exchange sends the statements of one read in one round trip: the head, the locks if they are asked for, and the events.
+func (r *Reader) exchange(ctx context.Context, locks bool, events func(batch *pgx.Batch)) (reading, error) {
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed read only")
-	batch.Queue(sqlSettings, fmt.Sprintf("%dms", ReadTimeout.Milliseconds()))
+	batch.Queue(sqlSettings, readTimeoutSetting)
 	batch.Queue(sqlHead, int64(r.log.Sequence))
-	batch.Queue(sqlLowWater, int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
-	if r.full {
-		batch.Queue(sqlRead, r.after, upTo, limit)
-	} else {
-		batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
+	if locks {
+		batch.Queue(sqlLowWater, int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
 	}
+	events(&batch)
 	batch.Queue("commit")
 
 	conn, err := r.pool.Acquire(ctx)
@@ -122,7 +167,7 @@ func (r *Reader) read(ctx context.Context, upTo int64, limit int) (reading, erro
 		return reading{}, fmt.Errorf("catchup: connect to read the log: %w", err)
 	}
 	defer conn.Release()
-	found, err := r.collect(conn.SendBatch(ctx, &batch))
+	found, err := r.collect(conn.SendBatch(ctx, &batch), locks)
 	if err != nil && !conn.Conn().IsClosed() {
 		// The pipeline stopped inside its transaction; a pool throws such a connection away unless it is ended here.
 		_, _ = conn.Exec(context.WithoutCancel(ctx), "rollback")
@@ -130,7 +175,7 @@ func (r *Reader) read(ctx context.Context, upTo int64, limit int) (reading, erro
 	return found, err
 }
 
-func (r *Reader) collect(results pgx.BatchResults) (found reading, err error) {
+func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, err error) {
 	defer func() {
 		if closeErr := results.Close(); err == nil && closeErr != nil {
 			err = fmt.Errorf("catchup: read the log: %w", closeErr)
@@ -149,14 +194,11 @@ func (r *Reader) collect(results pgx.BatchResults) (found reading, err error) {
 	if token == nil || Token(*token) != r.token {
 		return found, ErrIncarnation
 	}
-	var before, after string
-	if err := results.QueryRow().Scan(&found.lowWater, &found.holders, &before, &after); err != nil {
-		return found, fmt.Errorf("catchup: read the low water: %w", err)
+	if locks {
+		if err := found.scanLocks(results.QueryRow()); err != nil {
+			return found, err
+		}
 	}
-	if before != "A" {
-		return found, ErrUnguarded
-	}
-	found.push = after == "A"
 	rows, err := results.Query()
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
@@ -170,6 +212,19 @@ func (r *Reader) collect(results pgx.BatchResults) (found reading, err error) {
 		return found, fmt.Errorf("%w: it shows no value although there are events (run: grant select on its sequence to this role)", ErrSequence)
 	}
 	return found, nil
+}
+
+// scanLocks takes the low water and the states of the triggers.
+func (f *reading) scanLocks(row pgx.Row) error {
+	var before, after string
+	if err := row.Scan(&f.lowWater, &f.holders, &before, &after); err != nil {
+		return fmt.Errorf("catchup: read the low water: %w", err)
+	}
+	if before != "A" {
+		return ErrUnguarded
+	}
+	f.push = after == "A"
+	return nil
 }
 
 // batch decides what of a reading may be handed out: what is settled, and what follows it or the cursor without a hole,

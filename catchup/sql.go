@@ -23,4 +23,6 @@ var (
 	sqlLastVisible string
 	//go:embed sql/save.sql
 	sqlSave string
+	//go:embed sql/save_one.sql
+	sqlSaveOne string
 )
