@@ -123,7 +123,8 @@ func (b *bench) round(ctx context.Context, pgbench, script string, v variant, wr
 	}
 	defer stop()
 	cmd := exec.CommandContext(ctx, pgbench, "-n", "-M", "prepared", "-f", script, "-c", strconv.Itoa(writers), "-j", "2",
-		"-T", strconv.Itoa(b.seconds), "-D", "v=0", "-D", "round="+strconv.Itoa(round), b.url)
+		"-T", strconv.Itoa(b.seconds+writers/16), // connecting takes its part of it, about 40 ms a writer; the rate leaves it out
+		"-D", "v=0", "-D", "round="+strconv.Itoa(round), b.url)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return outcome{}, fmt.Errorf("pgbench: %w\n%s", err, out)

@@ -1,0 +1,89 @@
+package catchup_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/catchup"
+)
+
+// A glance does not look at the locks, so it may hand out only what no open append could get in between of.
+func TestGlance(t *testing.T) {
+	t.Parallel()
+
+	t.Run("HandsOutWhatIsContiguousUpToTheHead", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		reader := b.reader(b.Pool, 0)
+		want := b.append(b.Pool, 3)
+		got, ok, err := reader.Glance(b.ctx, 100)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Len(t, got.Events, 3)
+		require.Equal(t, want[2], got.To)
+		require.True(t, got.More, "a full look has to follow")
+		found, _ := b.next(reader, 100)
+		require.Empty(t, found, "handed out once")
+	})
+
+	t.Run("LeavesAHoleToTheFullLook", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		reader := b.reader(b.Pool, 0)
+		slow := b.begin(pgx.ReadCommitted)
+		hole := b.append(slow, 1)
+		above := b.append(b.Pool, 1)
+		_, ok, err := reader.Glance(b.ctx, 100)
+		require.NoError(t, err)
+		require.False(t, ok, "the event above the hole was handed out")
+		require.NoError(t, slow.Commit(b.ctx))
+		found, _ := b.next(reader, 100)
+		require.Equal(t, append(hole, above...), found, "nothing was skipped")
+	})
+
+	t.Run("LeavesAnOpenAppendAtTheEndToTheFullLook", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		reader := b.reader(b.Pool, 0)
+		below := b.append(b.Pool, 1)
+		slow := b.begin(pgx.ReadCommitted)
+		b.append(slow, 1)
+		_, ok, err := reader.Glance(b.ctx, 100)
+		require.NoError(t, err)
+		require.False(t, ok, "what is settled must not be said of the open append's position")
+		found, batch := b.next(reader, 100)
+		require.Equal(t, below, found)
+		require.Equal(t, below[0], batch.Settled)
+	})
+
+	t.Run("KnowsTheSlotsOfItsReader", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.append(b.Pool, 64)
+		handed := 0
+		for p := range 2 {
+			reader := catchup.NewReader(b.Pool, b.log, b.token, catchup.SlotsOf([]int{p}, 2), 0)
+			got, ok, err := reader.Glance(b.ctx, 100)
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, int64(64), got.To)
+			for _, ev := range got.Events {
+				require.Equal(t, int16(p), ev.Slot%2)
+			}
+			handed += len(got.Events)
+		}
+		require.Equal(t, 64, handed)
+	})
+
+	t.Run("SeesAnotherIncarnation", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		reader := b.reader(b.Pool, 0)
+		b.append(b.Pool, 1)
+		b.exec("truncate rouse_incarnation")
+		_, _, err := reader.Glance(b.ctx, 100)
+		require.ErrorIs(t, err, catchup.ErrIncarnation)
+	})
+}
