@@ -107,7 +107,7 @@ func TestReconnect_GoesOnForEverWithGrowingPauses(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), day)
 		defer cancel()
 		conn.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if len(w.attempts()) > 100_000 {
+			if len(w.attempts()) > 10_000 {
 				cancel() // no pauses at all, so that the clock stands still
 			}
 			return w.connect(ctx, network, addr)
@@ -165,12 +165,12 @@ func TestReconnect_ARightThatWasRevokedMakesNoStorm(t *testing.T) {
 			exec(tt.revoke)
 			before := len(wires.attempts())
 			b.terminate(t, pid)
-			const tries = 7
+			const tries = 6
 			testdb.Eventually(t, patience, "some attempts", func() (bool, error) { return len(wires.attempts()) >= before+tries, nil })
 			attempts := wires.attempts()[before:]
 			early, late := attempts[1].Sub(attempts[0]), attempts[tries-1].Sub(attempts[tries-2])
 			t.Logf("pause after the first attempt %v, after the last %v", early, late)
-			require.Greater(t, late, time.Second, "pauses grow")
+			require.Greater(t, late, 500*time.Millisecond, "pauses grow")
 
 			exec(tt.grant)
 			b.armedAgain(t, l, pid)

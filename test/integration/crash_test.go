@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
@@ -18,7 +19,7 @@ import (
 )
 
 // lazyDisk makes a crash lose as much as it can: what commits asynchronously stays in memory for ten seconds.
-var lazyDisk = map[string]string{"wal_writer_delay": "10s", "autovacuum": "off", "checkpoint_timeout": "1h"}
+var lazyDisk = map[string]string{"wal_writer_delay": "10s", "bgwriter_lru_maxpages": "0", "autovacuum": "off", "checkpoint_timeout": "1h"}
 
 // onCrashServer is a stage on a server of its own, where nothing but what insists on it is flushed.
 func onCrashServer(t *testing.T) (*stage, *pgserver.Server) {
@@ -38,19 +39,35 @@ func (s *stage) crash(server *pgserver.Server) {
 	s.Pool.Reset()
 }
 
+// door makes a crash go unnoticed, as a proxy does that holds its clients back meanwhile: a pool finds its connections dead
+// and opens new ones, and nobody gets an error.
+type door struct{ sync.Mutex }
+
+func (d *door) hide(cfg *pgxpool.Config) {
+	cfg.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
+	cfg.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+		d.Lock()
+		defer d.Unlock()
+		return nil
+	}
+}
+
 // Positions that were rolled back leave no trace on disk: after a crash they are given to other events. A worker that goes
 // on from the cursor it remembers has these behind it.
 func TestPositionsGivenOutAgainAfterACrashAreHandled(t *testing.T) {
 	t.Parallel()
 	s, server := onCrashServer(t)
-	pool, reads := s.watchedPool(s.URL)
+	door := &door{}
+	pool, reads := s.watchedPool(s.URL, door.hide)
 	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, PollOnly: true}).started()
 	for name, again := range map[string]int{"a few, below the remembered cursor": 3, "so many that the log has passed it": 150} {
 		shown := false
 		for try := 0; try < 5 && !shown; try++ { // something may have flushed the log meanwhile
 			remembered := s.rollBackPositions(reads)
+			door.Lock()
 			require.NoError(t, server.Crash(s.ctx))
 			require.NoError(t, server.Restart(s.ctx))
+			door.Unlock()
 			s.Pool.Reset()
 			var first int64
 			require.NoError(t, s.Conn(t).QueryRow(s.ctx, "with e as ("+appendSQL+") select min(global_position) from e", "a", again).Scan(&first))

@@ -148,7 +148,9 @@ func TestForeignTransactionsDelayNothing(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	position := s.append(s.Pool, "a")
+	dead, _ := s.open("a")
+	require.NoError(t, dead.Rollback(s.ctx))
+	position := s.append(s.Pool, "a") // above a hole, so that the reader has to ask who could still fill it
 	s.eventually(patience, "the event to be handled while they are open", "select exists (select from seen where global_position = $1)", position)
 	require.True(t, s.int("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint") <= s.int("select xmin::text::bigint from events"),
 		"a reader that waits for the oldest transaction must still be waiting, or nothing is shown")
