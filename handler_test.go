@@ -112,6 +112,16 @@ func TestFailingEventStopsItsProjection(t *testing.T) {
 	}
 }
 
+// Whatever a handler says, it can be written down.
+func TestReasonWithBytesThatAreNoTextIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append("bad")
+	p := forms("p", "", func() error { return errors.New("cannot decode \x00\xff\xfe here") })["ByEvent"]
+	require.Error(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retries: -1}))
+	require.EqualValues(t, 1, b.int("select count(*) from projections where state = 'stopped' and last_error like '%cannot decode % here%'"))
+}
+
 func TestOtherProjectionsGoOn(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

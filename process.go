@@ -16,7 +16,7 @@ import (
 	"github.com/rouse-es/rouse/eventstore"
 )
 
-// saveTimeout bounds the statements that end a transaction.
+// saveTimeout bounds the wait for a connection, and the statements that begin or end a transaction.
 const saveTimeout = 10 * time.Second
 
 // outage marks an error that is the database's or the network's, not a handler's: nothing counts, everything is done again.
@@ -64,7 +64,10 @@ func (k *work) settings() []any {
 // acquire takes a connection and gives it to f. An error of f that left the connection closed is an outage, unless the
 // handler's time was up; one that left it in a transaction has it rolled back.
 func (k *work) acquire(ctx context.Context, f func(conn *pgx.Conn) error) error {
-	conn, err := k.pool.Acquire(ctx)
+	// A pool asks a connection that was idle whether it is alive, for as long as it may; one that went silent never answers.
+	acquireCtx, cancelAcquire := context.WithTimeout(ctx, saveTimeout)
+	conn, err := k.pool.Acquire(acquireCtx)
+	cancelAcquire()
 	if err != nil {
 		return outage{fmt.Errorf("rouse: connect to handle events: %w", err)}
 	}
@@ -135,7 +138,9 @@ func (k *work) applied(ctx context.Context, events []eventstore.Event, save catc
 		var begin pgx.Batch
 		begin.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 		begin.Queue(sqlWork, k.settings()...)
-		results := conn.SendBatch(ctx, &begin)
+		beginCtx, cancelBegin := context.WithTimeout(ctx, saveTimeout)
+		defer cancelBegin()
+		results := conn.SendBatch(beginCtx, &begin)
 		tx := results.Tx()
 		if err := results.Close(); err != nil {
 			return err

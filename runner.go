@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +115,9 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 	if stopped.Position != 0 {
 		position = &stopped.Position
 	}
-	if _, err := r.w.pool.Exec(ctx, sqlStopped, r.name, position, stopped.Err.Error()); err != nil {
+	// A handler may quote what is no text for the database.
+	reason := strings.ToValidUTF8(strings.ReplaceAll(stopped.Err.Error(), "\x00", ""), "\ufffd")
+	if _, err := r.w.pool.Exec(ctx, sqlStopped, r.name, position, reason); err != nil {
 		r.log.Warn().Err(err).Msg("cannot write down that the projection is stopped")
 	}
 	return stopped, true

@@ -95,6 +95,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer close(w.ended)
 	if err := w.look(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it began
+		}
 		return err
 	}
 	workCtx, cancelWork := context.WithCancel(context.WithoutCancel(ctx))

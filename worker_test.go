@@ -47,6 +47,48 @@ func TestWorkerRunsOnce(t *testing.T) {
 	require.ErrorIs(t, w.Run(b.ctx), rouse.ErrRunning)
 }
 
+// A stop is no error, also one that comes while the worker still looks at the database.
+func TestStopDuringTheStartIsClean(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx, cancel := context.WithCancel(b.ctx)
+	cancel()
+	w, err := rouse.New(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}})
+	require.NoError(t, err)
+	require.NoError(t, w.Run(ctx))
+	require.ErrorIs(t, w.Drain(b.ctx), rouse.ErrEnded)
+}
+
+// Everything works in every mode of pgx, those for poolers included.
+func TestWorkerWorksInEveryMode(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			o := &outside{}
+			w := b.start(b.pool(mode), rouse.Config{
+				Projections: []rouse.Projection{projection{name: "single"}, batched{projection: projection{name: "batched"}}},
+				Effects:     []rouse.Effect{o},
+			}).started()
+			at := b.appendAll("e", "e", "e")
+			at = append(at, b.append("e"))
+			require.NoError(t, w.Drain(b.ctx))
+			for range 2 {
+				require.Equal(t, at, b.done("single"))
+				require.Equal(t, at, b.done("batched"))
+				require.Equal(t, at, o.positions())
+				testdb.Eventually(t, patience, "all checkpoints at the last event", func() (bool, error) {
+					return b.int("select count(*) from projection_checkpoints where last_global_position = $1", at[len(at)-1]) == 96, nil
+				})
+			}
+			require.NoError(t, w.stop())
+		})
+	}
+}
+
 func TestDrainOfAFreshWorkerHandlesWhatIsThereAndEnds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -2,6 +2,7 @@ package catchup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,6 +38,8 @@ func NewReader(pool *pgxpool.Pool, log Log, token Token, slots SlotSet, after in
 	return &Reader{pool: pool, log: log, token: token, slots: slots, full: slots.Full(), after: after, window: minWindow}
 }
 
+var errNoHead = fmt.Errorf("%w: it shows no value although there are events (run: grant select on its sequence to this role)", ErrSequence)
+
 // Batch is what one read found. Everything in (From, To] that belongs to the reader's slots is in Events, in order, and
 // nothing in that range will ever be added.
 type Batch struct {
@@ -65,6 +68,9 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	defer cancel()
 	upTo := r.after + r.window
 	found, err := r.read(ctx, upTo, limit)
+	if errors.Is(err, errNoHead) { // the first event of the log may have come between the two looks
+		found, err = r.read(ctx, upTo, limit)
+	}
 	if err != nil {
 		return Batch{}, err
 	}
@@ -108,6 +114,9 @@ func (r *Reader) Glance(ctx context.Context, limit int) (b Batch, ok bool, err e
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
 	found, err := r.exchange(ctx, false, func(batch *pgx.Batch) { batch.Queue(sqlRead, r.after, r.after+r.window, limit) })
+	if errors.Is(err, errNoHead) {
+		return Batch{}, false, nil
+	}
 	if err != nil {
 		return Batch{}, false, err
 	}
@@ -162,7 +171,9 @@ func (r *Reader) exchange(ctx context.Context, locks bool, events func(batch *pg
 	events(&batch)
 	batch.Queue("commit")
 
-	conn, err := r.pool.Acquire(ctx)
+	acquireCtx, cancelAcquire := context.WithTimeout(ctx, statementTimeout)
+	conn, err := r.pool.Acquire(acquireCtx)
+	cancelAcquire()
 	if err != nil {
 		return reading{}, fmt.Errorf("catchup: connect to read the log: %w", err)
 	}
@@ -170,7 +181,9 @@ func (r *Reader) exchange(ctx context.Context, locks bool, events func(batch *pg
 	found, err := r.collect(conn.SendBatch(ctx, &batch), locks)
 	if err != nil && !conn.Conn().IsClosed() {
 		// The pipeline stopped inside its transaction; a pool throws such a connection away unless it is ended here.
-		_, _ = conn.Exec(context.WithoutCancel(ctx), "rollback")
+		rollbackCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+		defer cancel()
+		_, _ = conn.Exec(rollbackCtx, "rollback")
 	}
 	return found, err
 }
@@ -209,7 +222,7 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	if head != nil {
 		found.head = *head
 	} else if len(found.events) > 0 {
-		return found, fmt.Errorf("%w: it shows no value although there are events (run: grant select on its sequence to this role)", ErrSequence)
+		return found, errNoHead
 	}
 	return found, nil
 }
@@ -251,5 +264,6 @@ func (f reading) batch(after, upTo int64, limit int) Batch {
 		b.To = max(b.To, min(settled, upTo))
 	}
 	b.More = full || b.To == upTo
+	b.Blocked = b.Blocked || settled < upTo && upTo < f.head // what waits may lie beyond the window
 	return b
 }

@@ -43,6 +43,13 @@ func (s *saver) save() catchup.Save {
 	}}
 }
 
+// only is a save of one partition, which has a statement of its own.
+func (s *saver) only(partition int) catchup.Save {
+	save := s.save()
+	save.Fences = []catchup.Fence{{Partition: partition, Epoch: 5, Floor: 10}}
+	return save
+}
+
 // pipelined sends begin, an effect, a save and commit in one batch, and returns what the save's own statement said.
 func (s *saver) pipelined(conn *pgx.Conn, queueSave func(batch *pgx.Batch)) error {
 	var batch pgx.Batch
@@ -99,6 +106,17 @@ func TestSave(t *testing.T) {
 		"NoTokenYetAfterACrash":     func(s *saver, _ *catchup.Save) { s.exec("delete from rouse_incarnation") },
 		"TokenOfAnotherAfterACrash": func(s *saver, _ *catchup.Save) { s.exec("update rouse_incarnation set token = gen_random_uuid()") },
 	}
+	staleOne := map[string]func(s *saver, save *catchup.Save){
+		"OldEpoch":           func(_ *saver, save *catchup.Save) { save.Fences[0].Epoch = 4 },
+		"FloorPassed":        func(_ *saver, save *catchup.Save) { save.Fences[0].Floor = 9 },
+		"FloorRemembered":    func(_ *saver, save *catchup.Save) { save.Fences[0].Floor = 11 },
+		"AnotherOwner":       func(_ *saver, save *catchup.Save) { save.Instance = other },
+		"AnotherIncarnation": func(_ *saver, save *catchup.Save) { save.Token = catchup.Token(other) },
+		"UnknownProjection":  func(_ *saver, save *catchup.Save) { save.Projection = "q" },
+		"UnknownPartition":   func(_ *saver, save *catchup.Save) { save.Fences[0].Partition = 4 },
+		"OwnedByNobody":      func(s *saver, _ *catchup.Save) { s.exec("update projection_checkpoints set owner = null") },
+		"NoTokenYet":         func(s *saver, _ *catchup.Save) { s.exec("delete from rouse_incarnation") },
+	}
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
@@ -112,15 +130,32 @@ func TestSave(t *testing.T) {
 				require.EqualValues(t, 1, s.int("select count(*) from effects"))
 				require.Equal(t, []int64{20, 10, 20, 20}, s.checkpoints())
 			})
+			t.Run("MovesItsOnePartitionOnly", func(t *testing.T) {
+				s.reset()
+				require.NoError(t, s.send(conn, s.only(2)))
+				require.EqualValues(t, 1, s.int("select count(*) from effects"))
+				require.Equal(t, []int64{10, 10, 20, 10}, s.checkpoints())
+			})
+			refuses := func(t *testing.T, save catchup.Save) {
+				before := s.checkpoints()
+				require.ErrorIs(t, s.send(conn, save), catchup.ErrFenced)
+				require.Zero(t, s.int("select count(*) from effects"), "a stale batch must leave nothing behind")
+				require.Equal(t, before, s.checkpoints(), "all partitions or none")
+			}
 			for name, spoil := range stale {
 				t.Run(name, func(t *testing.T) {
 					s.reset()
 					save := s.save()
 					spoil(s, &save)
-					before := s.checkpoints()
-					require.ErrorIs(t, s.send(conn, save), catchup.ErrFenced)
-					require.Zero(t, s.int("select count(*) from effects"), "a stale batch must leave nothing behind")
-					require.Equal(t, before, s.checkpoints(), "all partitions or none")
+					refuses(t, save)
+				})
+			}
+			for name, spoil := range staleOne {
+				t.Run("OfOne/"+name, func(t *testing.T) {
+					s.reset()
+					save := s.only(2)
+					spoil(s, &save)
+					refuses(t, save)
 				})
 			}
 		})

@@ -2,7 +2,9 @@ package integration_test
 
 import (
 	"context"
+	"net/url"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,7 +64,7 @@ func TestPositionsGivenOutAgainAfterACrashAreHandled(t *testing.T) {
 	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, PollOnly: true}).started()
 	for name, again := range map[string]int{"a few, below the remembered cursor": 3, "so many that the log has passed it": 150} {
 		shown := false
-		for try := 0; try < 5 && !shown; try++ { // something may have flushed the log meanwhile
+		for try := 0; try < 8 && !shown; try++ { // something may have flushed the log meanwhile
 			remembered := s.rollBackPositions(reads)
 			door.Lock()
 			require.NoError(t, server.Crash(s.ctx))
@@ -231,5 +233,65 @@ func TestStressEveryConnectionTerminatedUnderLoad(t *testing.T) {
 		for range 5 {
 			s.exec("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
 		}
+	})
+}
+
+// A server that is frozen for a while answers nothing and closes nothing.
+func TestStressServerFrozenUnderLoad(t *testing.T) {
+	t.Parallel()
+	server := testdb.Server(t, nil)
+	s := newStage(t, testdb.On(t, server))
+	s.survives(func(int) {
+		require.NoError(t, server.Pause())
+		<-time.After(1500 * time.Millisecond) // longer than a heartbeat, shorter than any deadline
+		require.NoError(t, server.Resume())
+	})
+}
+
+// Connections that go silent are given up at a deadline, whatever was waited for, and work goes on over new ones.
+func TestSilentConnectionsAreGivenUp(t *testing.T) {
+	t.Parallel()
+	setup := func(t *testing.T) (*stage, *address, *running) {
+		s := newStage(t, testdb.New(t))
+		server, err := url.Parse(s.URL)
+		require.NoError(t, err)
+		port, err := strconv.Atoi(server.Port())
+		require.NoError(t, err)
+		front := newAddress(t, port)
+		w := s.start(s.pool(front.url(s.URL)), rouse.Config{
+			Projections:    []rouse.Projection{batchRecorder{recorder{name: "batched"}}, recorder{name: "single"}},
+			HandlerTimeout: 3 * time.Second,
+		}).started()
+		return s, front, w
+	}
+	const within = 3 * patience // a pool may hand out several of them one after the other
+	t.Run("UnderLoad", func(t *testing.T) {
+		t.Parallel()
+		s, front, w := setup(t)
+		load := s.startLoad(s.pool(s.URL), 2, 5*time.Millisecond)
+		load.more(t, 50)
+		front.freeze()
+		load.more(t, 50)
+		load.stop()
+		for _, projection := range []string{"batched", "single"} {
+			s.caughtUp(projection, within)
+			s.exact(projection)
+		}
+		w.stop()
+	})
+	t.Run("WhileIdle", func(t *testing.T) {
+		t.Parallel()
+		s, front, w := setup(t)
+		s.append(s.Pool, "a")
+		s.exact("batched")
+		s.exact("single")
+		<-time.After(1500 * time.Millisecond) // a pool looks at connections that were idle for a second before it hands them out
+		front.freeze()
+		s.append(s.Pool, "a")
+		for _, projection := range []string{"batched", "single"} {
+			s.caughtUp(projection, within)
+			s.exact(projection)
+		}
+		w.stop()
 	})
 }

@@ -2,98 +2,20 @@ package integration_test
 
 import (
 	"context"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/pgserver"
 	"github.com/rouse-es/rouse/internal/testdb"
 )
-
-// address is a fixed address in front of changing servers, as a virtual IP or a service name is.
-type address struct {
-	listener net.Listener
-	target   atomic.Int64 // port
-	wg       sync.WaitGroup
-
-	mu    sync.Mutex // protects conns
-	conns map[net.Conn]struct{}
-}
-
-func newAddress(t *testing.T, server *pgserver.Server) *address {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	a := &address{listener: listener, conns: map[net.Conn]struct{}{}}
-	a.target.Store(int64(server.Port()))
-	a.wg.Go(a.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		a.cut()
-		a.wg.Wait()
-	})
-	return a
-}
-
-func (a *address) port() int { return a.listener.Addr().(*net.TCPAddr).Port }
-
-func (a *address) accept() {
-	for {
-		client, err := a.listener.Accept()
-		if err != nil {
-			return
-		}
-		a.wg.Go(func() { a.forward(client) })
-	}
-}
-
-func (a *address) forward(client net.Conn) {
-	server, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(a.target.Load(), 10)), 5*time.Second)
-	if err != nil {
-		_ = client.Close()
-		return
-	}
-	a.keep(client, server)
-	var both sync.WaitGroup
-	for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
-		both.Go(func() {
-			_, _ = io.Copy(pair[0], pair[1])
-			_ = pair[0].Close()
-			_ = pair[1].Close()
-		})
-	}
-	both.Wait()
-}
-
-func (a *address) keep(conns ...net.Conn) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, c := range conns {
-		a.conns[c] = struct{}{}
-	}
-}
-
-// cut closes every connection that goes through the address.
-func (a *address) cut() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for c := range a.conns {
-		_ = c.Close()
-	}
-	clear(a.conns)
-}
 
 // isolate cuts the standby of a server off for good. What the server commits from now on the standby never gets.
 func isolate(ctx context.Context, t *testing.T, s *stage, primary *pgserver.Server) {
@@ -123,12 +45,11 @@ func TestPromotionOfALaggingStandbyIsFollowed(t *testing.T) {
 	standby, err := primary.Standby(old.ctx)
 	require.NoError(t, err)
 	testdb.StopAtCleanup(t, standby)
-	front := newAddress(t, primary)
+	front := newAddress(t, primary.Port())
 
 	var calls atomic.Int64
 	count := func(context.Context, pgx.Tx, eventstore.Event) error { calls.Add(1); return nil }
-	frontURL := strings.Replace(old.URL, strconv.Itoa(primary.Port()), strconv.Itoa(front.port()), 1)
-	w := old.start(old.pool(frontURL), rouse.Config{
+	w := old.start(old.pool(front.url(old.URL)), rouse.Config{
 		Projections: []rouse.Projection{recorder{name: "single", hook: count}, batchRecorder{recorder{name: "batched"}}}, BatchSize: 10,
 	}).started()
 	_, err = old.Pool.Exec(old.ctx, appendSQL, "a", 20)
@@ -136,6 +57,10 @@ func TestPromotionOfALaggingStandbyIsFollowed(t *testing.T) {
 	old.exact("single")
 	old.exact("batched")
 	old.eventually(patience, "the standby to have all of it", `select bool_and(replay_lsn >= pg_current_wal_lsn()) from pg_stat_replication`)
+
+	refused := old.start(old.pool(standby.URL(old.Name)), rouse.Config{Projections: []rouse.Projection{recorder{name: "single"}}})
+	require.ErrorIs(t, refused.wait(), catchup.ErrSource)
+	require.ErrorContains(t, refused.wait(), "connect to the primary")
 
 	isolate(old.ctx, t, old, primary)
 	_, err = old.Pool.Exec(old.ctx, appendSQL, "b", 50) // positions that the new primary will give to others
