@@ -18,7 +18,8 @@ type feed struct {
 	err    error // why the feed ended; good once out is closed
 
 	schedule *catchup.Schedule
-	calm     bool // the last read found nothing open
+	calm     bool          // the last read found nothing open
+	took     time.Duration // the last full read
 }
 
 func (w *Worker) newFeed(reader *catchup.Reader) *feed {
@@ -68,10 +69,12 @@ func (f *feed) next(ctx context.Context, woken bool) (catchup.Batch, error) {
 			return b, err
 		}
 	}
+	began := time.Now()
 	b, err := f.reader.Next(ctx, f.w.cfg.BatchSize)
 	if err != nil {
 		return b, err
 	}
+	f.took = time.Since(began)
 	f.w.observe(b, woken)
 	f.calm = !b.More && b.To >= b.Head
 	return b, nil
@@ -105,8 +108,27 @@ func (w *Worker) observe(b catchup.Batch, woken bool) {
 	}
 }
 
+// In a torrent there is something to read at any time, and every read takes processor time from the writers. So a reader rests
+// for restShare times as long as its last read took, at most maxRest: it takes a quarter of one processor where there is
+// enough of it, and makes way where writers use it all, because then a read takes longer.
+const (
+	restShare = 3
+	maxRest   = 20 * time.Millisecond
+)
+
+func (f *feed) rest(ctx context.Context) {
+	if f.w.listener == nil || f.w.listener.State().Mode != listener.Torrent {
+		return
+	}
+	select {
+	case <-time.After(min(restShare*f.took, maxRest)):
+	case <-ctx.Done():
+	}
+}
+
 // wait returns at the next wake, or when it is time to look without one; it tells which.
 func (f *feed) wait(ctx context.Context, b catchup.Batch) (woken bool) {
+	f.rest(ctx)
 	timer := time.NewTimer(f.pause(b))
 	defer timer.Stop()
 	var wakes <-chan struct{}

@@ -27,9 +27,9 @@ var variants = []variant{
 	{"notify always", "disable", "enable"},
 }
 
-var disks = []struct{ name, settings string }{
-	{"disk as it is", "alter system reset commit_delay; alter system reset commit_siblings"},
-	{"commit_delay = 5000, commit_siblings = 0", "alter system set commit_delay = 5000; alter system set commit_siblings = 0"},
+var disks = []struct{ flag, name, settings string }{
+	{"fast", "disk as it is", "alter system reset commit_delay; alter system reset commit_siblings"},
+	{"slow", "commit_delay = 5000, commit_siblings = 0", "alter system set commit_delay = 5000; alter system set commit_siblings = 0"},
 }
 
 // outcome is one round.
@@ -50,8 +50,19 @@ func (b *bench) appends(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.Remove(script) }()
+	var numbers []int
+	for _, field := range strings.Split(b.options.writers, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return fmt.Errorf("-writers: %w", err)
+		}
+		numbers = append(numbers, n)
+	}
 	round := 0
 	for _, disk := range disks {
+		if b.disk != "" && b.disk != disk.flag {
+			continue
+		}
 		for _, sql := range strings.Split(disk.settings+"; select pg_reload_conf()", ";") {
 			if _, err := b.pool.Exec(ctx, sql); err != nil {
 				return err
@@ -59,7 +70,7 @@ func (b *bench) appends(ctx context.Context) error {
 		}
 		fmt.Printf("\nappends/s, %s: median of %d rounds of %d s, each with a worker that handles them\n", disk.name, b.rounds, b.seconds)
 		fmt.Printf("%8s %12s %12s %8s %14s %8s %20s %8s\n", "writers", "push off", "rouse", "ratio", "notify always", "ratio", "drained after (ms)", "torrent")
-		for _, writers := range []int{1, 4, 16, 64} {
+		for _, writers := range numbers {
 			results := make([][]outcome, len(variants))
 			for range b.rounds {
 				for i, v := range variants {

@@ -23,6 +23,8 @@ type options struct {
 	rounds  int
 	events  int
 	verbose bool
+	writers string
+	disk    string
 }
 
 func main() {
@@ -31,6 +33,8 @@ func main() {
 	flag.IntVar(&o.seconds, "seconds", 5, "length of one round of writing")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each variant")
 	flag.IntVar(&o.events, "events", 600, "events timed for each latency")
+	flag.StringVar(&o.writers, "writers", "1,4,16,64", "numbers of writers")
+	flag.StringVar(&o.disk, "disk", "", "fast (as it is) or slow (commit_delay); empty: both")
 	flag.BoolVar(&o.verbose, "v", false, "log what the worker does")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

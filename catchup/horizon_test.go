@@ -203,6 +203,24 @@ func TestHoleEndsABatch(t *testing.T) {
 	}
 }
 
+// What waits behind a hole may lie beyond what one read looks through. The reader must know that something waits, since nobody
+// notifies when the hole turns out to be dead.
+func TestEventFarBehindAHoleIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	reader := b.reader(b.Pool, 0)
+	slow := b.begin(pgx.ReadCommitted)
+	b.append(slow, 1)
+	b.exec("select setval(pg_get_serial_sequence('events', 'global_position'), 500000)")
+	above := b.append(b.Pool, 1)
+	found, batch := b.next(reader, 100)
+	require.Empty(t, found)
+	require.True(t, batch.Blocked)
+	require.NoError(t, slow.Rollback(b.ctx))
+	found, _ = b.leapTo(reader)
+	require.Equal(t, above, found)
+}
+
 // slotsOfEverythingBut is a set that needs the filtered read although all of a test's events are in it.
 func (b *bundle) slotsOfEverythingBut(slot int) catchup.SlotSet {
 	b.t.Helper()
