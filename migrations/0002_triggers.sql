@@ -11,6 +11,8 @@
 -- Once per transaction and table, since a transaction of many statements would fill the lock table. The note that says so
 -- holds the transaction's id: a note kept on the session would let the next transaction go without a lock.
 -- SECURITY DEFINER, because reading a sequence needs a right that a role with INSERT alone does not have.
+-- A sequence that has given nothing out yet may have been told to begin anywhere (ALTER TABLE .. RESTART WITH): then the key
+-- comes from where it begins, less two times the 32 values that a torn look may be ahead, and one.
 -- An append must not be acknowledged before it is durable: its position would be given away again after a crash. So "off"
 -- is raised to "on"; the stronger settings are left as they are.
 create function rouse_append_before() returns trigger
@@ -18,13 +20,16 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   note text := 'rouse.lw_' || tg_relid;
   xact text := pg_current_xact_id()::text;
+  seq  text;
+  low  bigint;
 begin
   if current_setting(note, true) is distinct from xact then
-    perform pg_advisory_xact_lock_shared(
-      ((tg_relid::bigint & 16777215) << 40)
-      | (coalesce(pg_sequence_last_value(
-           pg_get_serial_sequence(format('%I.%I', tg_table_schema, tg_table_name), 'global_position')::regclass), 0)
-         & 1099511627775));
+    seq := pg_get_serial_sequence(format('%I.%I', tg_table_schema, tg_table_name), 'global_position');
+    low := pg_sequence_last_value(seq::regclass);
+    if low is null then
+      execute format('select last_value - 65 from %s', seq) into low;
+    end if;
+    perform pg_advisory_xact_lock_shared(((tg_relid::bigint & 16777215) << 40) | (low & 1099511627775));
     perform set_config(note, xact, true);
     if current_setting('synchronous_commit') = 'off' then
       perform set_config('synchronous_commit', 'on', true);
