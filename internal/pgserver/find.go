@@ -129,6 +129,9 @@ func inspect(ctx context.Context, acc *account, dir string, wantMajor int) (bina
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	out, err := acc.command(ctx, filepath.Join(dir, "postgres"), "--version").CombinedOutput()
+	if ctx.Err() != nil { // the program was killed for it, which says nothing about the program
+		return binaries{}, fmt.Errorf("ask %s for its version: %w", filepath.Join(dir, "postgres"), ctx.Err())
+	}
 	if err != nil {
 		return binaries{}, fmt.Errorf("%s cannot be run (%s): %w; is it in a folder that only root can enter?",
 			filepath.Join(dir, "postgres"), strings.TrimSpace(string(out)), err)

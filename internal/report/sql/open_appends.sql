@@ -4,7 +4,7 @@
 -- A role without pg_read_all_stats does not see the age and the program of sessions of other roles: null, and shown.
 -- $1: younger ones are left out, in seconds. Returns the session's pid (null: prepared), program, role, state, the prepared
 -- transaction's name, its age in seconds, and the last position that is not held back.
--- The key's 40 bits are unfolded around the head. Cost: a walk of the lock table.
+-- The key's 40 bits are unfolded around the head; the first append of a log holds one below 0. Cost: a walk of the lock table.
 with h as materialized (
   select coalesce(pg_sequence_last_value(pg_get_serial_sequence('events', 'global_position')::regclass), 0) as h,
          'events'::regclass::oid::bigint & 16777215 as tag,
@@ -24,7 +24,7 @@ with h as materialized (
   left join (locks x join pg_prepared_xacts p on p.transaction = x.transactionid and x.locktype = 'transactionid' and x.pid is null)
     on o.pid is null and x.virtualtransaction = o.virtualtransaction
 )
-select pid, coalesce(application_name, ''), coalesce(role, ''), coalesce(state, ''), coalesce(gid, ''), age, low
+select pid, coalesce(application_name, ''), coalesce(role, ''), coalesce(state, ''), coalesce(gid, ''), age, greatest(low, 0)
 from named
 where (age is null or age >= $1::float8) and exists (select from events where global_position > low)
 order by age desc nulls last, pid
