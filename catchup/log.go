@@ -95,18 +95,3 @@ func LastVisible(ctx context.Context, pool *pgxpool.Pool, upTo int64) (int64, er
 	}
 	return last, nil
 }
-
-// Head is the highest position given out, committed or not.
-func Head(ctx context.Context, pool *pgxpool.Pool, log Log) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	var head *int64
-	var token *string
-	if err := pool.QueryRow(ctx, sqlHead, int64(log.Sequence)).Scan(&head, &token); err != nil {
-		return 0, fmt.Errorf("catchup: read the head of the log: %w", err)
-	}
-	if head == nil {
-		return 0, nil
-	}
-	return *head, nil
-}
