@@ -21,17 +21,24 @@ func TestTwinsHandleEveryEventOnce(t *testing.T) {
 		})
 	}
 	load := s.startLoad(s.pool(s.URL), 4, 2*time.Millisecond)
+	// seesWork waits until a twin has handled something of both, so that its successor finds it in the middle of its work.
+	seesWork := func(label string) {
+		s.eventually(patience, label+" to handle events of both projections",
+			"select count(distinct projection) = 2 from seen where worker = $1", label)
+	}
 	first := twin("first").started()
 	load.more(t, 100)
+	seesWork("first")
 	second := twin("second").started()
 	first.until("batched", rouse.StateStandby)
 	first.until("single", rouse.StateStandby)
 	load.more(t, 100)
+	seesWork("second")
 	third := twin("third").started() // and a third, so that the change of hands happens again under load
 	second.until("batched", rouse.StateStandby)
 	second.until("single", rouse.StateStandby)
 	load.more(t, 100)
-
+	seesWork("third")
 	third.stop()
 	testdb.Eventually(t, patience, "a twin to take over", func() (bool, error) {
 		return second.Status().States["batched"] == rouse.StateLive || first.Status().States["batched"] == rouse.StateLive, nil
