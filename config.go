@@ -19,6 +19,7 @@ const (
 	DefaultHandlerTimeout = 30 * time.Second
 	DefaultStopTimeout    = 10 * time.Second
 	DefaultRetries        = 5
+	DefaultLeaseTTL       = partition.DefaultTTL
 )
 
 // Config is everything a Worker can be told. The zero value of every field but Projections and Effects is useful, and one
@@ -32,8 +33,22 @@ type Config struct {
 	Label string
 
 	// TotalWorkers makes the worker static: it owns the partitions p of every projection with p mod TotalWorkers =
-	// WorkerIndex, and WorkerIndex counts from 0. 0: the worker takes all partitions.
+	// WorkerIndex, and WorkerIndex counts from 0. 0: the worker is elastic, and shares the partitions evenly with all other
+	// elastic workers that run the projection. Static and elastic workers cannot share a projection.
 	WorkerIndex, TotalWorkers int
+
+	// MaxPartitions is the most partitions of one projection that an elastic worker takes. Partitions that nobody may take
+	// are not handled. Default: no limit.
+	MaxPartitions int
+
+	// LeaseTTL is how long an elastic worker that is not heard of keeps its partitions, at least 1 s. A killed process is
+	// noticed at once by its connections; this is for one that is frozen or cut off. Heartbeats are sent five times as often.
+	// A worker whose own do not get through stops after four fifths of it. Default: 5 s.
+	LeaseTTL time.Duration
+
+	// Concurrency is how many handlers of one projection run at once, each for partitions of its own, on connections of
+	// their own. Default: 1.
+	Concurrency int
 
 	// Partitions is the number of partitions of a projection that starts for the first time, a power of two up to 1024, and
 	// must agree with the database afterwards. 0: whatever the database says, 32 for a new projection. It bounds how
@@ -90,6 +105,12 @@ func (c Config) withDefaults() Config {
 	if c.Retries == 0 {
 		c.Retries = DefaultRetries
 	}
+	if c.LeaseTTL == 0 {
+		c.LeaseTTL = DefaultLeaseTTL
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 1
+	}
 	return c
 }
 
@@ -119,6 +140,15 @@ func (c Config) validate() error {
 	if c.BatchSize < 1 || c.BatchSize > 10_000 {
 		fault("BatchSize %d is not from 1 to 10000", c.BatchSize)
 	}
+	if c.MaxPartitions < 0 || c.MaxPartitions > 0 && c.TotalWorkers > 0 {
+		fault("MaxPartitions %d is negative, or set on a static worker, whose share is fixed", c.MaxPartitions)
+	}
+	if c.LeaseTTL < time.Second || c.LeaseTTL > time.Hour {
+		fault("LeaseTTL %s is not from 1s to 1h", c.LeaseTTL)
+	}
+	if c.Concurrency < 1 || c.Concurrency > 1024 {
+		fault("Concurrency %d is not from 1 to 1024", c.Concurrency)
+	}
 	if len(faults) > 0 {
 		return fmt.Errorf("%w: %s", ErrConfig, strings.Join(faults, "; "))
 	}
@@ -136,15 +166,11 @@ func (c Config) names() []string {
 	return names
 }
 
-// share is the part of a projection's partitions that this worker wants.
-func (c Config) share(partitions int) []int {
-	if c.TotalWorkers == 0 {
-		return partition.All(partitions)
-	}
-	return partition.Share(c.WorkerIndex, c.TotalWorkers, partitions)
-}
+// static tells whether the worker's share is fixed by its number.
+func (c Config) static() bool { return c.TotalWorkers > 0 }
 
 // refused tells whether err is one that a start must not try to outwait, because only a person can mend it.
 func refused(err error) bool {
-	return errors.Is(err, partition.ErrMismatch) || errors.Is(err, partition.ErrCount) || errors.Is(err, ErrReplaced)
+	return errors.Is(err, partition.ErrMismatch) || errors.Is(err, partition.ErrCount) ||
+		errors.Is(err, partition.ErrMixed) || errors.Is(err, ErrReplaced)
 }

@@ -24,6 +24,11 @@ var (
 	// ErrReplaced means that the events table was dropped and created again while the worker ran.
 	ErrReplaced = errors.New("rouse: the events table is another one than at the start (start the worker again)")
 
+	// ErrLeaseLost is why a handler's context ends, and why a batch is rolled back whole, when the worker can no longer rely
+	// on owning the partitions: others own them by now, or may take them because its heartbeats do not get through. The
+	// worker starts over by itself, with what it then owns.
+	ErrLeaseLost = errors.New("rouse: the partitions belong to somebody else by now, or soon may")
+
 	errPanic   = errors.New("the handler panicked")
 	errTimeout = errors.New("the handler did not return in time")
 	errEnded   = errors.New("rouse: a projection must not commit or roll back its transaction")

@@ -1,7 +1,6 @@
 package rouse
 
 import (
-	"context"
 	"math"
 	"os"
 	"time"
@@ -9,9 +8,6 @@ import (
 	"github.com/rouse-es/rouse/listener"
 	"github.com/rouse-es/rouse/partition"
 )
-
-// beatInterval is how often a worker says that it is there. See partition.GoneAfter.
-const beatInterval = time.Second
 
 // Status is what a Worker is doing.
 type Status struct {
@@ -41,40 +37,18 @@ func (w *Worker) Status() Status {
 	return s
 }
 
-// member keeps the worker's row in projection_workers.
+// member says what there is to say of the worker in its row of projection_workers. It is asked by the control's goroutine alone.
 type member struct {
 	w       *Worker
 	host    string
 	handled int64 // at the last beat
 	at      time.Time
 	rate    float64 // events/s, smoothed over about five beats
-	failing bool    // the last beat failed, and that was said
 }
 
 func (w *Worker) newMember() *member {
 	host, _ := os.Hostname()
 	return &member{w: w, host: host, at: time.Now()}
-}
-
-func (m *member) run(ctx context.Context) {
-	tick := time.NewTicker(beatInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			m.beat(ctx)
-		}
-	}
-}
-
-func (m *member) beat(ctx context.Context) {
-	err := m.row().Heartbeat(ctx, m.w.pool)
-	if err != nil && !m.failing && ctx.Err() == nil {
-		m.w.log.Warn().Err(err).Msg("cannot write the heartbeat, trying again every second")
-	}
-	m.failing = err != nil
 }
 
 func (m *member) row() partition.Member {
@@ -86,15 +60,13 @@ func (m *member) row() partition.Member {
 		m.handled, m.at = s.EventsHandled, now
 	}
 	row := partition.Member{
-		Instance: s.Instance, Label: s.Label, Static: m.w.cfg.TotalWorkers > 0, Index: m.w.cfg.WorkerIndex, Total: m.w.cfg.TotalWorkers,
+		Instance: s.Instance, Label: s.Label, Static: m.w.cfg.static(), Index: m.w.cfg.WorkerIndex, Total: m.w.cfg.TotalWorkers,
+		MaxPartitions: m.w.cfg.MaxPartitions, Avoids: map[string][]int{},
 		Host: m.host, PID: os.Getpid(), Mode: s.Mode, States: map[string]string{},
 		EventsHandled: s.EventsHandled, EventsPerSecond: m.rate, LastWake: s.LastWake,
 	}
 	for name, state := range s.States {
 		row.States[name] = string(state)
-	}
-	if m.w.listener != nil && m.w.listener.State().Present {
-		row.Presence = m.w.presence
 	}
 	return row
 }

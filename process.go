@@ -31,6 +31,8 @@ type work struct {
 	async   bool          // commit without waiting for the disk
 	scope   scope
 
+	presence int32 // the key under which others find the sessions that work for this process
+
 	projection Projection
 	batch      BatchProjection // nil: Apply only
 	effect     Effect          // nil: a projection
@@ -56,10 +58,10 @@ func (k *work) limited(ctx context.Context) (context.Context, context.CancelFunc
 // two statements the handler may compute for as long as it may run at all.
 func (k *work) settings() []any {
 	if k.timeout <= 0 {
-		return []any{k.async, "0", "0"}
+		return []any{k.async, "0", "0", k.presence}
 	}
 	limit := fmt.Sprintf("%dms", (k.timeout + saveTimeout).Milliseconds())
-	return []any{k.async, limit, limit}
+	return []any{k.async, limit, limit, k.presence}
 }
 
 // acquire takes a connection and gives it to f. An error of f that left the connection closed is an outage, unless the
@@ -176,7 +178,8 @@ func (k *work) save(ctx context.Context, save catchup.Save) error {
 	defer cancel()
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed read write")
-	batch.Queue(sqlWork, k.async, fmt.Sprintf("%dms", saveTimeout.Milliseconds()), fmt.Sprintf("%dms", saveTimeout.Milliseconds()))
+	limit := fmt.Sprintf("%dms", saveTimeout.Milliseconds())
+	batch.Queue(sqlWork, k.async, limit, limit, k.presence)
 	queueSave(&batch, save)
 	return k.acquire(ctx, func(conn *pgx.Conn) error { return conn.SendBatch(ctx, &batch).Close() })
 }

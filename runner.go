@@ -3,7 +3,6 @@ package rouse
 import (
 	"context"
 	"errors"
-	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,9 @@ import (
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/partition"
 )
+
+// farewellTimeout bounds what a stopping worker still tells the database; if it is away, others find out by themselves.
+const farewellTimeout = 3 * time.Second
 
 // State is what a projection is doing in one worker.
 type State string
@@ -46,9 +48,11 @@ type runner struct {
 
 	partitions int
 	claimed    bool // it has claimed once; from then on it takes nothing from the living
+	nobody     int  // partitions that no member may take, as last seen
 
 	current  atomic.Value // State
 	handled  atomic.Int64 // events
+	released atomic.Bool  // it has ended and owns nothing
 	progress progress
 	started  chan struct{} // closed after the first claim
 	once     sync.Once
@@ -57,6 +61,7 @@ type runner struct {
 func (w *Worker) newRunner(name string, k work) *runner {
 	k.pool = w.pool
 	k.timeout = max(w.cfg.HandlerTimeout, 0)
+	k.presence = w.presence
 	log := w.log.With().Str(keyProjection, name).Logger()
 	r := &runner{w: w, name: name, work: &k, log: log, gaps: newGaps(log, w.cfg.Observer, name), started: make(chan struct{})}
 	r.current.Store(StateStarting)
@@ -67,6 +72,11 @@ func (w *Worker) newRunner(name string, k work) *runner {
 // run returns nil after ctx was cancelled, or why the projection is stopped. workCtx outlives ctx by the stop timeout, for
 // the batch in hand.
 func (r *runner) run(ctx, workCtx context.Context) error {
+	defer func() {
+		if ctx.Err() != nil { // a projection that is stopped keeps its partitions: others would stop at the same event
+			r.release(ctx)
+		}
+	}()
 	pauses := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second),
@@ -109,6 +119,9 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 	r.progress.fail(stopped)
 	r.log.Error().Err(stopped.Err).Int64(keyPosition, stopped.Position).
 		Str(keyAggregateType, stopped.AggregateType).Str(keyAggregateID, stopped.AggregateID).Msg("the projection is stopped")
+	if errors.Is(err, partition.ErrMixed) {
+		return stopped, true // it is this worker that must not run, not the projection
+	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	var position *int64
@@ -126,10 +139,14 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 // explain logs why a session ended and says how long to wait before the next.
 func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Duration {
 	switch {
-	case err == nil: // partitions are to be claimed
+	case err == nil: // partitions are to be shared anew
 		return 0
 	case errors.Is(err, catchup.ErrFenced):
 		r.log.Warn().Msg("a partition has changed hands, the batch is rolled back")
+	case errors.Is(err, ErrLeaseLost):
+		r.setState(StateRetrying)
+		r.log.Warn().Msg("the heartbeats do not get through, the partitions are given up until they do")
+		return 0
 	case errors.Is(err, catchup.ErrIncarnation):
 		r.log.Warn().Msg("the database has restarted after a crash or failed over, starting over from the checkpoints")
 		return 0
@@ -143,20 +160,45 @@ func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Dur
 	return pauses.NextBackOff()
 }
 
-// session claims partitions and handles their events until ctx is cancelled (nil), there are more to claim (nil), or
+// session claims partitions and handles their events until ctx is cancelled (nil), they are to be shared anew (nil), or
 // something fails.
 func (r *runner) session(ctx, workCtx context.Context) error {
-	s, err := r.open(ctx)
+	workCtx, end, err := r.trusted(ctx, workCtx)
 	if err != nil {
-		return err
+		return nil // ctx is cancelled
 	}
-	if len(s.fences) == 0 {
-		return r.standby(ctx, s.claim)
+	defer end()
+	s, err := r.open(ctx)
+	switch {
+	case err != nil:
+	case s.owned == 0:
+		err = s.standby(ctx)
+	default:
+		err = s.run(ctx, workCtx)
 	}
-	return s.run(ctx, workCtx)
+	if errors.Is(context.Cause(workCtx), ErrLeaseLost) {
+		return ErrLeaseLost // whatever else went wrong followed from it
+	}
+	return err
 }
 
-// open finds out where the projection stands: the log, the incarnation, and the partitions that may be claimed.
+// trusted waits until this process may rely on leases, and returns a context for its handlers that ends with ErrLeaseLost
+// when it no longer may. Static workers may always: nobody else takes what is theirs while they are frozen or cut off, but a
+// twin, and against that there is the fence.
+func (r *runner) trusted(ctx, workCtx context.Context) (_ context.Context, end func(), err error) {
+	if r.w.cfg.static() {
+		return workCtx, func() {}, nil
+	}
+	trust, err := r.w.control.Trust(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	workCtx, cancel := context.WithCancelCause(workCtx)
+	unhook := context.AfterFunc(trust, func() { cancel(ErrLeaseLost) })
+	return workCtx, func() { unhook(); cancel(nil) }, nil
+}
+
+// open finds out where the projection stands: the log, the incarnation, how its partitions are shared, and claims.
 func (r *runner) open(ctx context.Context) (*session, error) {
 	log, err := catchup.Open(ctx, r.w.pool)
 	if err != nil {
@@ -172,51 +214,71 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	if r.partitions, err = partition.Ensure(ctx, r.w.pool, r.name, r.w.cfg.Partitions); err != nil {
 		return nil, err
 	}
+	s := &session{runner: r, events: log, token: token, changed: r.w.control.Changed()}
+	standing, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if extra := without(standing.Owned(r.w.instance), s.wanted); len(extra) > 0 {
+		if err := partition.Release(ctx, r.w.pool, r.name, r.w.instance, extra); err != nil {
+			return nil, err
+		}
+	}
+	if _, dead := standing.Free(s.wanted, r.w.instance); dead {
+		r.terminate(ctx)
+	}
 	claim := partition.Claim{
 		Projection: r.name, Instance: r.w.instance, Token: string(token),
-		Partitions: r.w.cfg.share(r.partitions), FromTheLiving: !r.claimed,
+		Partitions: s.wanted, FromTheLiving: r.w.cfg.static() && !r.claimed,
 	}
 	leases, err := claim.Claim(ctx, r.w.pool)
 	if err != nil {
 		return nil, err
 	}
-	if !r.claimed {
-		r.claimed = true
-		if _, err := r.w.pool.Exec(ctx, sqlStarted, r.name); err != nil {
-			return nil, err
-		}
+	if err := r.opened(ctx); err != nil {
+		return nil, err
 	}
-	r.gaps.forget()
-	s := newSession(r, log, token, claim, leases)
-	r.once.Do(func() { close(r.started) })
+	s.hold(leases)
+	if s.owned > 0 || len(s.wanted) == 0 {
+		r.once.Do(func() { close(r.started) })
+	}
 	return s, nil
 }
 
-// standby waits until there is something to claim. A worker with no share at all has nothing to do for ever.
-func (r *runner) standby(ctx context.Context, claim partition.Claim) error {
-	if len(claim.Partitions) == 0 {
-		if r.setState(StateStandby) {
-			r.log.Warn().Int(keyPartitions, r.partitions).Msg("there are more workers than partitions, this one has nothing to do")
-		}
-		r.progress.advance(math.MaxInt64)
-		<-ctx.Done()
+// opened takes note of the first claim.
+func (r *runner) opened(ctx context.Context) error {
+	r.gaps.forget()
+	if r.claimed {
 		return nil
 	}
-	if r.setState(StateStandby) {
-		r.log.Warn().Msg("another process owns the partitions of this worker, standing by until it is gone (is the same WORKER_ID used twice?)")
+	r.claimed = true
+	_, err := r.w.pool.Exec(ctx, sqlStarted, r.name)
+	return err
+}
+
+// terminate ends what the sessions of dead workers still do. Where the role may not, their transactions time out.
+func (r *runner) terminate(ctx context.Context) {
+	ended, err := partition.Terminate(ctx, r.w.pool, r.name)
+	switch {
+	case err != nil:
+		r.log.Debug().Err(err).Msg("cannot end the sessions of a dead worker, they will time out")
+	case ended > 0:
+		r.log.Warn().Int("sessions", ended).Msg("a worker is dead, its sessions are ended")
 	}
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if free, err := claim.Claimable(ctx, r.w.pool); err != nil || free {
-			return err
-		}
+}
+
+// release gives up what is owned, so that others need not wait. It may be called again.
+func (r *runner) release(ctx context.Context) {
+	if r.released.Load() {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
+	defer cancel()
+	if err := partition.Release(ctx, r.w.pool, r.name, r.w.instance, nil); err != nil {
+		r.log.Warn().Err(err).Msg("cannot give up the partitions, others will notice by themselves")
+		return
+	}
+	r.released.Store(true)
 }
 
 // setState changes the state and tells whether it was another one.
@@ -230,53 +292,3 @@ func (r *runner) setState(state State) bool {
 }
 
 func (r *runner) state() State { return r.current.Load().(State) }
-
-// progress is how far a projection has come in this worker, and lets others wait for it.
-type progress struct {
-	mu      sync.Mutex // protects the fields below
-	to      int64
-	err     error         // why it comes no further
-	changed chan struct{} // closed and replaced at every change
-}
-
-func (p *progress) init() { p.changed = make(chan struct{}) }
-
-func (p *progress) advance(to int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if to == p.to {
-		return
-	}
-	p.to = to
-	close(p.changed)
-	p.changed = make(chan struct{})
-}
-
-// fail tells whoever waits that the projection is stopped.
-func (p *progress) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.err = err
-	close(p.changed)
-	p.changed = make(chan struct{})
-}
-
-// wait returns when everything up to a position has been handled, the projection is stopped, or ctx is cancelled.
-func (p *progress) wait(ctx context.Context, to int64) error {
-	for {
-		p.mu.Lock()
-		there, err, changed := p.to >= to, p.err, p.changed
-		p.mu.Unlock()
-		switch {
-		case there:
-			return nil
-		case err != nil:
-			return err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}

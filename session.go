@@ -26,7 +26,10 @@ type session struct {
 	*runner
 	events catchup.Log
 	token  catchup.Token
-	claim  partition.Claim
+
+	wanted  []int           // the partitions that this worker should own
+	waiting bool            // others own some of them, and are about to give them up
+	changed <-chan struct{} // the membership is another one than when wanted was computed
 
 	fences  []*catchup.Fence // by partition; nil: not owned
 	owned   int
@@ -35,12 +38,14 @@ type session struct {
 	idled   int64 // done, when idle partitions were last saved
 }
 
-func newSession(r *runner, log catchup.Log, token catchup.Token, claim partition.Claim, leases []partition.Lease) *session {
-	s := &session{runner: r, events: log, token: token, claim: claim, owned: len(leases)}
-	if len(leases) == 0 {
-		return s
+// hold takes note of what was claimed.
+func (s *session) hold(leases []partition.Lease) {
+	s.owned = len(leases)
+	s.waiting = s.owned < len(s.wanted)
+	if s.owned == 0 {
+		return
 	}
-	s.fences = make([]*catchup.Fence, r.partitions)
+	s.fences = make([]*catchup.Fence, s.partitions)
 	s.done = leases[0].Floor
 	for _, l := range leases {
 		s.fences[l.Partition] = &catchup.Fence{Partition: l.Partition, Epoch: l.Epoch, Floor: l.Floor}
@@ -48,19 +53,12 @@ func newSession(r *runner, log catchup.Log, token catchup.Token, claim partition
 		s.highest = max(s.highest, l.Floor)
 	}
 	s.idled = -1
-	return s
 }
 
 func (s *session) run(ctx, workCtx context.Context) error {
 	s.log.Info().Int(keyPartitions, s.owned).Int64(keyPosition, s.done).Msg("partitions claimed")
 	s.progress.advance(s.done)
-	var mine []int
-	for p, fence := range s.fences {
-		if fence != nil {
-			mine = append(mine, p)
-		}
-	}
-	f := s.w.newFeed(catchup.NewReader(s.w.pool, s.events, s.token, catchup.SlotsOf(mine, s.partitions), s.done))
+	f := s.w.newFeed(catchup.NewReader(s.w.pool, s.events, s.token, catchup.SlotsOf(s.mine(), s.partitions), s.done))
 	feedCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.run(feedCtx) }()
@@ -72,13 +70,27 @@ func (s *session) run(ctx, workCtx context.Context) error {
 	return err
 }
 
+// mine are the partitions owned.
+func (s *session) mine() []int {
+	var mine []int
+	for p, fence := range s.fences {
+		if fence != nil {
+			mine = append(mine, p)
+		}
+	}
+	return mine
+}
+
 func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
-	tick := time.NewTicker(sweepInterval)
+	tick, settle := time.NewTicker(sweepInterval), time.NewTicker(settleInterval)
 	defer tick.Stop()
+	defer settle.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-workCtx.Done():
+			return context.Cause(workCtx)
 		case b, open := <-f.out:
 			if !open {
 				if ctx.Err() != nil {
@@ -89,23 +101,18 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 			if err := s.handle(ctx, workCtx, b); err != nil || ctx.Err() != nil {
 				return err // after a stop the batch may be unfinished, and nothing may be handled beyond it
 			}
+			continue
 		case <-tick.C:
 			if err := s.idle(workCtx); err != nil {
 				return err
 			}
-			if more, err := s.sweep(ctx); err != nil || more {
-				return err
-			}
+		case <-s.changed:
+		case <-s.settling(settle):
+		}
+		if again, err := s.rebalance(ctx, workCtx); err != nil || again {
+			return err
 		}
 	}
-}
-
-// sweep tells whether there are partitions to claim that this worker wants and does not have.
-func (s *session) sweep(ctx context.Context) (bool, error) {
-	if s.owned == len(s.claim.Partitions) {
-		return false, nil
-	}
-	return s.claim.Claimable(ctx, s.w.pool)
 }
 
 // handle hands one batch to the projection.
@@ -218,6 +225,7 @@ func (s *session) saving(events []eventstore.Event, f func(save catchup.Save) er
 	err := f(s.save(touched, to))
 	if errors.Is(err, catchup.ErrFenced) {
 		s.w.cfg.Observer.fenced(s.name, len(events))
+		err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
 	}
 	if err != nil {
 		return err

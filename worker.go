@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
@@ -21,9 +22,6 @@ import (
 	"github.com/rouse-es/rouse/partition"
 )
 
-// farewellTimeout bounds what a stopping worker still tells the database; if it is away, others find out by themselves.
-const farewellTimeout = 3 * time.Second
-
 // Worker runs projections. It runs once; its methods may be used by many goroutines.
 //
 // Goroutines of a running worker, all waited for by Run:
@@ -31,7 +29,7 @@ const farewellTimeout = 3 * time.Second
 //	runner   one per projection: claims, handles, saves
 //	feed     one per projection: reads ahead; owned by the runner's session
 //	listener one, with one more for its probes (not with PollOnly)
-//	beat     one: writes the heartbeat every second
+//	control  one: heartbeats, and watches the other members
 //	announce one, until every projection has started
 type Worker struct {
 	pool     *pgxpool.Pool
@@ -49,6 +47,7 @@ type Worker struct {
 	ready    chan struct{} // closed once the fields below are set
 	events   catchup.Log
 	listener *listener.Listener // nil with PollOnly
+	control  *partition.Control
 }
 
 // New makes a Worker that reads and writes through pool, which it does not close. The pool needs two connections for each
@@ -110,15 +109,38 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.listener != nil {
 		beside.Go(func() { w.listener.Run(besideCtx) })
 	}
-	member := w.newMember()
-	member.beat(besideCtx) // there is a row before anything is claimed under its id
-	beside.Go(func() { member.run(besideCtx) })
+	beside.Go(func() { w.control.Run(besideCtx) })
 
-	err := w.work(ctx, workCtx, cancelWork)
+	err := w.join(ctx)
+	if err == nil {
+		err = w.work(ctx, workCtx, cancelWork)
+	}
+	for _, r := range w.runners {
+		r.release(ctx) // once more, for a handler that did not come back
+	}
 	stopBeside()
 	beside.Wait()
-	w.leave(ctx, member)
 	return err
+}
+
+// join waits until the worker is registered, so that there is a row before anything is claimed under its id, and refuses
+// to share a projection with workers of the other kind.
+func (w *Worker) join(ctx context.Context) error {
+	select {
+	case <-w.control.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	for _, r := range w.runners {
+		standing, err := partition.Look(ctx, w.pool, r.name)
+		if err == nil {
+			err = standing.Mixed(w.instance, w.cfg.static())
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // look refuses a database that cannot work.
@@ -139,17 +161,24 @@ func (w *Worker) look(ctx context.Context) error {
 	if !w.cfg.PollOnly {
 		w.listener = w.newListener()
 	}
+	w.control = partition.NewControl(partition.ControlConfig{
+		ConnConfig: w.direct(), Presence: w.presence, TTL: w.cfg.LeaseTTL, Row: w.newMember().row, Log: w.log,
+	})
 	close(w.ready)
 	return nil
 }
 
-func (w *Worker) newListener() *listener.Listener {
-	conn := w.cfg.ListenConn
-	if conn == nil {
-		conn = w.pool.Config().ConnConfig.Copy()
+// direct is how to connect past a pooler.
+func (w *Worker) direct() *pgx.ConnConfig {
+	if w.cfg.ListenConn != nil {
+		return w.cfg.ListenConn.Copy()
 	}
+	return w.pool.Config().ConnConfig.Copy()
+}
+
+func (w *Worker) newListener() *listener.Listener {
 	return listener.New(listener.Config{
-		ConnConfig: conn, Pool: w.pool, Events: w.events.Events, Sequence: w.events.Sequence,
+		ConnConfig: w.direct(), Pool: w.pool, Events: w.events.Events, Sequence: w.events.Sequence,
 		Instance: w.instance, Presence: w.presence, Log: w.log,
 		OnMode: func(mode listener.Mode) {
 			if w.cfg.Observer.Mode != nil {
@@ -176,6 +205,7 @@ func (w *Worker) work(ctx, workCtx context.Context, cancelWork context.CancelFun
 			left--
 		case <-stop:
 			stop = nil
+			w.control.Leave()
 			if w.cfg.StopTimeout > 0 {
 				limit = time.After(w.cfg.StopTimeout)
 			}
@@ -200,20 +230,6 @@ func (w *Worker) announce(ctx context.Context) {
 		}
 	}
 	close(w.started)
-}
-
-// leave gives up the partitions and takes the member's row away.
-func (w *Worker) leave(ctx context.Context, m *member) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
-	defer cancel()
-	var errs []error
-	for _, r := range w.runners {
-		errs = append(errs, partition.Release(ctx, w.pool, r.name, w.instance))
-	}
-	errs = append(errs, m.row().Leave(ctx, w.pool))
-	if err := errors.Join(errs...); err != nil {
-		w.log.Warn().Err(err).Msg("cannot take leave of the database, others will notice by themselves")
-	}
 }
 
 // Drain handles everything that was committed before the call, in the partitions that are this worker's, and returns. On a

@@ -16,7 +16,7 @@ func TestSession_HoldsItsLocksWhileItIsConnected(t *testing.T) {
 	cfg, wires := b.config(t)
 	l := b.run(t, cfg)
 	first := b.armed(t, l)
-	require.Equal(t, []lock{{first, "sleeper", true}, {first, "presence", false}}, b.locks(t))
+	require.Equal(t, []lock{{first, "sleeper", true}, {first, "presence", true}}, b.locks(t))
 	require.True(t, l.State().Present)
 	require.True(t, l.State().Proven)
 
@@ -28,7 +28,7 @@ func TestSession_HoldsItsLocksWhileItIsConnected(t *testing.T) {
 
 	wires.refuse(false)
 	second := b.armed(t, l)
-	require.Equal(t, []lock{{second, "sleeper", true}, {second, "presence", false}}, b.locks(t))
+	require.Equal(t, []lock{{second, "sleeper", true}, {second, "presence", true}}, b.locks(t))
 
 	l.stop()
 	testdb.Eventually(t, patience, "the locks to go with the listener", func() (bool, error) { return len(b.locks(t)) == 0, nil })
@@ -53,7 +53,7 @@ func TestSession_SleepsUndisturbedAndIsMissedSoon(t *testing.T) {
 		require.NoError(t, conn.QueryRow(b.ctx, "select current_setting($1)", name).Scan(&value))
 		assert.Equal(t, want, value, name)
 	}
-	require.Equal(t, []lock{{int32(conn.PgConn().PID()), "presence", false}}, b.locks(t), "it does not sleep yet")
+	require.Equal(t, []lock{{int32(conn.PgConn().PID()), "presence", true}}, b.locks(t), "it does not sleep yet")
 }
 
 // Somebody may still hold the lock, such as the session of a connection that was cut off and that the server has not missed
@@ -70,5 +70,5 @@ func TestSession_TakesItsPresenceWhenItCan(t *testing.T) {
 	require.False(t, l.State().Present, "somebody else holds the lock")
 	require.NoError(t, before.Close(b.ctx))
 	testdb.Eventually(t, patience, "the presence to be taken", func() (bool, error) { return l.State().Present, nil })
-	require.Equal(t, []lock{{pid, "sleeper", true}, {pid, "presence", false}}, b.locks(t), "by the same connection, and S once")
+	require.Equal(t, []lock{{pid, "sleeper", true}, {pid, "presence", true}}, b.locks(t), "by the same connection, and S once")
 }

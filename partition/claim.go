@@ -15,12 +15,6 @@ const (
 	// moving all their checkpoints costs about a millisecond.
 	Default = 32
 
-	// DeadAfter is how old a heartbeat may be before its worker counts as dead, whatever it holds.
-	DeadAfter = 10 * time.Second
-
-	// GoneAfter is the same for a worker whose presence lock is gone: the time it may take to open a lost connection again.
-	GoneAfter = 2500 * time.Millisecond
-
 	statementTimeout = 10 * time.Second
 
 	// lockTimeout is how long a claim waits for a save in flight. A session that holds on for longer than this is frozen, or
@@ -73,7 +67,7 @@ type Claim struct {
 	Projection, Instance, Token string
 	Partitions                  []int
 
-	// FromTheLiving takes partitions also from an owner that is alive. A process does so once, when it starts.
+	// FromTheLiving takes partitions also from an owner that is alive. A static worker does so once, when it starts.
 	FromTheLiving bool
 }
 
@@ -85,8 +79,7 @@ func (c Claim) Claim(ctx context.Context, pool *pgxpool.Pool) ([]Lease, error) {
 	defer cancel()
 	var leases []Lease
 	err := durably(ctx, pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, sqlClaim, c.Projection, c.Instance, ints(c.Partitions), c.Token, c.FromTheLiving,
-			DeadAfter.Milliseconds(), GoneAfter.Milliseconds())
+		rows, err := tx.Query(ctx, sqlClaim, c.Projection, c.Instance, ints(c.Partitions), c.Token, c.FromTheLiving)
 		if err != nil {
 			return err
 		}
@@ -99,25 +92,16 @@ func (c Claim) Claim(ctx context.Context, pool *pgxpool.Pool) ([]Lease, error) {
 	return leases, nil
 }
 
-// Claimable tells whether a Claim of these partitions, not from the living, would get any.
-func (c Claim) Claimable(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+// Release gives up partitions of a projection that an instance owns; nil means all of them.
+func Release(ctx context.Context, pool *pgxpool.Pool, projection, instance string, partitions []int) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	var any bool
-	err := pool.QueryRow(ctx, sqlClaimable, c.Projection, c.Instance, ints(c.Partitions),
-		DeadAfter.Milliseconds(), GoneAfter.Milliseconds()).Scan(&any)
-	if err != nil {
-		return false, fmt.Errorf("partition: look for partitions of %s: %w", c.Projection, err)
+	var which any // not a nil slice, which would be an empty array
+	if partitions != nil {
+		which = ints(partitions)
 	}
-	return any, nil
-}
-
-// Release gives up everything that an instance owns of a projection.
-func Release(ctx context.Context, pool *pgxpool.Pool, projection, instance string) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
 	err := durably(ctx, pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sqlRelease, projection, instance)
+		_, err := tx.Exec(ctx, sqlRelease, projection, instance, which)
 		return err
 	})
 	if err != nil {

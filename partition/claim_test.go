@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -78,40 +79,67 @@ func TestClaimUnderAnotherIncarnationGetsNothing(t *testing.T) {
 	require.EqualValues(t, 4, b.int("select count(*) from projection_checkpoints where owner is null and epoch = 0"))
 }
 
-// Who counts as dead: silent for long, or silent for a short while and its presence lock gone too.
+// Who counts as dead: whoever is silent for longer than its time, and whoever has lost its sessions.
 func TestClaimTakesFromTheDeadOnly(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.ensured(4)
 	const presence = 77
 	holder := b.Conn(t)
-	_, err := holder.Exec(b.ctx, "select pg_advisory_lock(1919907152, $1)", presence)
+	_, err := holder.Exec(b.ctx, "select pg_advisory_lock_shared(1919907152, $1)", presence)
 	require.NoError(t, err)
-	present, absent := b.member("present", presence), b.member("absent", presence+1)
+	present, absent, pooled := b.member("present", presence), b.member("absent", presence+1), b.member("pooled", 0)
 	claimer := b.member("claimer", 0)
-	silent := func(label, since string) {
-		b.exec("update projection_workers set heartbeat_at = clock_timestamp() - $2::text::interval where label = $1", label, since)
-	}
 	for _, test := range []struct {
 		owner         partition.Member
-		since         string
+		silent        time.Duration
 		dead          bool
 		whatThatShows string
 	}{
-		{present, "0", false, "alive"},
-		{present, "6 seconds", false, "hung, but its session is there: not yet"},
-		{present, "11 seconds", true, "silent for too long, whatever it holds"},
-		{absent, "0", false, "its session is gone, but it speaks: it is connecting again"},
-		{absent, "4 seconds", true, "silent, and its session is gone"},
+		{present, 0, false, "alive"},
+		{present, 500 * time.Millisecond, false, "silent within its time"},
+		{present, time.Hour, true, "silent for too long, whatever it holds"},
+		{absent, 0, true, "its sessions are gone"},
+		{pooled, 0, false, "it never held a lock"},
+		{pooled, time.Hour, true, "silent for too long, and there is no lock to look for"},
 	} {
-		b.claim(test.owner, true, 0, 1, 2, 3)
-		silent(test.owner.Label, test.since)
-		require.Equal(t, test.dead, b.claimable(claimer, 0, 1, 2, 3), test.whatThatShows)
-		require.Equal(t, test.dead, len(b.claim(claimer, false, 0, 1, 2, 3)) == 4, test.whatThatShows)
+		owner := test.owner
+		owner.TTL = time.Second
+		// A server that has just started gives everybody their time once more, so this may have to be seen twice.
+		testdb.Eventually(t, patience, test.whatThatShows, func() (bool, error) {
+			if err := owner.Heartbeat(b.ctx, b.Pool); err != nil {
+				return false, err
+			}
+			b.claim(owner, true, 0, 1, 2, 3)
+			b.exec("update projection_workers set lease_ttl_ms = 1000, heartbeat_at = heartbeat_at - $2::interval where instance_id = $1::text::uuid",
+				owner.Instance, test.silent)
+			return b.claimable(claimer, 0, 1, 2, 3) == test.dead && (len(b.claim(claimer, false, 0, 1, 2, 3)) == 4) == test.dead, nil
+		})
 	}
 	b.claim(present, true, 0)
 	b.exec("delete from projection_workers where label = 'present'")
 	require.True(t, b.claimable(claimer, 0), "an owner without a row is dead")
+}
+
+// After a restart everybody has lost their sessions, and nobody is dead.
+func TestNobodyIsDeadJustAfterARestart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(2)
+	lost := b.member("lost its session", 78)
+	long := b.member("dead for long", 79)
+	claimer := b.member("claimer", 0)
+	b.claim(lost, true, 0)
+	b.claim(long, true, 1)
+	b.exec("update projection_workers set lease_ttl_ms = 3600000")
+	b.exec("update projection_workers set heartbeat_at = heartbeat_at - interval '5 minutes' where label = 'lost its session'")
+	b.exec("update projection_workers set heartbeat_at = heartbeat_at - interval '3 hours' where label = 'dead for long'")
+	b.exec("update rouse_restart set at = clock_timestamp()") // as whoever finds it empty does
+	require.False(t, b.claimable(claimer, 0))
+	require.True(t, b.claimable(claimer, 1))
+	b.exec("update projection_workers set lease_ttl_ms = 1")
+	b.exec("update rouse_restart set at = '-infinity'")
+	testdb.Eventually(t, patience, "its time to be over", func() (bool, error) { return b.claimable(claimer, 0), nil })
 }
 
 func TestReleaseGivesUpItsOwnAndFencesWhatItLeftInFlight(t *testing.T) {
@@ -121,7 +149,9 @@ func TestReleaseGivesUpItsOwnAndFencesWhatItLeftInFlight(t *testing.T) {
 	one, two := b.member("one", 0), b.member("two", 0)
 	b.claim(one, false, 0, 1, 2)
 	b.claim(two, false, 3)
-	require.NoError(t, partition.Release(b.ctx, b.Pool, "p", one.Instance))
+	require.NoError(t, partition.Release(b.ctx, b.Pool, "p", one.Instance, []int{1, 3}))
+	require.EqualValues(t, 1, b.int("select count(*) from projection_checkpoints where owner is null and epoch = 2"), "of those asked for, its own")
+	require.NoError(t, partition.Release(b.ctx, b.Pool, "p", one.Instance, nil))
 	require.EqualValues(t, 3, b.int("select count(*) from projection_checkpoints where owner is null and epoch = 2"))
 	require.EqualValues(t, 1, b.int("select count(*) from projection_checkpoints where owner = $1::text::uuid and epoch = 1", two.Instance))
 }
@@ -171,7 +201,7 @@ func TestClaimsCommitSynchronously(t *testing.T) {
 	b.Pool.Reset()
 	one := b.member("one", 0)
 	b.claim(one, false, 0, 1)
-	require.NoError(t, partition.Release(b.ctx, b.Pool, "p", one.Instance))
+	require.NoError(t, partition.Release(b.ctx, b.Pool, "p", one.Instance, nil))
 	require.EqualValues(t, 4, b.int("select count(*) from commits where setting = 'on'"))
 	require.EqualValues(t, 4, b.int("select count(*) from commits"))
 }

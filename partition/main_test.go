@@ -59,7 +59,7 @@ func (b *bundle) ensured(partitions int) {
 // member is an instance that has just said that it is there.
 func (b *bundle) member(label string, presence int32) partition.Member {
 	b.t.Helper()
-	m := partition.Member{Instance: eventstore.NewID().String(), Label: label, Presence: presence, Mode: "quiet"}
+	m := partition.Member{Instance: eventstore.NewID().String(), Label: label, Presence: presence, Mode: "quiet", States: map[string]string{"p": "live"}}
 	require.NoError(b.t, m.Heartbeat(b.ctx, b.Pool))
 	return m
 }
@@ -77,12 +77,12 @@ func (b *bundle) claim(m partition.Member, fromTheLiving bool, partitions ...int
 	return out
 }
 
-// claimable tells whether m would get any of some partitions.
+// claimable tells whether m would get any of some partitions that it does not own.
 func (b *bundle) claimable(m partition.Member, partitions ...int) bool {
 	b.t.Helper()
-	c := partition.Claim{Projection: "p", Instance: m.Instance, Token: b.token, Partitions: partitions}
-	free, err := c.Claimable(b.ctx, b.Pool)
+	standing, err := partition.Look(b.ctx, b.Pool, "p")
 	require.NoError(b.t, err)
+	free, _ := standing.Free(partitions, m.Instance)
 	return free
 }
 

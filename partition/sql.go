@@ -9,12 +9,22 @@ var (
 	sqlEnsureCheckpoints string
 	//go:embed sql/claim.sql
 	sqlClaim string
-	//go:embed sql/claimable.sql
-	sqlClaimable string
 	//go:embed sql/release.sql
 	sqlRelease string
 	//go:embed sql/heartbeat.sql
 	sqlHeartbeat string
 	//go:embed sql/forget.sql
 	sqlForget string
+	//go:embed sql/owners.sql
+	sqlOwners string
+	//go:embed sql/members.sql
+	sqlMembers string
+	//go:embed sql/watch.sql
+	sqlWatch string
+	//go:embed sql/settings.sql
+	sqlSettings string
+	//go:embed sql/presence.sql
+	sqlPresence string
+	//go:embed sql/terminate.sql
+	sqlTerminate string
 )

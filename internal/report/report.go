@@ -12,8 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/rouse-es/rouse/partition"
 )
 
 const (
@@ -143,8 +141,7 @@ func Read(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 		if err := tx.QueryRow(ctx, headSQL).Scan(&r.Head); err != nil {
 			return err
 		}
-		if r.Workers, err = collect(ctx, tx, scanWorker, workersSQL,
-			partition.DeadAfter.Milliseconds(), partition.GoneAfter.Milliseconds()); err != nil {
+		if r.Workers, err = collect(ctx, tx, scanWorker, workersSQL); err != nil {
 			return err
 		}
 		if r.Projections, err = collect(ctx, tx, scanProjection, projectionsSQL); err != nil {
