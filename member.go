@@ -65,6 +65,11 @@ func (m *member) row() partition.Member {
 		Host: m.host, PID: os.Getpid(), Mode: s.Mode, States: map[string]string{},
 		EventsHandled: s.EventsHandled, EventsPerSecond: m.rate, LastWake: s.LastWake,
 	}
+	for _, r := range m.w.runners {
+		if avoided := r.avoided(); len(avoided) > 0 {
+			row.Avoids[r.name] = avoided
+		}
+	}
 	for name, state := range s.States {
 		row.States[name] = string(state)
 	}

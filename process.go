@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -74,11 +71,17 @@ func (k *work) acquire(ctx context.Context, f func(conn *pgx.Conn) error) error 
 	if err != nil {
 		return outage{fmt.Errorf("rouse: connect to handle events: %w", err)}
 	}
-	defer conn.Release()
+	defer conn.Release() // which does nothing to one that was hijacked
 	err = f(conn.Conn())
+	var hung *hungError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &hung):
+		// The handler may still use the connection. The one thing that may be done to it meanwhile is to cut it, upon which
+		// the server rolls back.
+		_ = conn.Hijack().PgConn().Conn().Close()
+		return err
 	case errors.Is(context.Cause(ctx), errTimeout), errors.Is(err, errTimeout):
 		return fmt.Errorf("%w (limit %s): %w", errTimeout, k.timeout, err)
 	case conn.Conn().IsClosed(), isOutage(err):
@@ -98,7 +101,7 @@ func (k *work) pipelined(ctx context.Context, events []eventstore.Event, save ca
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed read write")
 	batch.Queue(sqlWork, k.settings()...)
-	err := safely(func() error { return k.batch.ApplyBatch(ctx, &batch, events) })
+	err := guarded(ctx, func() error { return k.batch.ApplyBatch(ctx, &batch, events) })
 	if err != nil {
 		return err
 	}
@@ -107,7 +110,7 @@ func (k *work) pipelined(ctx context.Context, events []eventstore.Event, save ca
 		queueSave(&batch, save)
 	}
 	return k.acquire(ctx, func(conn *pgx.Conn) error {
-		err := safely(conn.SendBatch(ctx, &batch).Close) // which may call back into the handler
+		err := guarded(ctx, conn.SendBatch(ctx, &batch).Close) // which may call back into the handler
 		if err != nil || !reads {
 			return err
 		}
@@ -149,7 +152,7 @@ func (k *work) applied(ctx context.Context, events []eventstore.Event, save catc
 			return err
 		}
 		for _, ev := range events {
-			if err := k.call(ctx, func(ctx context.Context) error { return k.projection.Apply(ctx, handlerTx{tx}, ev) }); err != nil {
+			if err := k.call(ctx, ev, func(ctx context.Context) error { return k.projection.Apply(ctx, handlerTx{tx}, ev) }); err != nil {
 				return err
 			}
 		}
@@ -161,11 +164,15 @@ func (k *work) applied(ctx context.Context, events []eventstore.Event, save catc
 	})
 }
 
-// call calls a handler within its time and turns a panic into an error.
-func (k *work) call(ctx context.Context, f func(ctx context.Context) error) error {
+// call calls a handler with one event within its time and turns a panic into an error.
+func (k *work) call(ctx context.Context, ev eventstore.Event, f func(ctx context.Context) error) error {
 	ctx, cancel := k.limited(ctx)
 	defer cancel()
-	err := safely(func() error { return f(ctx) })
+	err := guarded(ctx, func() error { return f(ctx) })
+	var hung *hungError
+	if errors.As(err, &hung) {
+		hung.events = []eventstore.Event{ev}
+	}
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
 		return fmt.Errorf("%w: %w", errTimeout, err)
 	}
@@ -196,28 +203,6 @@ func queueSave(batch *pgx.Batch, save catchup.Save) {
 			return errEnded
 		}
 		return err
-	}
-}
-
-// safely turns a panic into an error, so that one event cannot take the process down with all its projections.
-func safely(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w at %s: %v", errPanic, panicSite(), p)
-		}
-	}()
-	return f()
-}
-
-// panicSite is the file and line that panicked, for an error of one line. Called by the function that recovers.
-func panicSite() string {
-	var callers [16]uintptr
-	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
-	for {
-		frame, more := frames.Next()
-		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
-			return fmt.Sprintf("%s:%d", filepath.Base(frame.File), frame.Line)
-		}
 	}
 }
 

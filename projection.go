@@ -10,15 +10,16 @@ import (
 
 // Projection turns events into a read model in the same database, exactly once.
 //
-// Its methods are called by one goroutine at a time.
+// Its methods are called by Config.Concurrency goroutines at a time, and one aggregate's events by one of them.
 type Projection interface {
 	// Name names the checkpoints in the database. It must never change.
 	Name() string
 
 	// Apply writes the effect of one event through tx, which also carries the checkpoint. It must not commit or roll back
 	// tx; tx.Begin gives a savepoint. Events of one aggregate come in order. An error rolls the transaction back and is
-	// retried; an event that keeps failing stops the projection. ctx is cancelled after Config.HandlerTimeout and when the
-	// worker has to stop.
+	// retried; an event that keeps failing stops the projection. ctx is cancelled after Config.HandlerTimeout, when the
+	// worker has to stop, and when it can no longer rely on its partitions. A handler that ignores that is left behind after
+	// two more seconds: its connection is cut and its partitions go to others until it returns.
 	Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error
 }
 
@@ -39,11 +40,12 @@ type BatchProjection interface {
 // after it has returned, so after a crash an event may come again: at least once. Use the event's ID as the idempotency
 // key, never its position, which a crash of the server may give to another event.
 //
-// Its methods are called by one goroutine at a time.
+// Its methods are called by Config.Concurrency goroutines at a time, and one aggregate's events by one of them.
 type Effect interface {
 	// Name names the checkpoints in the database. It must never change.
 	Name() string
 
-	// Do does the work of one event. It has no transaction. An error is retried, as for Projection.
+	// Do does the work of one event. It has no transaction. An error is retried, as for Projection. LeaseOf tells under which
+	// epoch it is called, for a service that can refuse a caller who is out of date.
 	Do(ctx context.Context, ev eventstore.Event) error
 }

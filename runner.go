@@ -50,6 +50,9 @@ type runner struct {
 	claimed    bool // it has claimed once; from then on it takes nothing from the living
 	nobody     int  // partitions that no member may take, as last seen
 
+	mu     sync.Mutex  // protects avoids
+	avoids map[int]int // handlers that have not come back, by partition
+
 	current  atomic.Value // State
 	handled  atomic.Int64 // events
 	released atomic.Bool  // it has ended and owns nothing
@@ -63,7 +66,8 @@ func (w *Worker) newRunner(name string, k work) *runner {
 	k.timeout = max(w.cfg.HandlerTimeout, 0)
 	k.presence = w.presence
 	log := w.log.With().Str(keyProjection, name).Logger()
-	r := &runner{w: w, name: name, work: &k, log: log, gaps: newGaps(log, w.cfg.Observer, name), started: make(chan struct{})}
+	r := &runner{w: w, name: name, work: &k, log: log, gaps: newGaps(log, w.cfg.Observer, name),
+		started: make(chan struct{}), avoids: map[int]int{}}
 	r.current.Store(StateStarting)
 	r.progress.init()
 	return r
@@ -143,6 +147,9 @@ func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Dur
 		return 0
 	case errors.Is(err, catchup.ErrFenced):
 		r.log.Warn().Msg("a partition has changed hands, the batch is rolled back")
+	case isHung(err):
+		r.setState(StateRetrying)
+		return 0
 	case errors.Is(err, ErrLeaseLost):
 		r.setState(StateRetrying)
 		r.log.Warn().Msg("the heartbeats do not get through, the partitions are given up until they do")
@@ -175,6 +182,10 @@ func (r *runner) session(ctx, workCtx context.Context) error {
 		err = s.standby(ctx)
 	default:
 		err = s.run(ctx, workCtx)
+	}
+	var hung *hungError
+	if errors.As(err, &hung) {
+		r.abandon(ctx, hung)
 	}
 	if errors.Is(context.Cause(workCtx), ErrLeaseLost) {
 		return ErrLeaseLost // whatever else went wrong followed from it

@@ -120,10 +120,8 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 	if b.Head < s.highest {
 		return fmt.Errorf("%w: its head is %d and a checkpoint %d", catchup.ErrLogBehind, b.Head, s.highest)
 	}
-	if events := s.fresh(b.Events); len(events) > 0 {
-		if err := s.attempt(ctx, workCtx, events); err != nil || ctx.Err() != nil && s.unfinished(events) {
-			return err
-		}
+	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b.Events)); err != nil || !finished {
+		return err
 	}
 	s.done = b.To
 	s.progress.advance(b.To)
@@ -227,6 +225,10 @@ func (s *session) saving(events []eventstore.Event, f func(save catchup.Save) er
 		s.w.cfg.Observer.fenced(s.name, len(events))
 		err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
 	}
+	var hung *hungError
+	if errors.As(err, &hung) && hung.events == nil {
+		hung.events = events
+	}
 	if err != nil {
 		return err
 	}
@@ -262,14 +264,14 @@ func (s *session) effects(ctx, workCtx context.Context, events []eventstore.Even
 	}
 	for i, ev := range events {
 		do := func() error {
-			return s.work.call(workCtx, func(ctx context.Context) error { return s.work.effect.Do(ctx, ev) })
+			return s.work.call(s.leased(workCtx, ev), ev, func(ctx context.Context) error { return s.work.effect.Do(ctx, ev) })
 		}
 		err := do()
 		if err != nil {
 			if flushErr := flush(i); flushErr != nil {
 				return flushErr
 			}
-			if workCtx.Err() != nil {
+			if workCtx.Err() != nil || isHung(err) {
 				return err
 			}
 			s.failed(events[i:i+1], err)
@@ -297,7 +299,7 @@ func (s *session) retry(ctx, workCtx context.Context, ev eventstore.Event, try f
 	pauses.Reset()
 	for failures := 0; ; {
 		err := try()
-		if err == nil || workCtx.Err() != nil {
+		if err == nil || workCtx.Err() != nil || isHung(err) {
 			return err
 		}
 		pause := time.Millisecond
@@ -332,33 +334,5 @@ func (s *session) failed(events []eventstore.Event, err error) {
 // blamesHandler tells whether a failed attempt may be an event's or its handler's fault.
 func blamesHandler(workCtx context.Context, err error) bool {
 	var away outage
-	return !errors.As(err, &away) && !errors.Is(err, catchup.ErrFenced) && workCtx.Err() == nil
-}
-
-// idle moves the checkpoints of partitions that had no events on to the last visible event. There is nothing unfinished
-// below done, because the one goroutine that handles events is the one that is here.
-func (s *session) idle(ctx context.Context) error {
-	if s.done == s.idled {
-		return nil
-	}
-	last, err := catchup.LastVisible(ctx, s.w.pool, s.done)
-	if err != nil {
-		return err
-	}
-	var behind []*catchup.Fence
-	for _, fence := range s.fences {
-		if fence != nil && fence.Floor < last {
-			behind = append(behind, fence)
-		}
-	}
-	if len(behind) > 0 {
-		if err := s.work.save(ctx, s.save(behind, last)); err != nil {
-			return err
-		}
-		for _, fence := range behind {
-			fence.Floor = last
-		}
-	}
-	s.idled = s.done
-	return nil
+	return !errors.As(err, &away) && !errors.Is(err, catchup.ErrFenced) && !isHung(err) && workCtx.Err() == nil
 }

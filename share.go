@@ -29,12 +29,12 @@ func (s *session) look(ctx context.Context) (partition.Standing, error) {
 // want is the part of the partitions that this worker should own. While others believe it to be dead it is what it has.
 func (r *runner) want(standing partition.Standing) []int {
 	if r.w.cfg.static() {
-		return partition.Share(r.w.cfg.WorkerIndex, r.w.cfg.TotalWorkers, r.partitions)
+		return without(partition.Share(r.w.cfg.WorkerIndex, r.w.cfg.TotalWorkers, r.partitions), r.avoided())
 	}
 	if !standing.Has(r.w.instance) {
 		return standing.Owned(r.w.instance)
 	}
-	mine, nobody := standing.Plan(r.w.instance)
+	mine, nobody := standing.Plan(r.w.instance, r.avoided())
 	if nobody > 0 && nobody != r.nobody && standing.First(r.w.instance) {
 		r.log.Warn().Int(keyPartitions, nobody).Msg("nobody may take some partitions, because every worker has reached its MaxPartitions: their events are not handled until there are more workers")
 	}

@@ -86,13 +86,18 @@ func (s Standing) Mixed(instance string, static bool) error {
 }
 
 // Plan is what Assign says of the elastic members that are not about to leave: the partitions that this instance should
-// own, and how many nobody may take, because every member has reached its Max.
-func (s Standing) Plan(instance string) (mine []int, nobody int) {
+// own, and how many nobody may take, because every member has reached its Max. avoids are the partitions that the instance
+// avoids at this moment, which is newer than what its row says.
+func (s Standing) Plan(instance string, avoids []int) (mine []int, nobody int) {
 	var candidates []Candidate
 	for _, m := range s.Members {
-		if !m.Static && !m.Leaving {
-			candidates = append(candidates, m.Candidate)
+		if m.Static || m.Leaving {
+			continue
 		}
+		if m.Instance == instance {
+			m.Avoids = avoids
+		}
+		candidates = append(candidates, m.Candidate)
 	}
 	mine = []int{}
 	for p, target := range Assign(s.Owners, candidates) {
