@@ -115,11 +115,11 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 		return err
 	}
 	judged = true
-	err = d.judge(context.WithoutCancel(ctx))
-	if f.keep {
-		err = errors.Join(err, place.stay(ctx))
+	if !f.keep {
+		return d.judge(context.WithoutCancel(ctx), "")
 	}
-	return err
+	err = d.judge(context.WithoutCancel(ctx), place.name())
+	return errors.Join(err, place.stay(ctx))
 }
 
 // furnish creates the tables and appends the first burst. It returns the position of its last event. When ctx ends it comes

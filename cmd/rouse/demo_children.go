@@ -79,6 +79,14 @@ func (c *child) kill() {
 	<-c.done
 }
 
+// childError is what a child of this program said of its failure, with its exit code.
+type childError struct {
+	code     int
+	sentence string
+}
+
+func (e *childError) Error() string { return e.sentence }
+
 // lastLines keeps the end of what a child writes. Safe for concurrent use.
 type lastLines struct {
 	mu      sync.Mutex // protects the fields below

@@ -21,6 +21,7 @@ type fleet struct {
 	workers  []*child // by number; the last process of each
 	down     int      // the worker that was killed and is not started again yet; -1: none
 	returned []bool   // by number: it was started again and has not been seen at work since
+	killed   int      // how often a worker was killed
 	failed   chan *child
 	waiters  sync.WaitGroup
 }
@@ -76,6 +77,7 @@ func (f *fleet) startWatched(name string, args []string) (*child, error) {
 func (f *fleet) kill(i int) {
 	f.workers[i].kill()
 	f.down = i
+	f.killed++
 }
 
 // revive starts the worker again that is down, if there is one, and returns its number, or -1.

@@ -43,7 +43,7 @@ func (a *app) openPlace(ctx context.Context) (*place, error) {
 
 func (a *app) openServer(ctx context.Context) (*place, error) {
 	if set := forgetPG(); len(set) > 0 {
-		if err := a.note("%s set, but demo starts a server of its own (for a database of yours, set DATABASE_URL)", strings.Join(set, ", ")); err != nil {
+		if err := a.note("demo starts a server of its own and does not look at %s (for a database of yours, set DATABASE_URL)", strings.Join(set, ", ")); err != nil {
 			return nil, err
 		}
 	}
@@ -121,10 +121,18 @@ func randomHex() string {
 // environment is what the appender and the workers get to know of the place.
 func (p *place) environment(a *app) []string { return a.childEnvironment(p.server != nil) }
 
+// name is what leads to the place: the address of the server, or the name of the schema.
+func (p *place) name() string {
+	if p.server == nil {
+		return p.schema
+	}
+	return p.app.databaseURL
+}
+
 // stay keeps the place after the verdict: a server until ctx ends, a schema for good.
 func (p *place) stay(ctx context.Context) error {
 	if p.server == nil {
-		return p.app.note("the schema stays, drop it with: psql \"$DATABASE_URL\" -c 'drop schema %s cascade'", p.schema)
+		return p.app.note("the schema stays, drop it with: %s", dropCommand(p.schema))
 	}
 	if ctx.Err() != nil {
 		return nil

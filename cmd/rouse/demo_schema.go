@@ -108,7 +108,7 @@ func (a *app) startSchemaKeeper(ctx context.Context, schema string, env []string
 			return keeper, nil
 		}
 		_ = keeper.stop(dropTry) // it has failed, and says why
-		return nil, fmt.Errorf("cannot make the schema %s: %s", schema, keeper.output.sentence())
+		return nil, &childError{code: max(keeper.cmd.ProcessState.ExitCode(), exitOther), sentence: keeper.output.sentence()}
 	case <-ctx.Done():
 		return nil, errors.Join(ctx.Err(), stopSchemaKeeper(keeper, schema, false))
 	}
@@ -120,8 +120,12 @@ func stopSchemaKeeper(keeper *child, schema string, keep bool) error {
 		_, _ = io.WriteString(keeper.stdin, keepWord+"\n") // if it has ended, that is said below
 	}
 	if err := keeper.stop(dropTimeout + dropTry); err != nil {
-		return fmt.Errorf("the schema %s may still be there: %w: %s (drop it with: psql \"$DATABASE_URL\" -c 'drop schema %s cascade')",
-			schema, err, keeper.output.sentence(), schema)
+		return fmt.Errorf("the schema %s may still be there: %w: %s (drop it with: %s)", schema, err, keeper.output.sentence(), dropCommand(schema))
 	}
 	return nil
+}
+
+// dropCommand is for a person who drops a schema that stayed.
+func dropCommand(schema string) string {
+	return fmt.Sprintf(`psql "$DATABASE_URL" -c 'drop schema %s cascade'`, schema)
 }

@@ -83,7 +83,9 @@ func (v *lineView) note(at time.Duration, text string) error {
 	return err
 }
 
-func noteLine(at time.Duration, text string) string { return fmt.Sprintf("%4d s  %s", int(at.Seconds()), text) }
+func noteLine(at time.Duration, text string) string {
+	return fmt.Sprintf("%4d s  %s", int(at.Seconds()), text)
+}
 
 func (v *lineView) frame(f frame) error {
 	if f.Second < v.next {

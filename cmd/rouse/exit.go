@@ -66,11 +66,14 @@ var errIncomplete = errors.New("stopped by a signal before the work was done")
 func (a *app) explain(err error) (code int, sentence string) {
 	var stopped *rouse.StoppedError
 	var usage usageError
+	var child *childError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage, plain(err)
 	case errors.As(err, &stopped):
 		return exitStopped, plain(stopped)
+	case errors.As(err, &child):
+		return child.code, child.sentence
 	case errors.Is(err, errVerdict):
 		return exitVerdict, plain(err)
 	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrCount, partition.ErrWorkerID):

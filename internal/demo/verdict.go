@@ -33,7 +33,9 @@ type Verdict struct {
 }
 
 // Right tells whether every event was handled once and in order, and nothing else was.
-func (v Verdict) Right() bool { return v.Lost == 0 && v.Doubled == 0 && v.OutOfOrder == 0 && v.Stray == 0 }
+func (v Verdict) Right() bool {
+	return v.Lost == 0 && v.Doubled == 0 && v.OutOfOrder == 0 && v.Stray == 0
+}
 
 // Judge compares the read model with the log as of one moment. While workers work, what they have not reached yet counts as
 // lost.
