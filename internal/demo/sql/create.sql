@@ -1,8 +1,9 @@
--- The read model of demo_log: one row for every time that an event was handled, n in the order of handling. Nothing but n is
+-- The read model of demo_log: one row for every time that an event was handled, n in the order of handling. Nothing has to be
 -- unique, so that an event that was handled twice has two rows. The indexes are for watching: what a worker has handled since
--- the last look, and what was handled in the last seconds.
+-- the last look, and what was handled in the last seconds. One on n alone would be taken for the first, and be read through
+-- for a worker that has handled nothing for long.
 create table if not exists demo_log (
-  n                 bigint generated always as identity primary key,
+  n                 bigint generated always as identity,
   global_position   bigint not null,
   event_id          uuid not null,
   aggregate_type    text not null,
