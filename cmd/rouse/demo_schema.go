@@ -37,6 +37,7 @@ func (a *app) schemaKeeperCommand() *cobra.Command {
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.parsed = true
+			signal.Ignore(syscall.SIGPIPE) // a parent that is gone must not end this process before its work is done
 			if !strings.HasPrefix(args[0], schemaPrefix) {
 				return usagef("the schema %s is none of a demo", args[0]) // it would be dropped
 			}
@@ -47,7 +48,6 @@ func (a *app) schemaKeeperCommand() *cobra.Command {
 
 // keepSchema makes the schema, says so, and drops it when in ends, unless it was told to keep it.
 func (a *app) keepSchema(ctx context.Context, name string, in io.Reader) error {
-	signal.Ignore(syscall.SIGPIPE) // a parent that is gone must not end this process before its work is done
 	quoted := pgx.Identifier{name}.Sanitize()
 	if err := a.onConnection(ctx, "create schema "+quoted); err != nil {
 		return err

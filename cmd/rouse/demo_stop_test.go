@@ -247,3 +247,28 @@ func TestDemoBringsItsOwnServer(t *testing.T) {
 	require.Error(t, err)
 	require.NoDirExists(t, dataDir)
 }
+
+// TestSchemaKeeper: it drops its schema when its input ends, also where nobody is left to hear from it, and no other schema.
+func TestSchemaKeeper(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	keeper := func(name, told string) int {
+		t.Helper()
+		read, write, err := os.Pipe()
+		require.NoError(t, err)
+		require.NoError(t, read.Close())
+		defer write.Close()
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "demo-schema", name)
+		cmd.Env = append(os.Environ(), asCommand+"=1", "DATABASE_URL="+db.URL)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(told), write, write
+		_ = cmd.Run() // the exit code says more
+		return cmd.ProcessState.ExitCode()
+	}
+	assert.Zero(t, keeper("rouse_demo_1", ""))
+	assert.Zero(t, demoSchemas(t, db))
+	assert.Zero(t, keeper("rouse_demo_1", "keep\n"))
+	assert.Equal(t, 1, demoSchemas(t, db))
+	assert.Equal(t, 1, keeper("rouse_demo_1", ""), "it did not make this one")
+	assert.Equal(t, 1, demoSchemas(t, db))
+	assert.Equal(t, 2, keeper("public", ""))
+}

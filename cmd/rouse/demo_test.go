@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -219,4 +220,26 @@ func TestLastLinesOfAChild(t *testing.T) {
 	assert.Equal(t, []string{"line 29", "rest of it", "rouse: the end"}, all[len(all)-3:])
 	_, _ = l.Write(make([]byte, 10*longestLine))
 	assert.LessOrEqual(t, len(l.sentence()), longestLine)
+}
+
+// TestChildrenStopInOrderWhenStandardInputEnds: which it does when their parent is gone.
+func TestChildrenStopInOrderWhenStandardInputEnds(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{appenderArgs(100), workerArgs(0, 1)} {
+		t.Run(args[0], func(t *testing.T) {
+			t.Parallel()
+			db := testdb.New(t)
+			cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+			cmd.Env = append(os.Environ(), asCommand+"=1", "DATABASE_URL="+db.URL)
+			stdin, err := cmd.StdinPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			testdb.Eventually(t, processTimeout, "it to work", func() (bool, error) {
+				return value[bool](t, db.Pool, "select exists (select from events) or exists (select from projection_checkpoints where owner is not null)"), nil
+			})
+			require.NoError(t, stdin.Close())
+			require.NoError(t, cmd.Wait())
+			assert.Zero(t, value[int](t, db.Pool, "select count(*) from projection_workers"), "a worker said goodbye")
+		})
+	}
 }
