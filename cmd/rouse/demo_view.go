@@ -202,12 +202,13 @@ func (v *tableView) lines() []tableLine {
 	}
 	const columns = "%-10s %8s %7s %11s %10s  %-8s %s"
 	clock := fmt.Sprintf("%d s", f.Second)
-	if v.duration > 0 {
+	if v.duration > time.Duration(f.Second)*time.Second {
 		clock += " of " + seconds(v.duration.Seconds())
 	}
 	lines := []tableLine{
 		{"", ""},
-		{clock + "   " + totals(*f), bold},
+		{clock, dim},
+		{totals(*f), bold},
 		{fmt.Sprintf(columns, "worker", "pid", "share", "partitions", "handled", "mode", "state"), dim},
 	}
 	for _, w := range f.Workers {
