@@ -71,10 +71,10 @@ wrote, one for every time that an event was handled; nothing that workers count 
   out of order  events handled after a later one of the same aggregate
   stray         rows of no event
 
-If one of them is not 0 the exit code is 6. p50 and p99 are from the insert of an event to its
-handling, both by the server's clock, before the commit of either: in the view of the last two
-seconds, at the end of the whole run, what waited for the killed worker included, without the
-1,000 events that are there before the workers.`,
+If one of them is not 0 the exit code is 6. p50 and p99 are from the insert of an event to the
+insert of its row, both by the server's clock: the commit of the event is in it, that of the
+row is not. While it runs they are of the last two seconds, at the end of the whole run, with
+what waited for the killed worker and without the 1,000 events that were there before.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
 			if err := f.validate(); err != nil {

@@ -28,7 +28,8 @@ type Sample struct {
 	Latency  Latency          // of what was handled in the last two seconds
 }
 
-// Latency is the time from the insert of an event to its handling, before the commit, on the server's clock.
+// Latency is the time from the insert of an event to the insert of its row, by the server's clock. The commit of the event is
+// in it, that of the row is not.
 type Latency struct {
 	P50, P99 *float64 // milliseconds; nil: nothing was handled
 }

@@ -1,4 +1,5 @@
--- From the insert of an event to its handling, on the server's one clock. The commit of the read model comes after that.
+-- From the insert of an event to that of its row, on the server's one clock: the commit of the event is in it, that of the row
+-- is not.
 -- $1: only events after this position; $2: only what was handled in the last so many seconds (null: at any time).
 -- Returns median and 99th percentile in milliseconds, null where there is nothing. Index: demo_log_handled_at, one range.
 select q[1], q[2]
