@@ -1,12 +1,16 @@
-# Two targets matter to a newcomer: `make run` and `make test`. Both need
+# Two targets matter to a newcomer: `make demo` and `make test`. Both need
 # only Go, git and make. Written for GNU make 3.81 and later.
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-# How long `make run` lasts, such as 10s. Empty: until Ctrl+C.
+# How long `make demo` and `make run` append, such as 10s, how many workers there
+# are, and how many events per second. Empty: as `rouse demo --help` says, and for
+# `make run` until Ctrl+C with one worker.
 DURATION ?=
+WORKERS  ?=
+RATE     ?=
 
 # Packages under test, further flags of `go test`, and how many packages run at
 # once. Each of them has a PostgreSQL server of its own unless TEST_DATABASE_URL
@@ -25,7 +29,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test stress bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build demo run test stress bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,8 +37,11 @@ help: ## list the targets
 build: ## build bin/rouse
 	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/rouse ./cmd/rouse
 
-run: ## a database, events and a worker, until Ctrl+C or for DURATION=10s
-	$(GO) run ./cmd/rouse run$(if $(DURATION), --duration '$(DURATION)')
+demo: ## see it work: a database, workers, a kill -9 and a verdict; DURATION=30s WORKERS=3 RATE=100
+	$(GO) run ./cmd/rouse demo$(if $(DURATION), --duration '$(DURATION)')$(if $(WORKERS), --workers '$(WORKERS)')$(if $(RATE), --rate '$(RATE)')
+
+run: ## the same with one worker, until Ctrl+C or for DURATION=10s
+	$(GO) run ./cmd/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
 
 test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'

@@ -16,12 +16,13 @@ type appendFlags struct {
 	count                      int64
 	aggregates, batch, writers int
 	rate                       float64
+	untilEOF                   bool
 }
 
 func (f appendFlags) validate() error {
 	switch {
-	case f.count < 1:
-		return usagef("--count %d: at least one event", f.count)
+	case f.count < 0:
+		return usagef("--count %d: at least one event, or 0 to append until Ctrl+C", f.count)
 	case f.aggregates < 1:
 		return usagef("--aggregates %d: at least one", f.aggregates)
 	case f.rate < 0:
@@ -52,21 +53,22 @@ func (a *app) appendCommand() *cobra.Command {
 		Short: "Append realistic events of users, orders, accounts and products",
 		Long: `Append writes events of several types to several types of aggregates: UserRegistered,
 OrderPlaced, OrderPaid, MoneyDeposited and so on. The aggregates have the same names in every
-run, and their versions go on from what is there.`,
+run, and their versions go on from what is there. With --count 0 it appends until Ctrl+C.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
 			if err := f.validate(); err != nil {
 				return err
 			}
-			return a.append(ctx, f)
+			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return a.append(ctx, f) })
 		}),
 	}
 	flags := cmd.Flags()
-	flags.Int64Var(&f.count, "count", 1000, "how many events")
+	flags.Int64Var(&f.count, "count", 1000, "how many events; 0: until Ctrl+C")
 	flags.IntVar(&f.aggregates, "aggregates", 100, "how many aggregates they are spread over")
 	flags.Float64Var(&f.rate, "rate", 0, "events per second; 0: as fast as possible")
 	flags.IntVar(&f.batch, "batch", 0, "events per transaction; 0: up to 50, fewer at a slow rate")
 	flags.IntVar(&f.writers, "writers", 1, "how many transactions at once")
+	untilEOFFlag(flags, &f.untilEOF)
 	return cmd
 }
 
@@ -81,7 +83,7 @@ func (a *app) append(ctx context.Context, f appendFlags) error {
 	}
 	p := &appender{pool: pool, aggregates: f.aggregates, rate: f.rate, batch: f.batch, writers: f.writers}
 	began := time.Now()
-	err = a.watched(p, f.count, func() error { return p.run(ctx, f.count) })
+	err = a.watched(p, f.count, func() error { return p.run(ctx, f.count, f.count == 0) })
 	took := time.Since(began).Seconds()
 	s := appendSummary{
 		Events: p.appended.Load(), Seconds: took, EventsPerSecond: float64(p.appended.Load()) / max(took, 0.001),

@@ -55,8 +55,8 @@ func (p *appender) perTransaction() int {
 	return defaultBatch
 }
 
-// run appends count events, or until ctx is cancelled if count is negative.
-func (p *appender) run(ctx context.Context, count int64) error {
+// run appends count events, or, endless, any number until ctx is cancelled.
+func (p *appender) run(ctx context.Context, count int64, endless bool) error {
 	writers := min(p.writers, p.aggregates)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -66,7 +66,7 @@ func (p *appender) run(ctx context.Context, count int64) error {
 	for i := range writers {
 		w := p.newWriter(i, writers)
 		wg.Go(func() {
-			if err := w.run(ctx, &left, count < 0); err != nil {
+			if err := w.run(ctx, &left, endless); err != nil {
 				cancel(err)
 			}
 		})

@@ -66,11 +66,14 @@ var errIncomplete = errors.New("stopped by a signal before the work was done")
 func (a *app) explain(err error) (code int, sentence string) {
 	var stopped *rouse.StoppedError
 	var usage usageError
+	var child *childError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage, plain(err)
 	case errors.As(err, &stopped):
 		return exitStopped, plain(stopped)
+	case errors.As(err, &child):
+		return child.code, child.sentence
 	case errors.Is(err, errVerdict):
 		return exitVerdict, plain(err)
 	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrCount, partition.ErrWorkerID):
@@ -124,7 +127,7 @@ func (a *app) refused(err error) (code int, sentence string) {
 // plain is the message of an error on one line, without the prefix of the package that it comes from.
 func plain(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "report: ", "pgserver: "} {
+	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: "} {
 		if rest, has := strings.CutPrefix(text, prefix); has {
 			return rest
 		}

@@ -35,7 +35,7 @@ func TestUnreachableDatabase(t *testing.T) {
 	t.Parallel()
 	address := closedPort(t)
 	env := []string{"DATABASE_URL=postgres://postgres:s3cret@" + address + "/x"}
-	for _, verb := range append(verbs, []string{"migrate"}, []string{"run", "--duration", "1s"}) {
+	for _, verb := range append(verbs, []string{"migrate"}, []string{"demo", "--duration", "1s"}) {
 		requireFault(t, runRouse(t, env, verb...), 3, "cannot reach PostgreSQL at "+address, "refused", "DATABASE_URL")
 	}
 	requireFault(t, runRouse(t, []string{"DATABASE_URL=postgres://no-such-host.invalid/x"}, "status"), 3, "no-such-host.invalid", "host name")
@@ -163,11 +163,20 @@ func TestMisusedCommandLines(t *testing.T) {
 		{nil, "frobnicate", []string{"frobnicate", "rouse --help"}},
 		{nil, "status --log-level loud", []string{"loud", "warn"}},
 		{[]string{"ROUSE_LOG_FORMAT=xml"}, "status", []string{"xml", "pretty"}},
-		{nil, "append --count 0", []string{"--count"}},
+		{nil, "append --count -1", []string{"--count"}},
 		{nil, "append --aggregates 0", []string{"--aggregates"}},
 		{nil, "append --rate -1", []string{"--rate"}},
 		{nil, "append --writers 0", []string{"--writers"}},
-		{nil, "run --rate 0", []string{"--rate"}},
+		{nil, "demo --rate 0", []string{"--rate"}},
+		{nil, "demo --rate NaN", []string{"--rate"}},
+		{nil, "demo --rate fast", []string{"--rate", "rouse demo --help"}},
+		{nil, "demo --workers 0", []string{"--workers", "32"}},
+		{nil, "demo --workers 33", []string{"--workers", "32"}},
+		{nil, "demo --duration -1s", []string{"--duration", "Ctrl+C"}},
+		{nil, "demo --duration 10ms", []string{"--duration", "one second"}},
+		{nil, "demo --duration 30", []string{"--duration", "duration"}},
+		{nil, "demo --schema mine", []string{"mine", "of its own"}},
+		{[]string{"ROUSE_SCHEMA=mine"}, "demo", []string{"mine", "ROUSE_SCHEMA"}},
 	} {
 		t.Run(strings.Join(append(tc.env, tc.args), " "), func(t *testing.T) {
 			t.Parallel()

@@ -59,8 +59,14 @@ func (b *buffer) String() string {
 // startRouse starts rouse with only those variables of this process that do not concern it, and kills it at the end of the test.
 func startRouse(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
+	return startProgram(t, os.Args[0], env, args...)
+}
+
+// startProgram is startRouse for another build of the program.
+func startProgram(t testing.TB, program string, env []string, args ...string) *process {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), processTimeout)
-	p := &process{cmd: exec.CommandContext(ctx, os.Args[0], args...), done: make(chan struct{})}
+	p := &process{cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
 		if !strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "ROUSE_") && name != "DATABASE_URL" && !strings.HasSuffix(name, "WORKER_ID") && name != "TOTAL_WORKERS" ||

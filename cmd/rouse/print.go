@@ -56,7 +56,7 @@ func seconds(s float64) string {
 // bar draws the progress of a long work on one line of a terminal. On anything else it draws nothing. One goroutine at a time.
 type bar struct {
 	w     io.Writer // nil: draw nothing
-	total int64
+	total int64     // 0: there is no end
 	began time.Time
 }
 
@@ -71,7 +71,12 @@ func newBar(w io.Writer, total int64) *bar {
 }
 
 func (b *bar) draw(done int64) {
-	if b.w == nil || b.total == 0 {
+	if b.w == nil {
+		return
+	}
+	rate := float64(done) / max(time.Since(b.began).Seconds(), 0.001)
+	if b.total == 0 {
+		_, _ = fmt.Fprintf(b.w, "\r%s  %s/s \x1b[K", grouped(done), grouped(int64(rate)))
 		return
 	}
 	line := make([]byte, barWidth)
@@ -81,7 +86,6 @@ func (b *bar) draw(done int64) {
 			line[i] = '='
 		}
 	}
-	rate := float64(done) / max(time.Since(b.began).Seconds(), 0.001)
 	_, _ = fmt.Fprintf(b.w, "\r[%s] %3d %%  %s of %s  %s/s \x1b[K", line, done*100/b.total, grouped(done), grouped(b.total), grouped(int64(rate)))
 }
 

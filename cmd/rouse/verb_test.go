@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,6 +146,20 @@ func TestAppendThatIsStoppedSaysHowFarItCame(t *testing.T) {
 	assert.Regexp(t, `^rouse: stopped by a signal before the work was done: \S+ of 100,000 events are appended .*\n$`, p.stderr.String())
 }
 
+func TestAppendWithoutAnEndIsStoppedInOrder(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	p := startRouse(t, on(db), "append", "--count", "0", "--rate", "200", "--json")
+	testdb.Eventually(t, processTimeout, "events", func() (bool, error) {
+		return value[bool](t, db.Pool, "select exists (select from events)"), nil
+	})
+	p.signal(t, syscall.SIGINT)
+	require.Zero(t, p.wait(t))
+	s := decode[appendSummary](t, p.stdout.String())
+	assert.EqualValues(t, value[int64](t, db.Pool, "select count(*) from events"), s.Events)
+	assert.Empty(t, p.stderr.String())
+}
+
 // TestWhereTheDatabaseComesFrom: the flag before its variables, the more exact of these first, and PostgreSQL's own last.
 func TestWhereTheDatabaseComesFrom(t *testing.T) {
 	t.Parallel()
@@ -203,68 +216,6 @@ func TestQueryModes(t *testing.T) {
 			requireComplete(t, db, 100)
 		})
 	}
-}
-
-func TestRunOnAGivenDatabase(t *testing.T) {
-	t.Parallel()
-	db := testdb.Empty(t)
-	out := mustRouse(t, db, "run", "--duration", "2s", "--rate", "50")
-	assert.Contains(t, out, "verdict: right:")
-	assert.Contains(t, out, " 0 lost, 0 doubled, 0 out of order")
-	assert.Regexp(t, `(?m)^ +1 s  appended [\d,]+  handled [\d,]+  lag [\d,]+  \w+ +p50 `, out)
-	events := value[int64](t, db.Pool, "select count(*) from events")
-	assert.Positive(t, events)
-	requireComplete(t, db, events)
-}
-
-func TestRunFailsWithANegativeVerdict(t *testing.T) {
-	t.Parallel()
-	db := testdb.New(t)
-	mustExec(t, db.Pool, `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
-		values ('order', 'torn', 1, 'X', '{}'), ('order', 'torn', 3, 'X', '{}')`)
-	r := runRouse(t, on(db), "run", "--duration", "1s")
-	assert.Equal(t, 6, r.code)
-	assert.Contains(t, r.stdout, "verdict: WRONG")
-	assert.Contains(t, r.stdout, "1 out of order")
-	assert.Contains(t, r.stderr, "rouse: the read model does not agree with the log")
-}
-
-// TestRunBringsItsOwnServer: with nothing but the program there is a server to look into, which is gone after Ctrl+C.
-func TestRunBringsItsOwnServer(t *testing.T) {
-	t.Parallel()
-	p := startRouse(t, nil, "run", "--rate", "100")
-	address := regexp.MustCompile(`psql '(postgres://[^']+)'`)
-	testdb.Eventually(t, processTimeout, "a line about handled events", func() (bool, error) {
-		return strings.Contains(p.stdout.String(), " s  appended "), nil
-	})
-	found := address.FindStringSubmatch(p.stdout.String())
-	require.Len(t, found, 2)
-	conn, err := pgx.Connect(t.Context(), found[1])
-	require.NoError(t, err)
-	var dataDir string
-	require.NoError(t, conn.QueryRow(t.Context(), "select current_setting('data_directory')").Scan(&dataDir))
-	closeConn(conn)
-	require.DirExists(t, dataDir)
-
-	p.signal(t, syscall.SIGINT)
-	require.Zero(t, p.wait(t))
-	assert.Contains(t, p.stdout.String(), "verdict: right:")
-	_, err = pgx.Connect(t.Context(), found[1])
-	require.Error(t, err)
-	require.NoDirExists(t, dataDir)
-}
-
-func TestRunAsData(t *testing.T) {
-	t.Parallel()
-	out := mustRouse(t, testdb.New(t), "run", "--duration", "2s", "--json")
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	require.GreaterOrEqual(t, len(lines), 2)
-	s := decode[second](t, lines[0])
-	assert.Equal(t, 1, s.Second)
-	var verdict map[string]any
-	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &verdict))
-	assert.Equal(t, true, verdict["right"])
-	assert.EqualValues(t, 0, verdict["lost"])
 }
 
 func TestNumbersForPeople(t *testing.T) {

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/demo"
 	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/migrations"
@@ -22,6 +24,7 @@ type workerFlags struct {
 	projection, id, listenURL   string
 	total, partitions, batch    int
 	once, pollOnly, syncCommit  bool
+	untilEOF                    bool
 	handlerTimeout, stopTimeout time.Duration
 }
 
@@ -29,18 +32,21 @@ func (a *app) workerCommand() *cobra.Command {
 	var f workerFlags
 	cmd := &cobra.Command{
 		Use:   "worker",
-		Short: "Run the built-in projection, which counts the events of every aggregate",
+		Short: "Run a built-in projection, which counts the events of every aggregate",
 		Long: `Worker runs ` + scaling.Name + `, which counts the events of every aggregate in the table
-scaling_activity, until SIGINT or SIGTERM. The table is created at the first start.
+scaling_activity, until SIGINT or SIGTERM. The table is created at the first start. The other
+built-in projection is ` + demo.Name + `, which writes a row for every event in the table ` + demo.Name + `.
 
 Several workers share the work by number: with --total-workers 4, each gets a --worker-id from
 0 to 3, as N or NAME-N. Without --total-workers a worker takes everything, and --worker-id is
 only the name that it is shown under.`,
 		Args: cobra.NoArgs,
-		RunE: a.verb(func(ctx context.Context) error { return a.worker(ctx, f) }),
+		RunE: a.verb(func(ctx context.Context) error {
+			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return a.worker(ctx, f) })
+		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.projection, "projection", scaling.Name, "the projection to run")
+	flags.StringVar(&f.projection, "projection", scaling.Name, "the projection to run: "+scaling.Name+" or "+demo.Name)
 	flags.BoolVar(&f.once, "once", false, "handle what is there, and exit")
 	flags.StringVar(&f.id, "worker-id", "", "name of this worker, and with --total-workers its number: N or NAME-N")
 	flags.IntVar(&f.total, "total-workers", 0, "how many workers there are in all; 0 or not given: this one takes everything")
@@ -51,6 +57,7 @@ only the name that it is shown under.`,
 	flags.StringVar(&f.listenURL, "listen-url", "", "direct address for the listening connection, where --database-url leads to a pooler")
 	flags.DurationVar(&f.handlerTimeout, "handler-timeout", rouse.DefaultHandlerTimeout, "how long one batch may take; negative: no limit")
 	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
+	untilEOFFlag(flags, &f.untilEOF)
 	fromEnv(flags, "projection", "ROUSE_PROJECTION")
 	fromEnv(flags, "worker-id", "WORKER_ID")
 	fromEnv(flags, "total-workers", "TOTAL_WORKERS")
@@ -64,15 +71,24 @@ only the name that it is shown under.`,
 	return cmd
 }
 
+// builtIn are the projections of this program, by name: how each is made for the label of a worker, and its table.
+var builtIn = map[string]struct {
+	make   func(label string) rouse.Projection
+	ensure func(ctx context.Context, pool *pgxpool.Pool) error
+}{
+	scaling.Name: {func(label string) rouse.Projection { return scaling.Projection{Label: label} }, scaling.Ensure},
+	demo.Name:    {func(label string) rouse.Projection { return demo.Projection{Label: label} }, demo.Ensure},
+}
+
 // config makes the worker's configuration; an error is one of usage.
 func (a *app) config(f workerFlags) (rouse.Config, error) {
 	cfg := rouse.Config{
 		Label: f.id, Partitions: f.partitions, BatchSize: f.batch, PollOnly: f.pollOnly, SyncCommit: f.syncCommit,
 		HandlerTimeout: f.handlerTimeout, StopTimeout: f.stopTimeout, Log: a.log,
 	}
-	if f.projection != scaling.Name {
-		return cfg, usagef("there is no projection %q in this program, only %s (your own projections run in your own program, see package rouse)",
-			f.projection, scaling.Name)
+	if _, known := builtIn[f.projection]; !known {
+		return cfg, usagef("there is no projection %q in this program, only %s and %s (your own projections run in your own program, see package rouse)",
+			f.projection, scaling.Name, demo.Name)
 	}
 	switch {
 	case f.total < 0:
@@ -98,7 +114,7 @@ func (a *app) config(f workerFlags) (rouse.Config, error) {
 		a.complete(listen, "rouse listen "+cfg.Label)
 		cfg.ListenConn = listen
 	}
-	cfg.Projections = []rouse.Projection{scaling.Projection{Label: cfg.Label}}
+	cfg.Projections = []rouse.Projection{builtIn[f.projection].make(cfg.Label)}
 	return cfg, nil
 }
 
@@ -115,7 +131,7 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	if err := migrations.Check(ctx, pool); err != nil {
 		return err
 	}
-	if err := scaling.Ensure(ctx, pool); err != nil {
+	if err := builtIn[f.projection].ensure(ctx, pool); err != nil {
 		return err
 	}
 	w, err := rouse.New(pool, cfg)
@@ -133,8 +149,8 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	return err
 }
 
-// isStop tells whether a context ended because of a signal.
+// isStop tells whether a context ended because the process was asked to stop.
 func isStop(cause error) bool {
 	var stop *signal.Error
-	return errors.As(cause, &stop)
+	return errors.As(cause, &stop) || errors.Is(cause, errInputEnded)
 }

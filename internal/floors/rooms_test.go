@@ -29,6 +29,7 @@ var rooms = []room{
 	{path: "internal/floors", floor: beside},
 	{path: "internal/report", floor: beside},  // what status shows
 	{path: "internal/scaling", floor: beside}, // the built-in projection
+	{path: "internal/demo", floor: beside},    // what rouse demo shows
 }
 
 // sideSteps lists the imports between two packages of floor 0 that are
@@ -55,7 +56,7 @@ var unwanted = []string{
 // the rooms whose ordinary (non-test) code may import it. A path that begins
 // with "./" belongs to this module; a path covers everything below it.
 var helpers = []helper{
-	// `rouse run` and the benchmarks bring their own PostgreSQL.
+	// `rouse demo` and the benchmarks bring their own PostgreSQL.
 	{path: "./internal/pgserver", users: []string{"cmd/rouse", "bench/...", "test/...", "examples/...", "internal/testdb", "rousetest"}},
 	{path: "./internal/testdb", users: []string{"bench/...", "test/...", "rousetest"}},
 	{path: "./rousetest", users: []string{"test/...", "examples/..."}},
