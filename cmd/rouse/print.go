@@ -58,6 +58,7 @@ type bar struct {
 	w     io.Writer // nil: draw nothing
 	total int64
 	began time.Time
+	unit  string // of total, if it has no rate worth showing
 }
 
 const barWidth = 30
@@ -81,8 +82,11 @@ func (b *bar) draw(done int64) {
 			line[i] = '='
 		}
 	}
-	rate := float64(done) / max(time.Since(b.began).Seconds(), 0.001)
-	_, _ = fmt.Fprintf(b.w, "\r[%s] %3d %%  %s of %s  %s/s \x1b[K", line, done*100/b.total, grouped(done), grouped(b.total), grouped(int64(rate)))
+	tail := b.unit
+	if tail == "" {
+		tail = grouped(int64(float64(done)/max(time.Since(b.began).Seconds(), 0.001))) + "/s"
+	}
+	_, _ = fmt.Fprintf(b.w, "\r[%s] %3d %%  %s of %s %s \x1b[K", line, done*100/b.total, grouped(done), grouped(b.total), tail)
 }
 
 // clear takes the line away.
