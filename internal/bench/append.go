@@ -122,7 +122,7 @@ func (b *Bench) Append(ctx context.Context, o AppendOptions) (r AppendResult, er
 		return r, err
 	}
 	if r.Events != r.Handled {
-		return r, fmt.Errorf("bench: of %d events, %d are in the read model", r.Events, r.Handled)
+		return r, fmt.Errorf("%w: of %d events, %d are in the read model", ErrUnhandled, r.Events, r.Handled)
 	}
 	return r, nil
 }

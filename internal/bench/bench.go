@@ -28,6 +28,9 @@ const (
 	batchSize = 500
 )
 
+// ErrUnhandled means that there are events without their effect, so that what was measured is no result.
+var ErrUnhandled = errors.New("bench: not every event was handled, so nothing is measured (please report this)")
+
 // Config says where to measure.
 type Config struct {
 	// Connect is how connections are made. The role must be allowed to create schemas in the database. Everything happens in

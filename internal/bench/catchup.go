@@ -107,7 +107,7 @@ func (c *catchup) pair(ctx context.Context, floor, ours func(context.Context) (i
 		return r, err
 	}
 	if r.Handled != c.events || r.FloorHandled != c.events {
-		return r, fmt.Errorf("bench: of %d events, Rouse has handled %d and the floor %d", c.events, r.Handled, r.FloorHandled)
+		return r, fmt.Errorf("%w: of %d events, Rouse has handled %d and the floor %d", ErrUnhandled, c.events, r.Handled, r.FloorHandled)
 	}
 	r.Rouse, r.Floor = perSecond(c.events, took), perSecond(c.events, floorTook)
 	r.Ratio = r.Rouse / r.Floor
@@ -254,7 +254,7 @@ func (c *catchup) reached(ctx context.Context, projection string) error {
 		return err
 	}
 	if lowest != last {
-		return fmt.Errorf("bench: the last event is at %d and a checkpoint of %s at %d", last, projection, lowest)
+		return fmt.Errorf("%w: the last event is at %d and a checkpoint of %s at %d", ErrUnhandled, last, projection, lowest)
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func (b *Bench) countLatency(ctx context.Context, r *LatencyResult) (err error) 
 			return err
 		}
 		if *count != int64(r.Events) {
-			return fmt.Errorf("bench: of %d events, %d are in the read model of the side %q", r.Events, *count, id)
+			return fmt.Errorf("%w: of %d events, %d are in the read model of the side %q", ErrUnhandled, r.Events, *count, id)
 		}
 	}
 	return nil

@@ -117,16 +117,21 @@ func (p *pgbench) write(ctx context.Context, writers, round int) (float64, error
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	case err != nil:
-		return 0, fmt.Errorf("bench: pgbench: %w: %s", err, lastLine(out))
+		return 0, fmt.Errorf("bench: pgbench failed with %w: %s", err, complaint(out))
 	case m == nil:
-		return 0, fmt.Errorf("bench: pgbench printed no rate: %s", lastLine(out))
+		return 0, fmt.Errorf("bench: pgbench printed no rate: %s", complaint(out))
 	default:
 		return strconv.ParseFloat(string(m[1]), 64)
 	}
 }
 
-// lastLine is where a program says why it failed.
-func lastLine(out []byte) string {
+// complaint is where a program says why it failed: in the first line that speaks of an error, else in the last.
+func complaint(out []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for _, line := range lines {
+		if strings.Contains(line, "error: ") {
+			return line
+		}
+	}
 	return lines[len(lines)-1]
 }
