@@ -29,8 +29,8 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure latency, catching up, or what the push costs appends, each beside a floor of the same run",
 		Long: `Bench measures on a PostgreSQL server of its own, or in the database that is given, where it
-works in a schema of its own, rouse_bench_ and a number, which is dropped at the end and when it
-is stopped. It prints a small table, or everything that was measured with --json. The ratios are
+works in a schema of its own, rouse_bench_ and a number, which is dropped at the end and after
+Ctrl+C; only a second Ctrl+C, which ends it at once, leaves it there. It prints a small table, or everything that was measured with --json. The ratios are
 what to read: what is compared takes turns, and medians are printed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
