@@ -108,6 +108,7 @@ func (b *Bench) Append(ctx context.Context, o AppendOptions) (r AppendResult, er
 	defer func() { err = errors.Join(err, w.close()) }()
 	r.Writer = w.name()
 	total := int64(len(o.Disks) * len(o.Writers) * o.Rounds * len(variants))
+	b.cfg.Progress(0, total)
 	for _, disk := range o.Disks {
 		d, err := b.appendOn(ctx, o, disk, w, total)
 		if err != nil {

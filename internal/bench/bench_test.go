@@ -171,7 +171,13 @@ func TestStoppedInTheMiddle(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			b := setup(t, func(c *Config) { c.Progress = func(int64, int64) { cancel() } })
+			b := setup(t, func(c *Config) {
+				c.Progress = func(done, _ int64) {
+					if done > 0 {
+						cancel()
+					}
+				}
+			})
 			require.ErrorIs(t, part(ctx, b.Bench), context.Canceled)
 			require.NoError(t, b.Close())
 			requireNothingLeft(t, b.db)

@@ -56,10 +56,11 @@ type CatchupRound struct {
 // Catchup makes a history and lets each side work through it from the beginning, in turn.
 func (b *Bench) Catchup(ctx context.Context, o CatchupOptions) (CatchupResult, error) {
 	r := CatchupResult{Bench: "catchup", Server: b.server, Events: o.Events}
+	c := &catchup{Bench: b, events: o.Events, total: o.Events * 4 * int64(o.Rounds)}
+	c.progress(0)
 	if err := b.fill(ctx, o.Events); err != nil {
 		return r, err
 	}
-	c := &catchup{Bench: b, events: o.Events, total: o.Events * 4 * int64(o.Rounds)}
 	for range o.Rounds {
 		b.round++
 		for _, pair := range []struct {

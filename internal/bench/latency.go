@@ -102,6 +102,7 @@ type turn struct {
 // takeTurns lets each side have one event at a time, at the rate.
 func (b *Bench) takeTurns(ctx context.Context, o LatencyOptions, turns []turn) error {
 	pause := time.Duration(float64(time.Second) / o.Rate / float64(len(turns)))
+	b.cfg.Progress(0, int64(o.Events))
 	for n := range o.Events {
 		for i := range turns {
 			select {
