@@ -15,8 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// code finds blocks and spans of code in a document.
-var code = regexp.MustCompile("(?s)\n```.*?\n```|`[^`\n]+`")
+// code finds blocks and spans of code in a document, typed those of them that people may type.
+var (
+	code  = regexp.MustCompile("(?s)\n```.*?\n```|`[^`\n]+`")
+	other = regexp.MustCompile("(?s)\n```(go|sql)\n.*?\n```")
+	typed = func(text string) []string { return code.FindAllString(other.ReplaceAllString(text, ""), -1) }
+)
 
 // documents are the pages for people, by their path in the module.
 func documents(t *testing.T, root string) map[string]string {
@@ -58,7 +62,7 @@ func TestDocsNameTargetsThatExist(t *testing.T) {
 	texts := documents(t, root)
 	seen := 0
 	for _, page := range pages(texts) {
-		for _, snippet := range code.FindAllString(texts[page], -1) {
+		for _, snippet := range typed(texts[page]) {
 			for _, m := range regexp.MustCompile(`\bmake ([a-z][a-z-]*)`).FindAllStringSubmatch(snippet, -1) {
 				seen++
 				assert.Regexp(t, `(?m)^`+m[1]+`:`, makefile, "%s: make %s", page, m[1])
@@ -72,28 +76,25 @@ func TestDocsNameTargetsThatExist(t *testing.T) {
 func TestDocsNameCommandsThatExist(t *testing.T) {
 	t.Parallel()
 	root := checkout(t)
-	binary := filepath.Join(t.TempDir(), "rouse")
-	run := func(name string, args ...string) string {
+	binary := buildRouse(t)
+	helpOf := func(words ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, name, args...)
-		cmd.Dir = root
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%v: %s", cmd.Args, out)
+		out, err := exec.CommandContext(ctx, binary, append(words, "--help")...).CombinedOutput()
+		require.NoError(t, err, "rouse %v: %s", words, out)
 		return string(out)
 	}
-	run("go", "build", "-o", binary, "./cmd/rouse")
 	command := regexp.MustCompile(`(?m)(?:^|[\s(` + "`" + `])(?:bin/|\./cmd/)?rouse((?: [a-z][a-z-]*)+)((?: [^\n#;|` + "`" + `]*)?)`)
 	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
 	helps := map[string]string{}
 	texts := documents(t, root)
 	seen := 0
 	for _, page := range pages(texts) {
-		for _, snippet := range code.FindAllString(texts[page], -1) {
+		for _, snippet := range typed(texts[page]) {
 			for _, m := range command.FindAllStringSubmatch(snippet, -1) {
 				words := strings.Fields(m[1])
 				if _, known := helps[m[1]]; !known {
-					helps[m[1]] = run(binary, append(words, "--help")...)
+					helps[m[1]] = helpOf(words...)
 				}
 				help := helps[m[1]]
 				seen++
