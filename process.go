@@ -29,6 +29,7 @@ type work struct {
 	pool    *pgxpool.Pool
 	timeout time.Duration // of one call of the handler; 0: no limit
 	async   bool          // commit without waiting for the disk
+	scope   scope
 
 	projection Projection
 	batch      BatchProjection // nil: Apply only

@@ -129,13 +129,15 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 	return nil
 }
 
-// fresh leaves out what a partition has handled before it came to this worker.
+// fresh leaves out what a partition has handled before it came to this worker, and what the handler does not want.
 func (s *session) fresh(events []eventstore.Event) []eventstore.Event {
 	kept := events[:0]
 	for _, ev := range events {
 		if ev.GlobalPosition > s.fence(ev).Floor {
-			kept = append(kept, ev)
 			s.gaps.see(ev)
+			if s.work.scope.has(ev) {
+				kept = append(kept, ev)
+			}
 		}
 	}
 	return kept

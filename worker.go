@@ -64,12 +64,12 @@ func New(pool *pgxpool.Pool, cfg Config) (*Worker, error) {
 	}
 	w.log = cfg.Log.With().Str(keyWorker, cfg.Label).Str(keyInstance, w.instance[:8]).Logger()
 	for _, p := range cfg.Projections {
-		k := work{projection: p, async: !cfg.SyncCommit}
+		k := work{projection: p, async: !cfg.SyncCommit, scope: scopeOf(p)}
 		k.batch, _ = p.(BatchProjection)
 		w.runners = append(w.runners, w.newRunner(p.Name(), k))
 	}
 	for _, e := range cfg.Effects {
-		w.runners = append(w.runners, w.newRunner(e.Name(), work{effect: e}))
+		w.runners = append(w.runners, w.newRunner(e.Name(), work{effect: e, scope: scopeOf(e)}))
 	}
 	return w, nil
 }

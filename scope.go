@@ -1,0 +1,50 @@
+package rouse
+
+import "github.com/rouse-es/rouse/eventstore"
+
+// EventTyped is a Projection or an Effect that wants events of some types only. All others are passed over, and its
+// checkpoints move on over them. Scopes may grow later: events of a new type count from there on, not from the beginning.
+type EventTyped interface {
+	// EventTypes are the types it wants. It is asked once, by New; none at all means every event.
+	EventTypes() []string
+}
+
+// AggregateTyped is a Projection or an Effect that wants events of some types of aggregates only. Together with EventTyped
+// both have to agree.
+type AggregateTyped interface {
+	// AggregateTypes are the types it wants. It is asked once, by New; none at all means every event.
+	AggregateTypes() []string
+}
+
+// scope is which events a handler wants.
+type scope struct {
+	eventTypes, aggregateTypes map[string]struct{} // empty: all
+}
+
+func scopeOf(handler any) scope {
+	var s scope
+	if typed, is := handler.(EventTyped); is {
+		s.eventTypes = set(typed.EventTypes())
+	}
+	if typed, is := handler.(AggregateTyped); is {
+		s.aggregateTypes = set(typed.AggregateTypes())
+	}
+	return s
+}
+
+func set(names []string) map[string]struct{} {
+	s := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		s[name] = struct{}{}
+	}
+	return s
+}
+
+func (s scope) has(ev eventstore.Event) bool {
+	return in(s.eventTypes, ev.Type) && in(s.aggregateTypes, ev.AggregateType)
+}
+
+func in(names map[string]struct{}, name string) bool {
+	_, is := names[name]
+	return is || len(names) == 0
+}
