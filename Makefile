@@ -50,8 +50,10 @@ test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener
 
-bench: ## the benchmarks, with pgbench as the writer
-	$(GO) run ./bench
+bench: ## all benchmarks, on a server of their own; about a quarter of an hour
+	$(GO) run ./cmd/rouse bench latency
+	$(GO) run ./cmd/rouse bench catchup
+	$(GO) run ./cmd/rouse bench append
 
 lint: lint-fmt vet lint-floors lint-static ## all of the lint targets and vet
 

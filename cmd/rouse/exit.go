@@ -127,7 +127,7 @@ func (a *app) refused(err error) (code int, sentence string) {
 // plain is the message of an error on one line, without the prefix of the package that it comes from.
 func plain(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: "} {
+	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: ", "bench: "} {
 		if rest, has := strings.CutPrefix(text, prefix); has {
 			return rest
 		}

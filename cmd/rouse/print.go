@@ -58,6 +58,7 @@ type bar struct {
 	w     io.Writer // nil: draw nothing
 	total int64     // 0: there is no end
 	began time.Time
+	unit  string // of total, if it has no rate worth showing
 }
 
 const barWidth = 30
@@ -86,7 +87,11 @@ func (b *bar) draw(done int64) {
 			line[i] = '='
 		}
 	}
-	_, _ = fmt.Fprintf(b.w, "\r[%s] %3d %%  %s of %s  %s/s \x1b[K", line, done*100/b.total, grouped(done), grouped(b.total), grouped(int64(rate)))
+	tail := b.unit
+	if tail == "" {
+		tail = grouped(int64(rate)) + "/s"
+	}
+	_, _ = fmt.Fprintf(b.w, "\r[%s] %3d %%  %s of %s %s \x1b[K", line, done*100/b.total, grouped(done), grouped(b.total), tail)
 }
 
 // clear takes the line away.

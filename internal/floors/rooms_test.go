@@ -20,7 +20,6 @@ var rooms = []room{
 
 	{path: "cmd/rouse", floor: 4},
 	{path: "examples/...", floor: 4},
-	{path: "bench/...", floor: 4},
 	{path: "test/...", floor: 4},
 
 	{path: "internal/pgserver", floor: beside},
@@ -30,6 +29,7 @@ var rooms = []room{
 	{path: "internal/report", floor: beside},  // what status shows
 	{path: "internal/scaling", floor: beside}, // the built-in projection
 	{path: "internal/demo", floor: beside},    // what rouse demo shows
+	{path: "internal/bench", floor: 3},        // what `rouse bench` measures, with real workers
 }
 
 // sideSteps lists the imports between two packages of floor 0 that are
@@ -56,9 +56,9 @@ var unwanted = []string{
 // the rooms whose ordinary (non-test) code may import it. A path that begins
 // with "./" belongs to this module; a path covers everything below it.
 var helpers = []helper{
-	// `rouse demo` and the benchmarks bring their own PostgreSQL.
-	{path: "./internal/pgserver", users: []string{"cmd/rouse", "bench/...", "test/...", "examples/...", "internal/testdb", "rousetest"}},
-	{path: "./internal/testdb", users: []string{"bench/...", "test/...", "rousetest"}},
+	// `rouse demo` and `rouse bench` bring their own PostgreSQL.
+	{path: "./internal/pgserver", users: []string{"cmd/rouse", "test/...", "examples/...", "internal/testdb", "rousetest"}},
+	{path: "./internal/testdb", users: []string{"test/...", "rousetest"}},
 	{path: "./rousetest", users: []string{"test/...", "examples/..."}},
 	{path: "testing", users: testRooms},
 	{path: "net/http/httptest", users: testRooms},
@@ -68,4 +68,4 @@ var helpers = []helper{
 }
 
 // testRooms exist to be used by tests, in this module or by its users.
-var testRooms = []string{"bench/...", "test/...", "internal/testdb", "rousetest"}
+var testRooms = []string{"test/...", "internal/testdb", "rousetest"}

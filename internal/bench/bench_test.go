@@ -1,0 +1,219 @@
+package bench
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/internal/testdb"
+)
+
+const (
+	sumCounts = "select coalesce(sum(events), 0)::bigint from bench_counts"
+	countLog  = "select count(*) from events"
+)
+
+func TestLatency(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	r, err := b.Latency(b.ctx, LatencyOptions{Events: 12, Rate: 200})
+	require.NoError(t, err)
+	assert.EqualValues(t, 12, value[int64](t, b, countLog))
+	assert.EqualValues(t, 12, value[int64](t, b, "select count(*) from floor_log"))
+	assert.EqualValues(t, 24, value[int64](t, b, sumCounts), "both sides have handled theirs")
+	assert.EqualValues(t, 12, r.Handled)
+	assert.EqualValues(t, 12, r.FloorHandled)
+	for _, p := range []Percentiles{r.Rouse, r.Floor} {
+		assert.Positive(t, p.P50)
+		assert.LessOrEqual(t, p.P50, p.P90)
+		assert.LessOrEqual(t, p.P90, p.P99)
+	}
+	assert.InDelta(t, r.Rouse.P50/r.Floor.P50, r.Ratio.P50, 1e-9)
+	requireServer(t, r.Server)
+}
+
+func TestCatchup(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	var done, total int64
+	b.cfg.Progress = func(d, n int64) { done, total = max(done, d), n }
+	r, err := b.Catchup(b.ctx, CatchupOptions{Events: 2300, Rounds: 2})
+	require.NoError(t, err)
+	assert.EqualValues(t, 2300, value[int64](t, b, countLog))
+	assert.EqualValues(t, 2300, value[int64](t, b, sumCounts), "the last side to work starts from nothing")
+	assert.EqualValues(t, 2300, value[int64](t, b, "select last from floor_checkpoint"))
+	assert.EqualValues(t, 4, value[int64](t, b, `select count(*) from (select from projection_checkpoints group by projection_name
+		having min(last_global_position) = 2300) complete`), "each round's two projections")
+	for _, p := range []CatchupPair{r.Nothing, r.Upsert} {
+		require.Len(t, p.Rounds, 2)
+		assert.Positive(t, p.Rouse)
+		assert.Positive(t, p.Floor)
+		assert.InDelta(t, (p.Rounds[0].Ratio+p.Rounds[1].Ratio)/2, p.Ratio, 1e-9)
+		for _, round := range p.Rounds {
+			assert.EqualValues(t, 2300, round.Handled)
+			assert.EqualValues(t, 2300, round.FloorHandled)
+			assert.InDelta(t, round.Rouse/round.Floor, round.Ratio, 1e-9)
+		}
+	}
+	assert.Equal(t, total, done)
+	requireServer(t, r.Server)
+}
+
+func TestAppend(t *testing.T) {
+	t.Parallel()
+	writers := map[string]string{"goroutines": ""}
+	if found := FindPgbench(); found != "" {
+		writers["pgbench"] = found
+	}
+	for name, path := range writers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, nil)
+			r, err := b.Append(b.ctx, AppendOptions{Writers: []int{1, 3}, Rounds: 1, Length: time.Second, Disks: []Disk{DiskAsIs}, Pgbench: path})
+			require.NoError(t, err)
+			assert.Contains(t, r.Writer, name)
+			assert.Positive(t, r.Events)
+			assert.Equal(t, r.Events, value[int64](t, b, countLog))
+			assert.Equal(t, r.Events, value[int64](t, b, sumCounts))
+			assert.Equal(t, r.Events, r.Handled)
+			assert.EqualValues(t, 6, value[int64](t, b, "select count(distinct split_part(aggregate_id, '-', 1)) from events"), "rounds")
+			assert.EqualValues(t, 12, value[int64](t, b, "select count(distinct (split_part(aggregate_id, '-', 1), split_part(aggregate_id, '-', 2))) from events"),
+				"one writer and then three, in three variants")
+			require.Len(t, r.Disks, 1)
+			require.Len(t, r.Disks[0].Rows, 2)
+			for _, row := range r.Disks[0].Rows {
+				require.Len(t, row.Rounds, 1)
+				for _, v := range variants {
+					assert.Positive(t, v.of(&row.Rounds[0]).PerSecond)
+					assert.NotEmpty(t, v.of(&row.Rounds[0]).Mode)
+				}
+				assert.InDelta(t, row.Rouse/row.Off, row.RouseRatio, 1e-9)
+				assert.InDelta(t, row.NotifyAlways/row.Off, row.NotifyAlwaysRatio, 1e-9)
+			}
+			requireServer(t, r.Server)
+		})
+	}
+}
+
+// TestSlowDisk: it is slow while it is measured, and the server is as it was afterwards.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	db := testdb.On(t, testdb.Server(t, nil))
+	seen := ""
+	b := setupOn(t, db, func(c *Config) {
+		c.Own = true
+		c.Progress = func(done, _ int64) {
+			if done == 4 { // the first round of the second disk
+				_ = db.Pool.QueryRow(context.Background(), "show commit_delay").Scan(&seen)
+			}
+		}
+	})
+	r, err := b.Append(b.ctx, AppendOptions{Writers: []int{2}, Rounds: 1, Length: time.Second, Disks: []Disk{DiskAsIs, DiskSlow}})
+	require.NoError(t, err)
+	require.Len(t, r.Disks, 2)
+	assert.Empty(t, r.Disks[0].Settings)
+	assert.Equal(t, "5000", r.Disks[1].Settings["commit_delay"])
+	assert.Equal(t, "5000", seen)
+	testdb.Eventually(t, patience, "the settings to be back", func() (bool, error) {
+		var delay string
+		err := db.Pool.QueryRow(b.ctx, "show commit_delay").Scan(&delay)
+		return delay == "0", err
+	})
+}
+
+func TestSlowDiskOnASharedServerIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	_, err := b.Append(b.ctx, AppendOptions{Writers: []int{1}, Rounds: 1, Length: time.Second, Disks: []Disk{DiskSlow}})
+	require.ErrorIs(t, err, ErrShared)
+}
+
+// parts runs each benchmark at its smallest.
+var parts = map[string]func(ctx context.Context, b *Bench) error{
+	"latency": func(ctx context.Context, b *Bench) error {
+		_, err := b.Latency(ctx, LatencyOptions{Events: 4, Rate: 200})
+		return err
+	},
+	"catchup": func(ctx context.Context, b *Bench) error {
+		_, err := b.Catchup(ctx, CatchupOptions{Events: 1100, Rounds: 1})
+		return err
+	},
+	"append": func(ctx context.Context, b *Bench) error {
+		_, err := b.Append(ctx, AppendOptions{Writers: []int{1}, Rounds: 1, Length: time.Second, Disks: []Disk{DiskAsIs}})
+		return err
+	},
+}
+
+// TestMissingEffects: what is fast because it does nothing is no result.
+func TestMissingEffects(t *testing.T) {
+	t.Parallel()
+	for name, part := range parts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, nil)
+			require.NoError(t, b.exec(b.ctx, statementTimeout, `create function forget() returns trigger language plpgsql as
+				$$ begin if new.events > 1 then return old; end if; return new; end $$`,
+				"create trigger forget before update on bench_counts for each row execute function forget()"))
+			require.ErrorIs(t, part(b.ctx, b.Bench), ErrUnhandled)
+		})
+	}
+}
+
+// TestStoppedInTheMiddle: nothing is left behind, at the first sign of progress and at any time before it.
+func TestStoppedInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for name, part := range parts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			b := setup(t, func(c *Config) {
+				c.Progress = func(done, _ int64) {
+					if done > 0 {
+						cancel()
+					}
+				}
+			})
+			require.ErrorIs(t, part(ctx, b.Bench), context.Canceled)
+			require.NoError(t, b.Close())
+			requireNothingLeft(t, b.db)
+		})
+	}
+	for _, after := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond} {
+		t.Run("open for "+after.String(), func(t *testing.T) {
+			t.Parallel()
+			db := testdb.Empty(t)
+			connect, err := pgxpool.ParseConfig(db.URL)
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(context.Background(), after)
+			defer cancel()
+			if b, err := Open(ctx, Config{Connect: connect}); err == nil {
+				require.NoError(t, b.Close())
+			}
+			requireNothingLeft(t, db)
+		})
+	}
+}
+
+func TestNothingElseInTheDatabaseIsTouched(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	b := setupOn(t, db, nil)
+	require.NoError(t, parts["catchup"](b.ctx, b.Bench))
+	require.NoError(t, b.Close())
+	var events int
+	require.NoError(t, db.Pool.QueryRow(b.ctx, countLog).Scan(&events))
+	assert.Zero(t, events)
+	requireNothingLeft(t, db)
+}
+
+func requireServer(t *testing.T, s Server) {
+	t.Helper()
+	require.Regexp(t, `^PostgreSQL \d+`, s.Version)
+	require.NotEmpty(t, s.Settings["fsync"])
+	require.NotEmpty(t, s.Settings["synchronous_commit"])
+}
