@@ -158,9 +158,9 @@ func (a *app) note(format string, args ...any) error {
 // workerLabel is the name of one worker, workerArgs the command line of its process.
 func workerLabel(index int) string { return fmt.Sprintf("worker-%d", index) }
 
-func workerArgs(index, total int) []string {
+func workerArgs(index int) []string {
 	return []string{
-		"worker", "--projection", demo.Name, "--worker-id", workerLabel(index), "--total-workers", fmt.Sprint(total),
+		"worker", "--projection", demo.Name, "--worker-id", workerLabel(index),
 		"--log-level", "info", "--log-format", formatJSON, "--until-eof",
 	}
 }

@@ -47,7 +47,7 @@ func (f *fleet) start(rate float64) error {
 }
 
 func (f *fleet) startWorker(i int) error {
-	worker, err := f.startWatched(workerLabel(i), workerArgs(i, len(f.workers)))
+	worker, err := f.startWatched(workerLabel(i), workerArgs(i))
 	if err == nil {
 		f.workers[i] = worker
 	}

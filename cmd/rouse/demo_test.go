@@ -225,7 +225,7 @@ func TestLastLinesOfAChild(t *testing.T) {
 // TestChildrenStopInOrderWhenStandardInputEnds: which it does when their parent is gone.
 func TestChildrenStopInOrderWhenStandardInputEnds(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{appenderArgs(100), workerArgs(0, 1)} {
+	for _, args := range [][]string{appenderArgs(100), workerArgs(0)} {
 		t.Run(args[0], func(t *testing.T) {
 			t.Parallel()
 			db := testdb.New(t)

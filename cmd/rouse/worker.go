@@ -23,9 +23,11 @@ import (
 type workerFlags struct {
 	projection, id, listenURL   string
 	total, partitions, batch    int
+	maxPartitions, concurrency  int
 	once, pollOnly, syncCommit  bool
 	untilEOF                    bool
 	handlerTimeout, stopTimeout time.Duration
+	leaseTTL                    time.Duration
 }
 
 func (a *app) workerCommand() *cobra.Command {
@@ -37,9 +39,12 @@ func (a *app) workerCommand() *cobra.Command {
 scaling_activity, until SIGINT or SIGTERM. The table is created at the first start. The other
 built-in projection is ` + demo.Name + `, which writes a row for every event in the table ` + demo.Name + `.
 
-Several workers share the work by number: with --total-workers 4, each gets a --worker-id from
-0 to 3, as N or NAME-N. Without --total-workers a worker takes everything, and --worker-id is
-only the name that it is shown under.`,
+Several workers share the work: start as many as you like, and each takes its part of the
+partitions, gives some up when another one joins, and takes over when one stops or dies.
+--worker-id is only the name that a worker is shown under.
+
+With --total-workers 4 the shares are fixed instead: each of the four gets a --worker-id from 0
+to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projection.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
 			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return a.worker(ctx, f) })
@@ -49,19 +54,25 @@ only the name that it is shown under.`,
 	flags.StringVar(&f.projection, "projection", scaling.Name, "the projection to run: "+scaling.Name+" or "+demo.Name)
 	flags.BoolVar(&f.once, "once", false, "handle what is there, and exit")
 	flags.StringVar(&f.id, "worker-id", "", "name of this worker, and with --total-workers its number: N or NAME-N")
-	flags.IntVar(&f.total, "total-workers", 0, "how many workers there are in all; 0 or not given: this one takes everything")
+	flags.IntVar(&f.total, "total-workers", 0, "how many workers there are in all, for fixed shares; 0 or not given: shares follow from who is there")
 	flags.IntVar(&f.partitions, "partitions", 0, "partitions of a new projection, a power of two; 0: as the database says, 32 for a new one")
+	flags.IntVar(&f.maxPartitions, "max-partitions", 0, "the most partitions that this worker takes; 0: no limit")
+	flags.IntVar(&f.concurrency, "concurrency", 1, "how many batches are handled at once, each of partitions of its own")
 	flags.IntVar(&f.batch, "batch-size", rouse.DefaultBatchSize, "the most events of one transaction")
 	flags.BoolVar(&f.pollOnly, "poll-only", false, "do not listen, read every second or faster")
 	flags.BoolVar(&f.syncCommit, "sync-commit", false, "wait for the disk at every commit")
 	flags.StringVar(&f.listenURL, "listen-url", "", "direct address for the listening connection, where --database-url leads to a pooler")
 	flags.DurationVar(&f.handlerTimeout, "handler-timeout", rouse.DefaultHandlerTimeout, "how long one batch may take; negative: no limit")
+	flags.DurationVar(&f.leaseTTL, "lease-ttl", rouse.DefaultLeaseTTL, "how long a worker that is frozen or cut off keeps its partitions")
 	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
 	untilEOFFlag(flags, &f.untilEOF)
 	fromEnv(flags, "projection", "ROUSE_PROJECTION")
 	fromEnv(flags, "worker-id", "WORKER_ID")
 	fromEnv(flags, "total-workers", "TOTAL_WORKERS")
 	fromEnv(flags, "partitions", "ROUSE_PARTITIONS")
+	fromEnv(flags, "max-partitions", "ROUSE_MAX_PARTITIONS")
+	fromEnv(flags, "concurrency", "ROUSE_CONCURRENCY")
+	fromEnv(flags, "lease-ttl", "ROUSE_LEASE_TTL")
 	fromEnv(flags, "batch-size", "ROUSE_BATCH_SIZE")
 	fromEnv(flags, "poll-only", "ROUSE_POLL_ONLY")
 	fromEnv(flags, "sync-commit", "ROUSE_SYNC_COMMIT")
@@ -84,6 +95,7 @@ var builtIn = map[string]struct {
 func (a *app) config(f workerFlags) (rouse.Config, error) {
 	cfg := rouse.Config{
 		Label: f.id, Partitions: f.partitions, BatchSize: f.batch, PollOnly: f.pollOnly, SyncCommit: f.syncCommit,
+		MaxPartitions: f.maxPartitions, Concurrency: f.concurrency, LeaseTTL: f.leaseTTL,
 		HandlerTimeout: f.handlerTimeout, StopTimeout: f.stopTimeout, Log: a.log,
 	}
 	if _, known := builtIn[f.projection]; !known {
@@ -92,7 +104,7 @@ func (a *app) config(f workerFlags) (rouse.Config, error) {
 	}
 	switch {
 	case f.total < 0:
-		return cfg, usagef("--total-workers %d: there is at least one worker (leave it out for a worker that takes everything)", f.total)
+		return cfg, usagef("--total-workers %d: there is at least one worker (leave it out for shares that follow from who is there)", f.total)
 	case f.total > 0 && f.id == "":
 		return cfg, usagef("--total-workers %d needs --worker-id or WORKER_ID: a number from 0 to %d, or NAME-N", f.total, f.total-1)
 	case f.total > 0:
