@@ -52,7 +52,7 @@ type options struct {
 }
 
 func readOptions() (o options, err error) {
-	flag.StringVar(&o.id, "worker-id", cmp.Or(os.Getenv("WORKER_ID"), strconv.Itoa(os.Getpid())), "name of this worker, and its number where --total-workers is given (env WORKER_ID)")
+	flag.StringVar(&o.id, "worker-id", os.Getenv("WORKER_ID"), "name of this worker, and its number where --total-workers is given; default: the process id (env WORKER_ID)")
 	total := flag.String("total-workers", os.Getenv("TOTAL_WORKERS"), "how many workers there are in all, each with its number as --worker-id; not given: workers share by themselves (env TOTAL_WORKERS)")
 	flag.BoolVar(&o.append, "append", false, "append an event for each of 20 users, and end")
 	flag.Float64Var(&o.rate, "rate", 0, "with --append: go on with so many events per second until Ctrl+C")
@@ -65,10 +65,16 @@ func readOptions() (o options, err error) {
 	case o.rate > 0 && !o.append:
 		return o, fmt.Errorf("--rate %g goes with --append", o.rate)
 	case *total == "":
+		o.id = cmp.Or(o.id, strconv.Itoa(os.Getpid()))
 		return o, nil
+	case o.append:
+		return o, nil // any process may append
 	}
 	if o.total, err = strconv.Atoi(*total); err != nil || o.total < 1 {
 		return o, fmt.Errorf("TOTAL_WORKERS or --total-workers is %q: give the number of all workers, or leave it out for workers that share by themselves", *total)
+	}
+	if o.id == "" {
+		return o, fmt.Errorf("TOTAL_WORKERS=%d needs WORKER_ID or --worker-id: a number from 0 to %d, or NAME-N", o.total, o.total-1)
 	}
 	o.index, err = partition.ParseIndex(o.id, o.total)
 	return o, err

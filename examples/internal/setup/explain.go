@@ -60,4 +60,11 @@ func cause(err error) string {
 	return oneLine(err)
 }
 
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// oneLine is the message of an error on one line, without the prefix of the package that it comes from.
+func oneLine(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}
