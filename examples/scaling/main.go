@@ -96,7 +96,7 @@ func work(ctx context.Context, pool *pgxpool.Pool, o options) error {
 	if o.total > 0 {
 		fmt.Printf("[Worker %s] Worker %d of %d, until Ctrl+C\n", o.id, o.index, o.total)
 	} else {
-		fmt.Printf("[Worker %s] Sharing with all workers that run, until Ctrl+C\n", o.id)
+		fmt.Printf("[Worker %s] Working, until Ctrl+C\n", o.id)
 	}
 	err = w.Run(ctx)
 	fmt.Printf("[Worker %s] Stopped after %d events\n", o.id, p.total.Load())
