@@ -23,7 +23,7 @@ import (
 
 // elasticShares says that workers without TOTAL_WORKERS share the partitions among themselves. Where they do not, the walk
 // asks only that every event is handled once.
-const elasticShares = false
+const elasticShares = true
 
 // walkUsers is how many events `--append` adds, one for each user.
 const walkUsers = 20
@@ -273,7 +273,10 @@ func (w *walk) shares(fleet []*command) {
 			seen = append(seen, share)
 			last[i] += counts[i]
 		}
-		return even, fmt.Errorf("the last shares are %v percent", seen)
+		if !even {
+			return false, fmt.Errorf("the last shares are %v percent", seen)
+		}
+		return true, nil
 	})
 	w.t.Logf("%d workers: %v percent", len(fleet), seen)
 }
