@@ -21,10 +21,6 @@ import (
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
-// elasticShares says that workers without TOTAL_WORKERS share the partitions among themselves. Where they do not, the walk
-// asks only that every event is handled once.
-const elasticShares = true
-
 // walkUsers is how many events `--append` adds, one for each user.
 const walkUsers = 20
 
@@ -213,7 +209,7 @@ const lagQuery = `SELECT
 FROM projection_checkpoints
 WHERE projection_name = 'scalable_projection'`
 
-// A newcomer types the commands of the README, steps 1 to 5: workers come, one after the other, while events are appended.
+// A newcomer types the commands of the README: workers come, one after the other, while events are appended, and two leave.
 func TestSeedWalkStepByStep(t *testing.T) {
 	t.Parallel()
 	w := newWalk(t)
@@ -233,10 +229,15 @@ func TestSeedWalkStepByStep(t *testing.T) {
 		fleet = append(fleet, w.worker(fmt.Sprintf("WORKER_ID=%d go run main.go", id)))
 		w.shares(fleet)
 	}
+
+	// Scaling down: the others take over what those that leave had.
+	fleet[3].interrupt()
+	fleet[2].interrupt()
+	w.shares(fleet[:2])
 	load.interrupt()
-	require.Contains(t, load.out.String(), "Appended ")
+	require.Contains(t, load.out.String(), "\nAppended ")
 	w.once()
-	for _, c := range fleet {
+	for _, c := range fleet[:2] {
 		c.interrupt()
 	}
 	w.once()
@@ -246,11 +247,6 @@ func TestSeedWalkStepByStep(t *testing.T) {
 func (w *walk) shares(fleet []*command) {
 	w.t.Helper()
 	const window, tolerance = 60, 15
-	if !elasticShares {
-		from := w.total()
-		testdb.Eventually(w.t, patience, "more events to be handled", func() (bool, error) { return w.total() >= from+window, nil })
-		return
-	}
 	var seen []int
 	last := make([]int, len(fleet))
 	for i, c := range fleet {
