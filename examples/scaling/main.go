@@ -103,7 +103,8 @@ func work(ctx context.Context, pool *pgxpool.Pool, o options) error {
 	return err
 }
 
-// projection counts the events of every aggregate, whatever its type.
+// projection counts the events of every aggregate, whatever its type. One goroutine uses it at a time, because Config.Concurrency
+// is 1 here, its default.
 type projection struct {
 	worker string
 	inHand []eventstore.Event // handled in the transaction that is open

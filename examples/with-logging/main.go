@@ -63,7 +63,7 @@ func observer() rouse.Observer {
 // errFirst is what the handler fails with, once.
 var errFirst = errors.New("the first attempt fails, to show what that looks like")
 
-// notes counts the events of every note. Its methods are called by one goroutine at a time.
+// notes counts the events of every note. One goroutine uses it at a time: Config.Concurrency is 1 here, its default.
 type notes struct{ failed bool }
 
 // Name names the checkpoints of the projection.
