@@ -1,0 +1,127 @@
+// Command basic is the smallest program that appends events, handles them, and reads what became of them: see README.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/examples/internal/setup"
+	"github.com/rouse-es/rouse/migrations"
+)
+
+//go:generate go run . --migrate
+
+func main() {
+	migrate := flag.Bool("migrate", false, "apply the migrations, and end")
+	flag.Parse()
+	if *migrate {
+		setup.Main(applyMigrations)
+		return
+	}
+	setup.Main(run)
+}
+
+// applyMigrations does what the command `rouse migrate` does.
+func applyMigrations(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, migrations.Timeout)
+	defer cancel()
+	cfg, err := setup.Config()
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	applied, err := migrations.Up(ctx, conn)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("applied %d migrations, the schema is at version %d\n", applied, migrations.Latest())
+	return nil
+}
+
+// balances adds up what was paid into each account.
+type balances struct{}
+
+// Name names the checkpoints of the projection.
+func (balances) Name() string { return "basic_balances" }
+
+// Apply writes through tx, which also carries the checkpoint: both are committed, or neither.
+func (balances) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+	if ev.Type != "MoneyDeposited" {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `insert into basic_balances as b values ($1, ($2::json->>'cents')::bigint)
+		on conflict (account) do update set cents = b.cents + excluded.cents`, ev.AggregateID, ev.Payload)
+	return err
+}
+
+func run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	pool, err := setup.Open(ctx, `create table if not exists basic_balances (account text primary key, cents bigint not null)`)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+
+	// Append: in a transaction of yours, next to whatever else it does.
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return deposit(ctx, tx) })
+	if err != nil {
+		return err
+	}
+	fmt.Println("appended 3 events")
+
+	// Handle: Drain returns when everything that was there is handled. A program that goes on until it is stopped calls Run.
+	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{balances{}}})
+	if err != nil {
+		return err
+	}
+	if err := worker.Drain(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("handled %d events\n", worker.Status().EventsHandled)
+	return show(ctx, pool)
+}
+
+func deposit(ctx context.Context, tx pgx.Tx) error {
+	for _, d := range []struct {
+		account string
+		payload json.RawMessage
+	}{
+		{"alice", json.RawMessage(`{"cents": 1000}`)},
+		{"alice", json.RawMessage(`{"cents": 250}`)},
+		{"bob", json.RawMessage(`{"cents": 500}`)},
+	} {
+		_, err := eventstore.Append(ctx, tx, eventstore.Stream{Type: "account", ID: d.account}, eventstore.Any(),
+			eventstore.NewEvent{Type: "MoneyDeposited", Payload: d.payload})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func show(ctx context.Context, pool *pgxpool.Pool) error {
+	rows, err := pool.Query(ctx, "select account, cents from basic_balances order by account")
+	if err != nil {
+		return err
+	}
+	var account string
+	var cents int64
+	_, err = pgx.ForEachRow(rows, []any{&account, &cents}, func() error {
+		fmt.Printf("  %-6s %6.2f\n", account, float64(cents)/100)
+		return nil
+	})
+	return err
+}

@@ -1,0 +1,184 @@
+//go:build unix
+
+// Package examples_test runs every example as a newcomer does: as a process, with its flags and variables, until Ctrl+C.
+package examples_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/internal/testdb"
+)
+
+// patience bounds everything that a test waits for.
+const patience = time.Minute
+
+func TestMain(m *testing.M) { testdb.Main(m) }
+
+// promise is one test of one example.
+type promise struct {
+	name string
+	test func(s *scene)
+}
+
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", bin+string(filepath.Separator), "./...").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, p := range promises {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.test(&scene{db: testdb.New(t), T: t, bin: bin})
+		})
+	}
+}
+
+// scene is a database with the schema, and the programs that were built.
+type scene struct {
+	db *testdb.DB
+	*testing.T
+	bin string
+}
+
+// program is an example that runs.
+type program struct {
+	s              *scene
+	cmd            *exec.Cmd
+	stdout, stderr buffer
+	done           chan struct{} // closed at its end
+}
+
+// buffer can be read while a program writes to it.
+type buffer struct {
+	mu sync.Mutex // protects b
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// start starts a program. The words before its name are variables; of those of this process it gets none that concern it.
+func (s *scene) start(words ...string) *program {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	env := []string{"DATABASE_URL=" + s.db.URL}
+	for strings.Contains(words[0], "=") {
+		env, words = append(env, words[0]), words[1:]
+	}
+	p := &program{s: s, done: make(chan struct{})}
+	p.cmd = exec.CommandContext(ctx, filepath.Join(s.bin, words[0]), words[1:]...)
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, "PG") && name != "DATABASE_URL" && name != "WORKER_ID" && name != "TOTAL_WORKERS" {
+			p.cmd.Env = append(p.cmd.Env, variable)
+		}
+	}
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	require.NoError(s, p.cmd.Start())
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // the exit code is asked for later
+	}()
+	s.Cleanup(func() {
+		cancel()
+		<-p.done
+		if s.Failed() {
+			s.Logf("%s\n%s%s", strings.Join(words, " "), &p.stdout, &p.stderr)
+		}
+	})
+	return p
+}
+
+// run runs a program that ends by itself, without a fault, and returns what it printed.
+func (s *scene) run(words ...string) string {
+	s.Helper()
+	p := s.start(words...)
+	require.Zero(s, p.wait(), "%s", &p.stderr)
+	return p.stdout.String()
+}
+
+// wait returns the exit code.
+func (p *program) wait() int {
+	p.s.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		require.FailNow(p.s, "it does not end")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// lines are the whole lines printed so far that contain a text.
+func (p *program) lines(text string) (all []string) {
+	for line := range strings.Lines(p.stdout.String()) {
+		if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
+			all = append(all, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return all
+}
+
+// prints waits for so many lines that contain a text.
+func (p *program) prints(n int, text string) {
+	p.s.Helper()
+	testdb.Eventually(p.s, patience, fmt.Sprintf("%d lines with %q", n, text), func() (bool, error) { return len(p.lines(text)) >= n, nil })
+}
+
+// interrupt is Ctrl+C. The program must end in order, and its last line is returned.
+func (p *program) interrupt() string {
+	p.s.Helper()
+	require.NoError(p.s, p.cmd.Process.Signal(syscall.SIGINT))
+	require.Zero(p.s, p.wait(), "%s", &p.stderr)
+	all := p.lines("")
+	return all[len(all)-1]
+}
+
+// fault runs a program that must refuse: status 1, and one sentence on stderr that holds these parts.
+func (s *scene) fault(parts []string, words ...string) {
+	s.Helper()
+	p := s.start(words...)
+	require.Equal(s, 1, p.wait(), "%s", &p.stderr)
+	require.Equal(s, 1, strings.Count(p.stderr.String(), "\n"), "one line: %s", &p.stderr)
+	for _, part := range parts {
+		require.Contains(s, p.stderr.String(), part)
+	}
+	require.NotContains(s, p.stderr.String(), "s3cret")
+	require.Empty(s, p.stdout.String())
+}
+
+// int is the one number that a query returns.
+func (s *scene) int(sql string, args ...any) (n int) {
+	s.Helper()
+	require.NoError(s, s.db.Pool.QueryRow(s.Context(), sql, args...).Scan(&n), sql)
+	return n
+}
+
+func (s *scene) exec(sql string, args ...any) {
+	s.Helper()
+	_, err := s.db.Pool.Exec(s.Context(), sql, args...)
+	require.NoError(s, err, sql)
+}

@@ -1,0 +1,105 @@
+// Command scoped runs projections that get only some types of events, or the events of some types of aggregates: see
+// README.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/examples/internal/setup"
+)
+
+func main() { setup.Main(run) }
+
+// counter counts what it gets by type.
+type counter struct{ name string }
+
+// Name names the checkpoints of the projection.
+func (c counter) Name() string { return c.name }
+
+// Apply counts one event.
+func (c counter) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+	_, err := tx.Exec(ctx, `insert into scoped_seen as s values ($1, $2, $3, 1)
+		on conflict (projection, aggregate_type, event_type) do update set events = s.events + 1`, c.name, ev.AggregateType, ev.Type)
+	return err
+}
+
+// registrations gets the events of one type.
+type registrations struct{ counter }
+
+// EventTypes are the events that it gets.
+func (registrations) EventTypes() []string { return []string{"ScopedRegistered"} }
+
+// orders gets the events of one type of aggregate.
+type orders struct{ counter }
+
+// AggregateTypes are the types of the aggregates whose events it gets.
+func (orders) AggregateTypes() []string { return []string{"scoped-order"} }
+
+// paid names both: an event must be in both lists.
+type paid struct{ orders }
+
+// EventTypes are the events that it gets.
+func (paid) EventTypes() []string { return []string{"ScopedPaid"} }
+
+func run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	pool, err := setup.Open(ctx, `create table if not exists scoped_seen (projection text, aggregate_type text, event_type text,
+		events bigint not null, primary key (projection, aggregate_type, event_type))`)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return happen(ctx, tx) }); err != nil {
+		return err
+	}
+	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{
+		registrations{counter{"scoped_registrations"}},
+		orders{counter{"scoped_orders"}},
+		paid{orders{counter{"scoped_paid"}}},
+	}})
+	if err != nil {
+		return err
+	}
+	if err := worker.Drain(ctx); err != nil {
+		return err
+	}
+	return show(ctx, pool)
+}
+
+// happen appends five events of three types to two types of aggregates.
+func happen(ctx context.Context, tx pgx.Tx) error {
+	for _, e := range []struct{ aggregate, id, event string }{
+		{"scoped-order", "o-1", "ScopedPlaced"}, {"scoped-order", "o-1", "ScopedPaid"}, {"scoped-order", "o-2", "ScopedPlaced"},
+		{"scoped-user", "u-1", "ScopedRegistered"}, {"scoped-user", "u-1", "ScopedPaid"},
+	} {
+		_, err := eventstore.Append(ctx, tx, eventstore.Stream{Type: e.aggregate, ID: e.id}, eventstore.Any(),
+			eventstore.NewEvent{Type: e.event, Payload: json.RawMessage(`{}`)})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func show(ctx context.Context, pool *pgxpool.Pool) error {
+	rows, err := pool.Query(ctx, "select projection, aggregate_type, event_type, events from scoped_seen order by 1, 2, 3")
+	if err != nil {
+		return err
+	}
+	var projection, aggregate, event string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&projection, &aggregate, &event, &n}, func() error {
+		fmt.Printf("%-20s got %d %s of %s\n", projection, n, event, aggregate)
+		return nil
+	})
+	return err
+}
