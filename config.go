@@ -65,9 +65,14 @@ type Config struct {
 	// StopTimeout is how long Run waits for the batch in hand when it is told to stop. Default: 10 s. Negative: for ever.
 	StopTimeout time.Duration
 
-	// Retries is how often a failing event is tried again, after 100 ms, 200 ms, 400 ms and so on, before its projection
-	// stops. Failures that are the database's and not the handler's do not count. Default: 5. Negative: none.
+	// Retries is how often a failing event is tried again, after 100 ms, 200 ms, 400 ms and so on, before OnFailure decides.
+	// Tries are counted in the database, so they add up over processes that die in the handler. Failures that are the
+	// database's and not the handler's do not count, and Permanent ones are not tried again. Default: 5. Negative: none.
 	Retries int
+
+	// OnFailure is what becomes of an event that still cannot be handled, for all projections and effects that are no
+	// FailurePolicy. Default: Park.
+	OnFailure OnFailure
 
 	// SyncCommit makes the transactions of projections wait until they are flushed to disk. The default is not to wait: a
 	// crash of the server then loses read model and checkpoint together, and the events, which are durable, are handled
@@ -105,6 +110,9 @@ func (c Config) withDefaults() Config {
 	if c.Retries == 0 {
 		c.Retries = DefaultRetries
 	}
+	if c.OnFailure == "" {
+		c.OnFailure = Park
+	}
 	if c.LeaseTTL == 0 {
 		c.LeaseTTL = DefaultLeaseTTL
 	}
@@ -140,6 +148,11 @@ func (c Config) validate() error {
 	if c.BatchSize < 1 || c.BatchSize > 10_000 {
 		fault("BatchSize %d is not from 1 to 10000", c.BatchSize)
 	}
+	for _, policy := range c.policies() {
+		if !policy.valid() {
+			fault("OnFailure %q is none of %s, %s, %s", policy, Park, Stop, Skip)
+		}
+	}
 	if c.MaxPartitions < 0 || c.MaxPartitions > 0 && c.TotalWorkers > 0 {
 		fault("MaxPartitions %d is negative, or set on a static worker, whose share is fixed", c.MaxPartitions)
 	}
@@ -153,6 +166,25 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: %s", ErrConfig, strings.Join(faults, "; "))
 	}
 	return nil
+}
+
+// policies are all that are asked for.
+func (c Config) policies() []OnFailure {
+	policies := []OnFailure{c.OnFailure}
+	for _, p := range c.Projections {
+		policies = append(policies, c.onFailure(p))
+	}
+	for _, e := range c.Effects {
+		policies = append(policies, c.onFailure(e))
+	}
+	return policies
+}
+
+func (c Config) onFailure(handler any) OnFailure {
+	if policy, is := handler.(FailurePolicy); is {
+		return policy.OnFailure()
+	}
+	return c.OnFailure
 }
 
 func (c Config) names() []string {

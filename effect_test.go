@@ -130,13 +130,13 @@ func TestFailingEffectStopsAtItsEvent(t *testing.T) {
 		return nil
 	}}
 	at := b.appendAll("good", "good", "bad", "good")
-	err := b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retries: 1})
+	err := b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retries: 1, OnFailure: rouse.Stop})
 	var stopped *rouse.StoppedError
 	require.ErrorAs(t, err, &stopped)
 	require.ErrorIs(t, err, errBad)
 	require.Equal(t, at[2], stopped.Position)
 	require.Equal(t, at[:2], o.positions())
-	err = b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retries: -1})
+	err = b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retries: -1, OnFailure: rouse.Stop})
 	require.ErrorIs(t, err, errBad)
 	require.Equal(t, at[:2], o.positions(), "what was done before the bad event was saved, and does not come again")
 }

@@ -76,6 +76,12 @@ func isTransient(err error) bool {
 	return false
 }
 
+// isDivision tells whether a statement divided by zero, as those of the worker's own do where what they need is not there.
+func isDivision(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "22012"
+}
+
 // isOutage tells whether the server said that it, or the session, is going away.
 func isOutage(err error) bool {
 	var pgErr *pgconn.PgError

@@ -23,7 +23,7 @@ func (s *session) idle(ctx context.Context) error {
 		}
 	}
 	if len(behind) > 0 {
-		if err := s.work.save(ctx, s.save(behind, last)); err != nil {
+		if err := s.work.save(ctx, ending{save: s.save(behind, last)}); err != nil {
 			return err
 		}
 		for _, fence := range behind {

@@ -90,7 +90,7 @@ func TestConcurrentHandlersFailAlone(t *testing.T) {
 			}
 			return nil
 		}}},
-		Concurrency: 4, Retries: 1,
+		Concurrency: 4, Retries: 1, OnFailure: rouse.Stop,
 	}).wait()
 	var stopped *rouse.StoppedError
 	require.ErrorAs(t, err, &stopped)

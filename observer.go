@@ -15,6 +15,9 @@ type Observer struct {
 	// Failed is told of every failed attempt, with the events' number and the cause.
 	Failed func(projection string, events int, err error)
 
+	// GaveUp is told of an event that could not be handled and was parked or skipped, with the cause.
+	GaveUp func(projection string, ev eventstore.Event, what OnFailure, err error)
+
 	// Fenced is told when a batch was rolled back because a partition had changed hands or the database had crashed.
 	Fenced func(projection string, events int)
 
@@ -38,6 +41,12 @@ func (o Observer) handled(projection string, events int, took time.Duration) {
 func (o Observer) failed(projection string, events int, err error) {
 	if o.Failed != nil {
 		o.Failed(projection, events, err)
+	}
+}
+
+func (o Observer) gaveUp(projection string, ev eventstore.Event, what OnFailure, err error) {
+	if o.GaveUp != nil {
+		o.GaveUp(projection, ev, what, err)
 	}
 }
 

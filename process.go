@@ -28,6 +28,8 @@ type work struct {
 	async   bool          // commit without waiting for the disk
 	scope   scope
 
+	onFailure OnFailure
+
 	presence int32 // the key under which others find the sessions that work for this process
 
 	projection Projection
@@ -35,12 +37,27 @@ type work struct {
 	effect     Effect          // nil: a projection
 }
 
-// together handles all events and saves, in one transaction and, for a BatchProjection, in one round trip.
-func (k *work) together(ctx context.Context, events []eventstore.Event, save catchup.Save) error {
-	if k.batch != nil {
-		return k.pipelined(ctx, events, save)
+// ending is how a working transaction ends: statements of the worker's own, the save, and the commit that it guards.
+type ending struct {
+	save catchup.Save
+	also []func(batch *pgx.Batch) // queue statements whose results are read
+}
+
+// partitions are those that the save moves.
+func (e ending) partitions() []int {
+	partitions := make([]int, len(e.save.Fences))
+	for i, f := range e.save.Fences {
+		partitions[i] = f.Partition
 	}
-	return k.applied(ctx, events, save)
+	return partitions
+}
+
+// together handles all events and saves, in one transaction and, for a BatchProjection, in one round trip.
+func (k *work) together(ctx context.Context, events []eventstore.Event, end ending) error {
+	if k.batch != nil {
+		return k.pipelined(ctx, events, end)
+	}
+	return k.applied(ctx, events, end)
 }
 
 // limited gives one call of the handler its time.
@@ -95,29 +112,38 @@ func (k *work) acquire(ctx context.Context, f func(conn *pgx.Conn) error) error 
 
 // pipelined is the way of a BatchProjection: begin, effects, save and commit in one round trip, or in two if the handler
 // reads results. The save raises in the server, so nothing after it happens when the fence is broken.
-func (k *work) pipelined(ctx context.Context, events []eventstore.Event, save catchup.Save) error {
+func (k *work) pipelined(ctx context.Context, events []eventstore.Event, end ending) error {
 	ctx, cancel := k.limited(ctx)
 	defer cancel()
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed read write")
 	batch.Queue(sqlWork, k.settings()...)
-	err := guarded(ctx, func() error { return k.batch.ApplyBatch(ctx, &batch, events) })
-	if err != nil {
+	if err := guarded(ctx, func() error { return k.batch.ApplyBatch(ctx, &batch, events) }); err != nil {
 		return err
 	}
-	reads := readsResults(&batch)
+	return k.acquire(ctx, func(conn *pgx.Conn) error { return k.send(ctx, conn, &batch, end) })
+}
+
+// send sends what a handler has queued, and ends the transaction behind it.
+func (k *work) send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch, end ending) error {
+	reads := readsResults(batch)
 	if !reads {
-		queueSave(&batch, save)
+		queueEnd(batch, end)
 	}
-	return k.acquire(ctx, func(conn *pgx.Conn) error {
-		err := guarded(ctx, conn.SendBatch(ctx, &batch).Close) // which may call back into the handler
-		if err != nil || !reads {
-			return err
-		}
-		var end pgx.Batch
-		queueSave(&end, save)
-		return conn.SendBatch(ctx, &end).Close()
-	})
+	err := guarded(ctx, conn.SendBatch(ctx, batch).Close) // which may call back into the handler
+	if err != nil || !reads {
+		return err
+	}
+	return k.finish(ctx, conn, end)
+}
+
+// finish ends a transaction.
+func (k *work) finish(ctx context.Context, conn *pgx.Conn, end ending) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	var batch pgx.Batch
+	queueEnd(&batch, end)
+	return conn.SendBatch(ctx, &batch).Close()
 }
 
 // readsResults tells whether the handler reads the results of what it has queued. It may refuse them, so the commit must not
@@ -139,29 +165,62 @@ func readsResults(batch *pgx.Batch) bool {
 }
 
 // applied is the way of a Projection without a batch form: one call for each event, in one transaction.
-func (k *work) applied(ctx context.Context, events []eventstore.Event, save catchup.Save) error {
+func (k *work) applied(ctx context.Context, events []eventstore.Event, end ending) error {
 	return k.acquire(ctx, func(conn *pgx.Conn) error {
-		var begin pgx.Batch
-		begin.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
-		begin.Queue(sqlWork, k.settings()...)
-		beginCtx, cancelBegin := context.WithTimeout(ctx, saveTimeout)
-		defer cancelBegin()
-		results := conn.SendBatch(beginCtx, &begin)
-		tx := results.Tx()
-		if err := results.Close(); err != nil {
+		tx, err := k.begin(ctx, conn, nil)
+		if err != nil {
 			return err
 		}
-		for _, ev := range events {
-			if err := k.call(ctx, ev, func(ctx context.Context) error { return k.projection.Apply(ctx, handlerTx{tx}, ev) }); err != nil {
-				return err
-			}
+		if err := k.apply(ctx, tx, events); err != nil {
+			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
-		defer cancel()
-		var end pgx.Batch
-		queueSave(&end, save)
-		return conn.SendBatch(ctx, &end).Close()
+		return k.finish(ctx, conn, end)
 	})
+}
+
+// begin begins a working transaction. first, if there is one, queues what comes before the handler.
+func (k *work) begin(ctx context.Context, conn *pgx.Conn, first func(batch *pgx.Batch)) (pgx.Tx, error) {
+	var batch pgx.Batch
+	batch.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	batch.Queue(sqlWork, k.settings()...)
+	if first != nil {
+		first(&batch)
+	}
+	readsResults(&batch)
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	results := conn.SendBatch(ctx, &batch)
+	tx := results.Tx()
+	return tx, results.Close()
+}
+
+func (k *work) apply(ctx context.Context, tx pgx.Tx, events []eventstore.Event) error {
+	for _, ev := range events {
+		if err := k.call(ctx, ev, func(ctx context.Context) error { return k.projection.Apply(ctx, handlerTx{tx}, ev) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within handles events in a transaction that has begun already, and ends it.
+func (k *work) within(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, events []eventstore.Event, end ending) error {
+	switch {
+	case len(events) == 0 || k.effect != nil:
+		return k.finish(ctx, conn, end)
+	case k.batch == nil:
+		if err := k.apply(ctx, tx, events); err != nil {
+			return err
+		}
+		return k.finish(ctx, conn, end)
+	}
+	ctx, cancel := k.limited(ctx)
+	defer cancel()
+	var batch pgx.Batch
+	if err := guarded(ctx, func() error { return k.batch.ApplyBatch(ctx, &batch, events) }); err != nil {
+		return err
+	}
+	return k.send(ctx, conn, &batch, end)
 }
 
 // call calls a handler with one event within its time and turns a panic into an error.
@@ -180,20 +239,23 @@ func (k *work) call(ctx context.Context, ev eventstore.Event, f func(ctx context
 }
 
 // save saves without events, for idle partitions and for effects that have been done.
-func (k *work) save(ctx context.Context, save catchup.Save) error {
+func (k *work) save(ctx context.Context, end ending) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed read write")
 	limit := fmt.Sprintf("%dms", saveTimeout.Milliseconds())
 	batch.Queue(sqlWork, k.async, limit, limit, k.presence)
-	queueSave(&batch, save)
+	queueEnd(&batch, end)
 	return k.acquire(ctx, func(conn *pgx.Conn) error { return conn.SendBatch(ctx, &batch).Close() })
 }
 
-// queueSave queues the save and the commit that it guards.
-func queueSave(batch *pgx.Batch, save catchup.Save) {
-	save.Queue(batch).Fn = func(results pgx.BatchResults) error {
+// queueEnd queues the end of a transaction.
+func queueEnd(batch *pgx.Batch, end ending) {
+	for _, also := range end.also {
+		also(batch)
+	}
+	end.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
 		_, err := results.Exec()
 		return catchup.SaveError(err)
 	}

@@ -3,7 +3,6 @@ package rouse
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/parked"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -132,9 +132,7 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 	if stopped.Position != 0 {
 		position = &stopped.Position
 	}
-	// A handler may quote what is no text for the database.
-	reason := strings.ToValidUTF8(strings.ReplaceAll(stopped.Err.Error(), "\x00", ""), "\ufffd")
-	if _, err := r.w.pool.Exec(ctx, sqlStopped, r.name, position, reason); err != nil {
+	if _, err := r.w.pool.Exec(ctx, sqlStopped, r.name, position, reason(stopped.Err)); err != nil {
 		r.log.Warn().Err(err).Msg("cannot write down that the projection is stopped")
 	}
 	return stopped, true
@@ -185,7 +183,7 @@ func (r *runner) session(ctx, workCtx context.Context) error {
 	}
 	var hung *hungError
 	if errors.As(err, &hung) {
-		r.abandon(ctx, hung)
+		s.abandon(ctx, hung)
 	}
 	if errors.Is(context.Cause(workCtx), ErrLeaseLost) {
 		return ErrLeaseLost // whatever else went wrong followed from it
@@ -250,6 +248,11 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	s.hold(leases)
+	if s.owned > 0 {
+		if err := s.recall(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if s.owned > 0 || len(s.wanted) == 0 {
 		r.once.Do(func() { close(r.started) })
 	}
@@ -264,6 +267,15 @@ func (r *runner) opened(ctx context.Context) error {
 	}
 	r.claimed = true
 	_, err := r.w.pool.Exec(ctx, sqlStarted, r.name)
+	return err
+}
+
+// recall reads what earlier owners have left behind of the partitions: attempts, and parked events.
+func (s *session) recall(ctx context.Context) (err error) {
+	if err := s.readAttempts(ctx); err != nil {
+		return err
+	}
+	s.aside.set, err = parked.Read(ctx, s.w.pool, s.name, s.partitions, s.mine())
 	return err
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
@@ -31,6 +33,12 @@ type session struct {
 	waiting bool            // others own some of them, and are about to give them up
 	changed <-chan struct{} // the membership is another one than when wanted was computed
 
+	attempts attempts
+	aside    aside
+
+	suspectMu sync.Mutex   // protects suspects
+	suspects  map[int]bool // partitions whose last owner has died and of which nothing was handled since
+
 	fences  []*catchup.Fence // by partition; nil: not owned
 	owned   int
 	highest int64 // the highest floor claimed
@@ -45,9 +53,12 @@ func (s *session) hold(leases []partition.Lease) {
 	if s.owned == 0 {
 		return
 	}
-	s.fences = make([]*catchup.Fence, s.partitions)
+	s.fences, s.suspects = make([]*catchup.Fence, s.partitions), map[int]bool{}
 	s.done = leases[0].Floor
 	for _, l := range leases {
+		if l.Inherited {
+			s.suspects[l.Partition] = true
+		}
 		s.fences[l.Partition] = &catchup.Fence{Partition: l.Partition, Epoch: l.Epoch, Floor: l.Floor}
 		s.done = min(s.done, l.Floor)
 		s.highest = max(s.highest, l.Floor)
@@ -85,6 +96,7 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 	tick, settle := time.NewTicker(sweepInterval), time.NewTicker(settleInterval)
 	defer tick.Stop()
 	defer settle.Stop()
+	var due <-chan time.Time // of looking for parked events that somebody wants handled; nil: at the next tick
 	for {
 		select {
 		case <-ctx.Done():
@@ -102,7 +114,19 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 				return err // after a stop the batch may be unfinished, and nothing may be handled beyond it
 			}
 			continue
+		case <-due:
+			more, err := s.unpark(ctx, workCtx)
+			if err != nil {
+				return err
+			}
+			if due = nil; more {
+				due = time.After(dueRest)
+			}
+			continue
 		case <-tick.C:
+			if due == nil {
+				due = time.After(0)
+			}
 			if err := s.idle(workCtx); err != nil {
 				return err
 			}
@@ -148,9 +172,9 @@ func (s *session) fresh(events []eventstore.Event) []eventstore.Event {
 	return kept
 }
 
-func (s *session) fence(ev eventstore.Event) *catchup.Fence {
-	return s.fences[partition.Of(ev.Slot, s.partitions)]
-}
+func (s *session) partition(ev eventstore.Event) int { return partition.Of(ev.Slot, s.partitions) }
+
+func (s *session) fence(ev eventstore.Event) *catchup.Fence { return s.fences[s.partition(ev)] }
 
 // unfinished tells whether a stop came between: the last event is not saved.
 func (s *session) unfinished(events []eventstore.Event) bool {
@@ -158,10 +182,38 @@ func (s *session) unfinished(events []eventstore.Event) bool {
 	return s.fence(last).Floor < last.GlobalPosition
 }
 
-// attempt handles events as one batch. If that fails for a reason that may be an event's, it is halved until the event is
-// found, so that the good ones are not held up: about 2 log n transactions for one bad event among n. A batch that fails
-// only as a whole is handled in halves.
+// attempt handles events in order. What was tried before and not finished is handled by itself, the rest as one batch.
 func (s *session) attempt(ctx, workCtx context.Context, events []eventstore.Event) error {
+	for len(events) > 0 && ctx.Err() == nil {
+		n := slices.IndexFunc(events, func(ev eventstore.Event) bool { _, noted := s.attempts.of(ev); return noted })
+		var err error
+		switch {
+		case n < 0:
+			n = len(events)
+			err = s.whole(ctx, workCtx, events)
+		case n > 0:
+			err = s.whole(ctx, workCtx, events[:n])
+		default:
+			n = 1
+			err = s.single(ctx, workCtx, events[0])
+		}
+		if err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	return nil
+}
+
+// whole handles events as one batch. If that fails for a reason that may be an event's, it is halved until the event is
+// found, so that the good ones are not held up: about 2 log n transactions for one bad event among n. A batch that fails
+// only as a whole is handled in halves. Events that may have killed the last owner are noted first.
+func (s *session) whole(ctx, workCtx context.Context, events []eventstore.Event) error {
+	if suspects := s.suspected(events); len(suspects) > 0 {
+		if err := s.note(workCtx, suspects); err != nil {
+			return err
+		}
+	}
 	if s.work.effect != nil {
 		return s.effects(ctx, workCtx, events)
 	}
@@ -174,10 +226,19 @@ func (s *session) attempt(ctx, workCtx context.Context, events []eventstore.Even
 	return s.halve(ctx, workCtx, events)
 }
 
+// single handles one event by itself, as often as it takes.
+func (s *session) single(ctx, workCtx context.Context, ev eventstore.Event) error {
+	one := []eventstore.Event{ev}
+	if s.work.effect != nil {
+		return s.effects(ctx, workCtx, one)
+	}
+	return s.retry(ctx, workCtx, ev, func() error { return s.commitOne(workCtx, one) })
+}
+
 // halve handles a batch that has failed. It returns nil when a stop came between.
 func (s *session) halve(ctx, workCtx context.Context, events []eventstore.Event) error {
 	if len(events) == 1 {
-		return s.retry(ctx, workCtx, events[0], func() error { return s.commitOne(workCtx, events) })
+		return s.single(ctx, workCtx, events[0])
 	}
 	middle := len(events) / 2
 	for _, half := range [][]eventstore.Event{events[:middle], events[middle:]} {
@@ -195,7 +256,7 @@ func (s *session) halve(ctx, workCtx context.Context, events []eventstore.Event)
 // commit handles events and saves, in one transaction, which is tried again if only other transactions were in its way.
 func (s *session) commit(ctx context.Context, events []eventstore.Event) (err error) {
 	for range transientTries {
-		err = s.saving(events, func(save catchup.Save) error { return s.work.together(ctx, events, save) })
+		err = s.together(ctx, events, s.work.together)
 		if !isTransient(err) {
 			break
 		}
@@ -204,13 +265,48 @@ func (s *session) commit(ctx context.Context, events []eventstore.Event) (err er
 }
 
 func (s *session) commitOne(ctx context.Context, one []eventstore.Event) error {
-	return s.saving(one, func(save catchup.Save) error { return s.work.applied(ctx, one, save) })
+	return s.together(ctx, one, s.work.applied)
 }
 
-// saving makes the save of events, gives it to f, and takes note of it if f succeeds.
-func (s *session) saving(events []eventstore.Event, f func(save catchup.Save) error) error {
+// together handles events by a way of the work, or sorts out those that belong behind parked ones.
+func (s *session) together(ctx context.Context, events []eventstore.Event, way func(context.Context, []eventstore.Event, ending) error) error {
+	return s.saving(events, func(end ending) (int, error) {
+		if behind := s.aside.among(events); behind != nil {
+			return s.work.sorted(ctx, events, end, behind, &s.aside)
+		}
+		return len(events), way(ctx, events, end)
+	})
+}
+
+// saving makes the end of the transaction of events, gives it to f, and takes note of it if f succeeds. f returns how many of
+// the events were handled.
+func (s *session) saving(events []eventstore.Event, f func(end ending) (int, error)) error {
 	began := time.Now()
-	var touched []*catchup.Fence
+	touched := s.touched(events)
+	to := events[len(events)-1].GlobalPosition
+	end := ending{save: s.save(touched, to)}
+	noted := s.attempts.among(events)
+	if len(noted) > 0 {
+		end.also = append(end.also, func(batch *pgx.Batch) { exec(batch.Queue(sqlAttemptsForget, s.name, noted)) })
+	}
+	handled, err := f(end)
+	if err != nil {
+		return s.lost(events, err)
+	}
+	for _, fence := range touched {
+		fence.Floor = to
+	}
+	s.attempts.forget(noted)
+	s.cleared(events)
+	s.handled.Add(int64(handled))
+	took := time.Since(began)
+	s.w.cfg.Observer.handled(s.name, handled, took)
+	s.log.Debug().Int(keyEvents, handled).Int64(keyPosition, to).Float64(keyTookMS, float64(took.Microseconds())/1000).Msg("batch handled")
+	return nil
+}
+
+// touched are the fences of the partitions that events are in.
+func (s *session) touched(events []eventstore.Event) (touched []*catchup.Fence) {
 	seen := make(map[*catchup.Fence]struct{}, s.owned)
 	for _, ev := range events {
 		fence := s.fence(ev)
@@ -219,8 +315,11 @@ func (s *session) saving(events []eventstore.Event, f func(save catchup.Save) er
 			touched = append(touched, fence)
 		}
 	}
-	to := events[len(events)-1].GlobalPosition
-	err := f(s.save(touched, to))
+	return touched
+}
+
+// lost completes the error of a transaction that did not commit.
+func (s *session) lost(events []eventstore.Event, err error) error {
 	if errors.Is(err, catchup.ErrFenced) {
 		s.w.cfg.Observer.fenced(s.name, len(events))
 		err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
@@ -229,17 +328,7 @@ func (s *session) saving(events []eventstore.Event, f func(save catchup.Save) er
 	if errors.As(err, &hung) && hung.events == nil {
 		hung.events = events
 	}
-	if err != nil {
-		return err
-	}
-	for _, fence := range touched {
-		fence.Floor = to
-	}
-	s.handled.Add(int64(len(events)))
-	took := time.Since(began)
-	s.w.cfg.Observer.handled(s.name, len(events), took)
-	s.log.Debug().Int(keyEvents, len(events)).Int64(keyPosition, to).Float64(keyTookMS, float64(took.Microseconds())/1000).Msg("batch handled")
-	return nil
+	return err
 }
 
 func (s *session) save(fences []*catchup.Fence, to int64) catchup.Save {
@@ -248,80 +337,6 @@ func (s *session) save(fences []*catchup.Fence, to int64) catchup.Save {
 		save.Fences = append(save.Fences, *f)
 	}
 	return save
-}
-
-// effects does events one after the other and saves what has been done: at the end of the batch, before a failing event is
-// tried again, and when the worker has to stop.
-func (s *session) effects(ctx, workCtx context.Context, events []eventstore.Event) error {
-	saved := 0
-	flush := func(n int) error {
-		if n == saved {
-			return nil
-		}
-		err := s.saving(events[saved:n], func(save catchup.Save) error { return s.work.save(workCtx, save) })
-		saved = n
-		return err
-	}
-	for i, ev := range events {
-		do := func() error {
-			return s.work.call(s.leased(workCtx, ev), ev, func(ctx context.Context) error { return s.work.effect.Do(ctx, ev) })
-		}
-		err := do()
-		if err != nil {
-			if flushErr := flush(i); flushErr != nil {
-				return flushErr
-			}
-			if workCtx.Err() != nil || isHung(err) {
-				return err
-			}
-			s.failed(events[i:i+1], err)
-			s.setState(StateRetrying)
-			if err = s.retry(ctx, workCtx, ev, do); err != nil {
-				return err
-			}
-		}
-		if ctx.Err() != nil {
-			return flush(i + 1)
-		}
-	}
-	return flush(len(events))
-}
-
-// retry tries one event again and again, with growing pauses, until it succeeds, the worker has to stop (nil), or it has
-// failed too often. Failures that are not the handler's do not count, and end the session if the database is away.
-func (s *session) retry(ctx, workCtx context.Context, ev eventstore.Event, try func() error) error {
-	pauses := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond),
-		backoff.WithMaxInterval(10*time.Second),
-		backoff.WithMultiplier(2),
-		backoff.WithMaxElapsedTime(0), // Config.Retries decides
-	)
-	pauses.Reset()
-	for failures := 0; ; {
-		err := try()
-		if err == nil || workCtx.Err() != nil || isHung(err) {
-			return err
-		}
-		pause := time.Millisecond
-		switch {
-		case isTransient(err):
-		case !blamesHandler(workCtx, err) && s.work.effect == nil:
-			return err
-		default:
-			failures++
-			s.failed([]eventstore.Event{ev}, err)
-			if failures > max(s.w.cfg.Retries, 0) {
-				return &StoppedError{Projection: s.name, Position: ev.GlobalPosition, AggregateType: ev.AggregateType,
-					AggregateID: ev.AggregateID, Version: ev.AggregateVersion, EventType: ev.Type, Err: err}
-			}
-			pause = pauses.NextBackOff()
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
 }
 
 func (s *session) failed(events []eventstore.Event, err error) {

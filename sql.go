@@ -9,4 +9,10 @@ var (
 	sqlStopped string
 	//go:embed sql/started.sql
 	sqlStarted string
+	//go:embed sql/attempts_note.sql
+	sqlAttemptsNote string
+	//go:embed sql/attempts_read.sql
+	sqlAttemptsRead string
+	//go:embed sql/attempts_forget.sql
+	sqlAttemptsForget string
 )

@@ -63,12 +63,12 @@ func New(pool *pgxpool.Pool, cfg Config) (*Worker, error) {
 	}
 	w.log = cfg.Log.With().Str(keyWorker, cfg.Label).Str(keyInstance, w.instance[:8]).Logger()
 	for _, p := range cfg.Projections {
-		k := work{projection: p, async: !cfg.SyncCommit, scope: scopeOf(p)}
+		k := work{projection: p, async: !cfg.SyncCommit, scope: scopeOf(p), onFailure: cfg.onFailure(p)}
 		k.batch, _ = p.(BatchProjection)
 		w.runners = append(w.runners, w.newRunner(p.Name(), k))
 	}
 	for _, e := range cfg.Effects {
-		w.runners = append(w.runners, w.newRunner(e.Name(), work{effect: e, scope: scopeOf(e)}))
+		w.runners = append(w.runners, w.newRunner(e.Name(), work{effect: e, scope: scopeOf(e), onFailure: cfg.onFailure(e)}))
 	}
 	return w, nil
 }

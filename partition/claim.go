@@ -34,6 +34,9 @@ var (
 type Lease struct {
 	Partition    int
 	Epoch, Floor int64
+
+	// Inherited means that another instance owned it and had not given it up, so it may have died of one of the next events.
+	Inherited bool
 }
 
 // Ensure makes sure that a projection and its checkpoints exist and returns how many partitions it has. want 0 means

@@ -181,7 +181,7 @@ func TestClaimAndSaveMeet(t *testing.T) {
 		return b.int("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") == 1, nil
 	})
 	require.NoError(t, inFlight.Commit(b.ctx))
-	require.Equal(t, []partition.Lease{{Partition: 0, Epoch: lease.Epoch + 1, Floor: 50}}, <-claimed, "with the floor of the save that it waited for")
+	require.Equal(t, []partition.Lease{{Partition: 0, Epoch: lease.Epoch + 1, Floor: 50, Inherited: true}}, <-claimed, "with the floor of the save that it waited for")
 
 	late := b.begin()
 	require.ErrorIs(t, save(late, 50, 60), catchup.ErrFenced)

@@ -1,0 +1,4 @@
+-- The aggregates with parked events in some partitions. $1: projection; $2: how many partitions there are; $3: which.
+-- Index: the one on aggregates.
+select distinct aggregate_type, aggregate_id from parked_events
+where projection_name = $1 and slot::int & ($2::int - 1) = any ($3::int[])

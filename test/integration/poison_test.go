@@ -1,0 +1,146 @@
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/testdb"
+)
+
+func init() { roles["poisoned worker"] = poisonedWorker }
+
+// poisonedWorker is the main function of a worker process that dies of events of type "poison".
+func poisonedWorker() int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	pool, err := pgxpool.New(ctx, os.Getenv(urlEnv))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer pool.Close()
+	w, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{poisoned{recorder{name: "p", worker: "w"}}}, Label: "w", Retries: 2})
+	if err == nil {
+		err = w.Run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// poisonExit is how the process ends that has met a poisonous event.
+const poisonExit = 42
+
+type poisoned struct{ recorder }
+
+func (p poisoned) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+	if ev.Type == "poison" {
+		os.Exit(poisonExit)
+	}
+	return p.recorder.Apply(ctx, tx, ev)
+}
+
+func (p poisoned) ApplyBatch(ctx context.Context, batch *pgx.Batch, events []eventstore.Event) error {
+	for _, ev := range events {
+		if ev.Type == "poison" {
+			os.Exit(poisonExit)
+		}
+	}
+	return batchRecorder{p.recorder}.ApplyBatch(ctx, batch, events)
+}
+
+// An event that kills the process of its handler is found among others, tried as often as any other that fails, and parked.
+// Every process is one that a supervisor has started again.
+func TestEventThatKillsItsProcessIsParked(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, testdb.New(t))
+	for i := range 30 {
+		s.append(s.Pool, fmt.Sprintf("a%d", i))
+	}
+	poison := s.int(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		values ('thing', 'bad', 1, 'poison', '{}') returning global_position`)
+	for i := range 30 {
+		s.append(s.Pool, fmt.Sprintf("b%d", i))
+	}
+	s.append(s.Pool, "bad")
+	parked := func() int64 { return s.int("select count(*) from parked_events") }
+	deaths := 0
+	for parked() == 0 {
+		cmd := roleCommand(t, "poisoned worker", urlEnv+"="+s.URL)
+		stdin, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		cmd.Stderr = os.Stderr
+		require.NoError(t, cmd.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		alive := true
+		testdb.Eventually(t, patience, "the process to die, or the event to be parked", func() (bool, error) {
+			select {
+			case err := <-ended:
+				alive = false
+				require.Equal(t, poisonExit, cmd.ProcessState.ExitCode(), "%v", err)
+				return true, nil
+			default:
+				return parked() > 0, nil
+			}
+		})
+		if alive {
+			s.eventually(patience, "the rest to be handled", "select count(*) = 60 from seen")
+			require.NoError(t, stdin.Close())
+			require.NoError(t, <-ended)
+			break
+		}
+		deaths++
+		require.Less(t, deaths, 10)
+	}
+	require.EqualValues(t, 2, parked(), "the event, and what waits behind it")
+	require.Equal(t, poison, s.int("select min(global_position) from parked_events"))
+	require.EqualValues(t, 3, s.int("select max(attempts) from parked_events"))
+	t.Logf("%d processes died of it", deaths)
+	require.LessOrEqual(t, deaths, 5, "once unsuspected, once among suspects, and as often as it may be tried")
+	require.Equal(t, faults{Lost: 2}, s.faults("p"))
+}
+
+// A handler that hangs, whichever worker has it, is tried as often as any other that fails. Then its event is parked.
+func TestEventThatHangsEveryHandlerIsParked(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, testdb.New(t))
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	for i := range 3 {
+		label := fmt.Sprintf("w%d", i)
+		s.start(s.pool(s.URL), rouse.Config{
+			Projections: []rouse.Projection{recorder{name: "p", worker: label, hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
+				if ev.Type == "hang" {
+					<-release
+				}
+				return nil
+			}}},
+			Label: label, HandlerTimeout: 100 * time.Millisecond, Retries: 1, StopTimeout: 100 * time.Millisecond,
+		}).started()
+	}
+	s.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('thing', 'bad', 1, 'hang', '{}')`)
+	s.append(s.Pool, "bad")
+	s.append(s.Pool, "good")
+	s.eventually(patience, "the event to be parked, and what comes behind it", "select count(*) = 2 from parked_events")
+	s.eventually(patience, "the partitions to be owned", "select count(*) = 0 from projection_checkpoints where owner is null")
+	s.append(s.Pool, "good")
+	s.caughtUp("p", patience)
+	require.Equal(t, faults{Lost: 2}, s.faults("p"))
+}
