@@ -27,6 +27,8 @@ const (
 	StateStarting State = "starting"
 	// StateStandby: it owns no partition, because another process owns those it wants or there are none for it.
 	StateStandby State = "standby"
+	// StatePaused: somebody has paused it.
+	StatePaused State = "paused"
 	// StateCatchingUp: it is reading what was committed before it came.
 	StateCatchingUp State = "catching-up"
 	// StateLive: it has read everything and waits for wakes.
@@ -228,6 +230,11 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if standing.Reset {
+		if err := r.reset(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if extra := without(standing.Owned(r.w.instance), s.wanted); len(extra) > 0 {
 		if err := partition.Release(ctx, r.w.pool, r.name, r.w.instance, extra); err != nil {
 			return nil, err
@@ -253,7 +260,7 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 			return nil, err
 		}
 	}
-	if s.owned > 0 || len(s.wanted) == 0 {
+	if s.owned > 0 || len(s.wanted) == 0 { // or paused
 		r.once.Do(func() { close(r.started) })
 	}
 	return s, nil

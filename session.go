@@ -30,6 +30,7 @@ type session struct {
 	token  catchup.Token
 
 	wanted  []int           // the partitions that this worker should own
+	paused  bool            // somebody has paused the projection
 	waiting bool            // others own some of them, and are about to give them up
 	changed <-chan struct{} // the membership is another one than when wanted was computed
 

@@ -22,12 +22,15 @@ func (s *session) look(ctx context.Context) (partition.Standing, error) {
 	if err := standing.Mixed(s.w.instance, s.w.cfg.static()); err != nil {
 		return standing, err
 	}
-	s.wanted = s.want(standing)
+	s.wanted, s.paused = s.want(standing), standing.Paused
 	return standing, nil
 }
 
 // want is the part of the partitions that this worker should own. While others believe it to be dead it is what it has.
 func (r *runner) want(standing partition.Standing) []int {
+	if standing.Paused {
+		return []int{}
+	}
 	if r.w.cfg.static() {
 		return without(partition.Share(r.w.cfg.WorkerIndex, r.w.cfg.TotalWorkers, r.partitions), r.avoided())
 	}
@@ -67,7 +70,7 @@ func (s *session) rebalance(ctx, workCtx context.Context) (again bool, err error
 	extra, missing := without(mine, s.wanted), without(s.wanted, mine)
 	free, _ := standing.Free(missing, s.w.instance)
 	s.waiting = len(missing) > 0
-	if len(extra) == 0 && !free {
+	if len(extra) == 0 && !free && !standing.Reset {
 		return false, nil
 	}
 	if err := s.idle(workCtx); err != nil {
@@ -101,7 +104,7 @@ func (s *session) standby(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if free, _ := standing.Free(s.wanted, s.w.instance); free || len(standing.Owned(s.w.instance)) > 0 {
+		if free, _ := standing.Free(s.wanted, s.w.instance); free || standing.Reset || len(standing.Owned(s.w.instance)) > 0 {
 			return nil
 		}
 		s.waiting = len(s.wanted) > 0 && !s.w.cfg.static()
@@ -110,6 +113,10 @@ func (s *session) standby(ctx context.Context) error {
 
 // standing says why this worker has nothing to do.
 func (s *session) standing() {
+	if s.paused {
+		s.setState(StatePaused)
+		return
+	}
 	none := len(s.wanted) == 0
 	if none {
 		s.progress.advance(math.MaxInt64) // there is nothing that anybody could wait for

@@ -19,6 +19,16 @@ var (
 	sqlOwners string
 	//go:embed sql/members.sql
 	sqlMembers string
+	//go:embed sql/state.sql
+	sqlState string
+	//go:embed sql/state_set.sql
+	sqlStateSet string
+	//go:embed sql/raise.sql
+	sqlRaise string
+	//go:embed sql/reset_request.sql
+	sqlResetRequest string
+	//go:embed sql/skip.sql
+	sqlSkip string
 	//go:embed sql/watch.sql
 	sqlWatch string
 	//go:embed sql/settings.sql

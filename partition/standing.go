@@ -21,6 +21,9 @@ type Standing struct {
 	Owners []string
 	Alive  []bool
 
+	// Paused means that nobody may handle anything of it for now, and Reset that it is to start over, as RequestReset says.
+	Paused, Reset bool
+
 	// Members are the living members that run the projection, in the order in which they joined.
 	Members []Peer
 }
@@ -49,6 +52,13 @@ func Look(ctx context.Context, pool *pgxpool.Pool, projection string) (Standing,
 			s.Owners, s.Alive = append(s.Owners, owner), append(s.Alive, alive)
 			return nil
 		})
+		return err
+	})
+	batch.Queue(sqlState, projection).QueryRow(func(row pgx.Row) error {
+		var state string
+		var to *int64
+		err := row.Scan(&state, &to, nil)
+		s.Paused, s.Reset = state == "paused", to != nil
 		return err
 	})
 	if err := pool.SendBatch(ctx, &batch).Close(); err != nil {
