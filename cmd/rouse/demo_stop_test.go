@@ -20,8 +20,8 @@ import (
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
-// stage is a running demo with all that it must not leave behind.
-type stage struct {
+// playing is a running demo with all that it must not leave behind.
+type playing struct {
 	*process
 	mark string     // in the environment of every process of it
 	temp string     // where an embedded server has its folder
@@ -29,13 +29,13 @@ type stage struct {
 }
 
 // startDemo starts a demo on a given database, or on an embedded server if db is nil.
-func startDemo(t *testing.T, db *testdb.DB, args ...string) *stage {
+func startDemo(t *testing.T, db *testdb.DB, args ...string) *playing {
 	t.Helper()
 	temp, err := os.MkdirTemp("", "rouse-demo-test-") // t.TempDir is closed to the account that a server of root runs under
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(temp)) })
 	require.NoError(t, os.Chmod(temp, 0o777|os.ModeSticky))
-	s := &stage{mark: "ROUSE_TEST_MARK=" + temp, temp: temp, db: db}
+	s := &playing{mark: "ROUSE_TEST_MARK=" + temp, temp: temp, db: db}
 	env := []string{s.mark, "TMPDIR=" + temp}
 	if db != nil {
 		env = append(env, on(db)...)
@@ -45,7 +45,7 @@ func startDemo(t *testing.T, db *testdb.DB, args ...string) *stage {
 }
 
 // says waits for a text on standard output.
-func (s *stage) says(t *testing.T, text string) {
+func (s *playing) says(t *testing.T, text string) {
 	t.Helper()
 	testdb.Eventually(t, processTimeout, text, func() (bool, error) {
 		select {
@@ -59,7 +59,7 @@ func (s *stage) says(t *testing.T, text string) {
 
 // leavesNothing waits until no process, no folder and no schema is left. Where the demo itself ended in order, nothing may be
 // left when it has.
-func (s *stage) leavesNothing(t *testing.T, within time.Duration) {
+func (s *playing) leavesNothing(t *testing.T, within time.Duration) {
 	t.Helper()
 	testdb.Eventually(t, within, "all processes, folders and schemas to go", func() (bool, error) {
 		entries, err := os.ReadDir(s.temp)
@@ -162,7 +162,7 @@ func TestDemoThatIsStoppedTwiceLeavesNothing(t *testing.T) {
 }
 
 // blockWorkers keeps the workers from writing, so that they are not done before they are let go again.
-func (s *stage) blockWorkers(t *testing.T) (release func()) {
+func (s *playing) blockWorkers(t *testing.T) (release func()) {
 	t.Helper()
 	address := regexp.MustCompile(`psql '([^']+)'`).FindStringSubmatch(s.stdout.String())
 	schema := "public"
