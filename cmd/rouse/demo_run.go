@@ -116,7 +116,7 @@ func (d *demoRun) look() error {
 	}
 	d.looked, d.sample = time.Now(), sample
 	projection := projectionOf(r)
-	d.caughtUp = projection != nil && projection.LagEvents == 0
+	d.caughtUp = projection != nil && len(projection.Partitions) > 0 && projection.LagEvents == 0
 	f := frame{Second: int(time.Since(d.began).Seconds()), Appended: sample.Appended, P50: sample.Latency.P50, P99: sample.Latency.P99}
 	for i, worker := range d.fleet.workers {
 		if worker == nil {

@@ -108,8 +108,10 @@ func TestDemoIsStoppedInOrderAtAnyMoment(t *testing.T) {
 		{"while the first events are appended", "events are appended before", false, nil, false},
 		{"while the workers start", "   0 s  appended ", false, nil, true},
 		{"while workers work", "   1 s  appended ", false, []string{"--duration", "0", "--workers", "1"}, true},
-		{"while one is killed", "was killed with SIGKILL", false, []string{"--duration", "6s"}, true},
-		{"while the rest is handled", "the appender is stopped", false, []string{"--duration", "1s"}, true},
+		{"while one is killed", "was killed with SIGKILL", false, []string{"--duration", "1s", "--workers", "2", "--patience", "1m"}, true},
+		{"while one leaves", "is told to stop in order", false, []string{"--duration", "1s", "--workers", "2", "--patience", "1m"}, true},
+		{"while one is frozen", "was frozen with SIGSTOP", false, []string{"--duration", "1s", "--workers", "2", "--patience", "1m"}, true},
+		{"while the rest is handled", "the appender is stopped", false, []string{"--duration", "1s", "--workers", "1", "--patience", "1m"}, true},
 	} {
 		t.Run(moment.name, func(t *testing.T) {
 			t.Parallel()
@@ -199,6 +201,14 @@ func TestDemoThatIsKilledLeavesNothing(t *testing.T) {
 			})
 		}
 	}
+	t.Run("while a worker is frozen", func(t *testing.T) {
+		t.Parallel()
+		s := startDemo(t, testdb.Empty(t), "--duration", "1s", "--workers", "2", "--patience", "1m")
+		s.says(t, "was frozen with SIGSTOP")
+		s.signal(t, os.Kill)
+		s.wait(t)
+		s.leavesNothing(t, processTimeout)
+	})
 }
 
 // TestDemoFailsWithAWorker: a worker that ends by itself fails the demo, which says which one, and leaves nothing. Its
@@ -208,7 +218,7 @@ func TestDemoFailsWithAWorker(t *testing.T) {
 	s := startDemo(t, testdb.Empty(t), "--duration", "0", "--json")
 	s.says(t, `"second":1`)
 	first, _, _ := strings.Cut(s.stdout.String(), "\n")
-	worker := decode[frame](t, first).Workers[2].PID
+	worker := decode[frame](t, first).Workers[0].PID
 	for _, pid := range marked(t, s.mark) {
 		group, err := syscall.Getpgid(pid)
 		require.NoError(t, err)
@@ -217,7 +227,7 @@ func TestDemoFailsWithAWorker(t *testing.T) {
 	require.NoError(t, syscall.Kill(worker, syscall.SIGKILL))
 	require.Equal(t, 1, s.wait(t))
 	s.leavesNothing(t, 0)
-	assert.Regexp(t, `(?m)^rouse: worker-2 ended by itself with signal: killed`, s.stderr.String())
+	assert.Regexp(t, `(?m)^rouse: worker-0 ended by itself with signal: killed`, s.stderr.String())
 	assert.NotContains(t, s.stdout.String(), `"right"`)
 }
 
@@ -225,7 +235,7 @@ func TestDemoFailsWithAWorker(t *testing.T) {
 // stays with --keep and is gone after Ctrl+C.
 func TestDemoBringsItsOwnServer(t *testing.T) {
 	t.Parallel()
-	p := startRouse(t, []string{"PGHOST=192.0.2.1", "PGSERVICE=none", "ROUSE_LISTEN_URL=postgres://192.0.2.1/x"}, "demo", "--duration", "1s", "--workers", "2", "--keep")
+	p := startRouse(t, []string{"PGHOST=192.0.2.1", "PGSERVICE=none", "ROUSE_LISTEN_URL=postgres://192.0.2.1/x"}, "demo", "--duration", "1s", "--workers", "1", "--patience", "1m", "--keep")
 	testdb.Eventually(t, processTimeout, "the end of the demo", func() (bool, error) {
 		return strings.Contains(p.stdout.String(), "stays until Ctrl+C"), nil
 	})

@@ -13,6 +13,9 @@ const (
 	// pollEvery is how often the database is asked for what a stage waits for.
 	pollEvery = 50 * time.Millisecond
 
+	// measureFor is how long shares are measured at least.
+	measureFor = 500 * time.Millisecond
+
 	// defaultWalk is how long the walk takes if the demo has no end.
 	defaultWalk = 40 * time.Second
 
@@ -183,6 +186,9 @@ func (d *demoRun) measure(ctx context.Context, s stage, r *stageResult, end time
 		return err
 	}
 	from := d.sample.Handled
+	if least := time.Now().Add(measureFor); s.shares && end.Before(least) {
+		end = least
+	}
 	if _, err := d.wait(ctx, end, nil); err != nil || !s.shares {
 		return err
 	}
