@@ -34,7 +34,7 @@ type demoRun struct {
 
 	looked   time.Time     // when look was last called
 	sample   demo.Sample   // what it read
-	recent   []demo.Sample // those of the last shareWindow, oldest first
+	recent   []sampleAt    // those of the last shareWindow and the one before, oldest first
 	caughtUp bool          // the workers had come to the end of the log
 }
 
@@ -135,11 +135,19 @@ func (d *demoRun) look() error {
 	return d.view.frame(f)
 }
 
+// sampleAt is a sample with the time at which it was taken.
+type sampleAt struct {
+	demo.Sample
+	at time.Time
+}
+
 // since is what was known shareWindow ago.
 func (d *demoRun) since(now demo.Sample) demo.Sample {
-	d.recent = append(d.recent, now)
-	d.recent = d.recent[max(len(d.recent)-int(shareWindow/lookEvery)-1, 0):]
-	return d.recent[0]
+	d.recent = append(d.recent, sampleAt{now, d.looked})
+	for len(d.recent) > 2 && d.looked.Sub(d.recent[1].at) >= shareWindow {
+		d.recent = d.recent[1:]
+	}
+	return d.recent[0].Sample
 }
 
 // projectionOf is what the report says of the demo's projection, nil before the first worker has started.

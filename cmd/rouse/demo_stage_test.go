@@ -114,3 +114,17 @@ func TestShareOfWhatIsNew(t *testing.T) {
 	nothing.share(demo.Sample{Handled: map[string]int64{"a": 10}})
 	assert.Zero(t, nothing.Workers[0].SharePercent)
 }
+
+func TestSharesReachBackTwoSeconds(t *testing.T) {
+	t.Parallel()
+	var d demoRun
+	began := time.Now()
+	var got []int64
+	for i := range 100 { // every 50 ms, as while the rest is handled
+		d.looked = began.Add(time.Duration(i) * pollEvery)
+		got = append(got, d.since(demo.Sample{Appended: int64(i)}).Appended)
+	}
+	assert.EqualValues(t, 0, got[39])
+	assert.EqualValues(t, 1, got[41])
+	assert.EqualValues(t, 59, got[99])
+}

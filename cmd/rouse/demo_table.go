@@ -119,7 +119,7 @@ func (d *demoRun) printStages() error {
 		return nil
 	}
 	w := tabwriter.NewWriter(d.out, 0, 0, 3, ' ', 0)
-	_, _ = fmt.Fprintln(w, "\nSTAGE\tEXPECTED\tSEEN")
+	_, _ = fmt.Fprintln(w, "\nSTAGE\tEXPECTED: PARTITIONS, SHARE\tSEEN")
 	for _, r := range d.results {
 		_, _ = fmt.Fprintf(w, "%s %s\t%s\t%s\n", r.Worker, r.What, r.expected(), r.seen())
 	}

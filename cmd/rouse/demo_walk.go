@@ -211,7 +211,7 @@ func (d *demoRun) measure(ctx context.Context, s stage, r *stageResult, end time
 	expected := 100 / float64(len(handled))
 	r.ExpectedPercent = &expected
 	r.AsExpected = r.AsExpected && !r.sharesOff()
-	return d.note("handled since: %s, expected %.0f %% each", percents(r.SharesPercent), expected)
+	return d.note("shares of the new events: %s, expected %.0f %% each", percents(r.SharesPercent), expected)
 }
 
 // wait goes on showing how things are until done says so or a time has come. If ctx ends before, it returns errEnded.
