@@ -32,10 +32,10 @@ type demoRun struct {
 	results []stageResult
 	slowest *float64 // of the takeovers after the walk, in seconds; nil: there was none
 
-	looked   time.Time     // when look was last called
-	sample   demo.Sample   // what it read
-	recent   []sampleAt    // those of the last shareWindow and the one before, oldest first
-	caughtUp bool          // the workers had come to the end of the log
+	looked   time.Time   // when look was last called
+	sample   demo.Sample // what it read
+	recent   []sampleAt  // those of the last shareWindow and the one before, oldest first
+	caughtUp bool        // the workers had come to the end of the log
 }
 
 // newDemo prepares a run with children in this environment. after is the position of the last event of the first burst.

@@ -101,7 +101,6 @@ func TestDemoIsStoppedInOrderAtAnyMoment(t *testing.T) {
 		verdict    bool
 	}{
 		{"while the server is started", "PostgreSQL is being started", true, nil, false},
-		{"when the server is there", "PostgreSQL 1", true, nil, false},
 		{"while the first events are appended to the server", "events are appended before", true, nil, false},
 		{"while workers work on the server", " s  appended ", true, []string{"--duration", "0"}, true},
 		{"when the schema is there", "everything happens in the schema", false, nil, false},
