@@ -68,7 +68,8 @@ if what it waits for takes longer. With --duration 0 a worker is killed every 20
 walk, until Ctrl+C.
 
 On a terminal it shows what each worker does; elsewhere it prints a line every second. The shares
-in it are of about the last two seconds.
+in it are of about the last two seconds. With --json the last object is the verdict, with all
+stages.
 
 The database is a PostgreSQL server that demo starts and takes away again. If DATABASE_URL or
 --database-url is given, it is a new schema in that database, named rouse_demo_ and a random
@@ -84,10 +85,12 @@ wrote, one for every time that an event was handled; nothing that workers count 
   stray         rows of no event
 
 If one of them is not 0 the exit code is 6, and also if partitions were not as planned or not
-taken over within 10 s. A share that is off by more than 15 points is only called so. p50 and p99 are from the insert of an event to the
-insert of its row, both by the server's clock: the commit of the event is in it, that of the
-row is not. While it runs they are of the last two seconds, at the end of the whole run, with
-what waited for a worker and without the 1,000 events that were there before.`,
+taken over within 10 s. A share that is off by more than 15 points is only called so.
+
+p50 and p99 are from the insert of an event to the insert of its row, both by the server's
+clock: the commit of the event is in it, that of the row is not. While it runs they are of the
+last two seconds, at the end of the whole run, with what waited for a worker and without the
+1,000 events that were there before.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
 			if err := f.validate(); err != nil {
