@@ -101,6 +101,7 @@ func TestStageSaysWhatWasNotAsExpected(t *testing.T) {
 
 	many := stageResult{Workers: 8, ExpectedPartitions: []int{5, 5, 5, 5, 4, 4, 4}, Partitions: []int{5, 5, 5, 5, 4, 4, 4}, PlannedSeconds: at(1)}
 	assert.Equal(t, "4 to 5 after 1 s", many.seen())
+	assert.Equal(t, "4 each", counts(fairShares(32, 8)))
 	assert.Equal(t, "12 to 16 %", percents([]float64{14, 14, 12, 16, 14, 15, 15}))
 }
 

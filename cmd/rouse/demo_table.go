@@ -84,7 +84,10 @@ func (r stageResult) seen() string {
 
 // counts writes numbers of partitions as 11/11/10, and those of many workers shortly.
 func counts(n []int) string {
-	if len(n) > manyShares {
+	switch many := len(n) > manyShares; {
+	case many && n[0] == n[len(n)-1]:
+		return fmt.Sprintf("%d each", n[0])
+	case many:
 		return fmt.Sprintf("%d to %d", n[len(n)-1], n[0])
 	}
 	return joined(n, "%d")
