@@ -27,9 +27,11 @@ type session struct {
 	events catchup.Log
 	token  catchup.Token
 
-	wanted  []int           // the partitions that this worker should own
-	waiting bool            // others own some of them, and are about to give them up
-	changed <-chan struct{} // the membership is another one than when wanted was computed
+	wanted  []int            // the partitions that this worker should own
+	settled bool             // everybody owns what they should
+	changed <-chan struct{}  // the membership is another one than when wanted was computed
+	settle  <-chan time.Time // look again then; nil: not before the next sweep
+	pause   time.Duration    // the last one before looking again
 
 	fences  []*catchup.Fence // by partition; nil: not owned
 	owned   int
@@ -41,7 +43,7 @@ type session struct {
 // hold takes note of what was claimed.
 func (s *session) hold(leases []partition.Lease) {
 	s.owned = len(leases)
-	s.waiting = s.owned < len(s.wanted)
+	s.settled = s.w.cfg.static() // others may be claiming at the same time
 	if s.owned == 0 {
 		return
 	}
@@ -82,10 +84,10 @@ func (s *session) mine() []int {
 }
 
 func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
-	tick, settle := time.NewTicker(sweepInterval), time.NewTicker(settleInterval)
+	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
-	defer settle.Stop()
 	for {
+		changed := false
 		select {
 		case <-ctx.Done():
 			return nil
@@ -107,8 +109,10 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 				return err
 			}
 		case <-s.changed:
-		case <-s.settling(settle):
+			changed = true
+		case <-s.settling():
 		}
+		s.looked(changed)
 		if again, err := s.rebalance(ctx, workCtx); err != nil || again {
 			return err
 		}

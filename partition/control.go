@@ -245,7 +245,8 @@ func (c *Control) beat(ctx context.Context, conn *pgx.Conn, present bool) error 
 	c.mu.Lock()
 	row.Leaving = c.leaving
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	// A statement that is broken off takes the connection with it, which is still needed to take leave.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
 	defer cancel()
 	sent := time.Now()
 	if err := row.Heartbeat(ctx, conn); err != nil {
@@ -304,7 +305,7 @@ func (c *Control) broadcast() {
 
 // watch looks at the membership and returns how many members there are.
 func (c *Control) watch(ctx context.Context, conn *pgx.Conn) (members int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout) // as in beat
 	defer cancel()
 	var now string
 	if err := conn.QueryRow(ctx, sqlWatch).Scan(&members, &now); err != nil {
