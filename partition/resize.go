@@ -20,6 +20,10 @@ const (
 	barrierTime  = 5 * time.Second
 	barrierRenew = time.Second
 
+	// barrierNotice is what owners get to notice a barrier before it counts; they look every 100 ms, a little less often where
+	// there are many of them.
+	barrierNotice = 300 * time.Millisecond
+
 	// resizeInterval is how often a Resize looks whether it can go on.
 	resizeInterval = 100 * time.Millisecond
 
@@ -63,6 +67,11 @@ func Resize(ctx context.Context, pool *pgxpool.Pool, projection string, partitio
 	}
 	r := &resize{pool: pool, projection: projection, to: partitions, holder: randomUUID(), began: time.Now()}
 	from, err = r.run(ctx)
+	for _, own := range []error{ErrNoProjection, ErrResizing, ErrUneven} {
+		if errors.Is(err, own) {
+			return from, err
+		}
+	}
 	if err != nil {
 		return from, fmt.Errorf("partition: change the number of partitions of %s: %w", projection, err)
 	}
@@ -92,6 +101,7 @@ type resize struct {
 	held    bool // a barrier was set
 	barrier int64
 	renewed time.Time
+	moved   time.Time // when the barrier was last put where it stands
 	highest int64 // the highest checkpoint, as last looked
 }
 
@@ -120,7 +130,7 @@ func (r *resize) run(ctx context.Context) (from int, err error) {
 			if done, err := r.change(ctx); err != nil || done {
 				return from, r.ended(ctx, err)
 			}
-		} else if err := r.possible(ctx, now); err != nil {
+		} else if err := r.possible(now); err != nil {
 			return from, err
 		}
 		if err := r.hold(ctx, now); err != nil {
@@ -134,25 +144,26 @@ func (r *resize) run(ctx context.Context) (from int, err error) {
 	}
 }
 
-// ready tells whether it is worth trying. A doubling is always possible, and waits only for the sake of effects.
+// ready tells whether to try. A doubling is always possible, and waits only for the sake of effects.
 func (r *resize) ready(now stage) bool {
+	noticed := now.Members == 0 || r.held && time.Since(r.moved) >= barrierNotice
 	if r.to < now.Partitions {
-		return now.Even
+		return noticed && now.Even
 	}
-	return r.to == now.Partitions || now.Members == 0 || r.held && now.Still || time.Since(r.began) > gentleTime
+	return r.to == now.Partitions || now.Members == 0 || noticed && now.Still || time.Since(r.began) > gentleTime
 }
 
 // possible tells whether waiting can help.
-func (r *resize) possible(ctx context.Context, now stage) error {
+func (r *resize) possible(now stage) error {
 	switch {
-	case r.to > now.Partitions:
+	case r.to > now.Partitions || now.Even:
 		return nil
 	case now.Stopped:
 		return fmt.Errorf("%w, and the projection is stopped (mend what has stopped it and start its workers again)", ErrUneven)
 	case now.Members == 0:
 		return fmt.Errorf("%w, and no worker runs to bring them together (start one, then try again)", ErrUneven)
 	}
-	return ctx.Err()
+	return nil
 }
 
 type queryRower interface {
@@ -180,11 +191,14 @@ func (r *resize) hold(ctx context.Context, now stage) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	r.renewed = time.Now()
+	before := r.barrier
 	err := r.pool.QueryRow(ctx, sqlResizeHold, r.projection, r.holder, barrierTime.Milliseconds(), passed).Scan(&r.barrier)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errBusy
 	}
-	r.held = r.held || err == nil
+	if err == nil && (!r.held || r.barrier != before) {
+		r.held, r.moved = true, time.Now()
+	}
 	return err
 }
 
