@@ -102,7 +102,7 @@ type resize struct {
 	barrier int64
 	renewed time.Time
 	moved   time.Time // when the barrier was last put where it stands
-	highest int64 // the highest checkpoint, as last looked
+	highest int64     // the highest checkpoint, as last looked
 }
 
 // stage is how the projection stands, for the change.
@@ -176,7 +176,7 @@ func (r *resize) look(ctx context.Context, q queryRower) (now stage, err error) 
 	err = q.QueryRow(ctx, sqlResizeLook, r.projection, r.to).Scan(&now.Partitions, &now.Stopped, &now.Members,
 		&now.Even, &now.Still, &now.Highest, &now.TopEpoch)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return now, fmt.Errorf("%w (rouse projection list shows those that there are)", ErrNoProjection)
+		return now, fmt.Errorf("%w: %s", ErrNoProjection, r.projection)
 	}
 	return now, err
 }
