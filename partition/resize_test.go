@@ -138,6 +138,22 @@ func TestResizeFencesWhatIsInFlight(t *testing.T) {
 	require.NoError(t, late.Rollback(b.ctx))
 }
 
+// What was equal may not be any more when all locks are held.
+func TestJoinLooksAgainUnderTheLocks(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(2)
+	inFlight := b.begin()
+	_, err := inFlight.Exec(b.ctx, "update projection_checkpoints set last_global_position = 50 where partition = 1")
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- b.resize(1, patience) }()
+	testdb.Eventually(t, patience, "the resize to wait for the save", func() (bool, error) { return b.lockWaits() == 1, nil })
+	require.NoError(t, inFlight.Commit(b.ctx))
+	require.ErrorIs(t, <-done, partition.ErrUneven)
+	require.Equal(t, []int64{0, 50}, b.checkpoints())
+}
+
 // A claim that was made out for the number of before gets nothing, also if it had begun already: it would read the events of
 // both parts and save one of them.
 func TestClaimForAnotherNumberOfPartitionsGetsNothing(t *testing.T) {
@@ -174,7 +190,7 @@ func TestEnsureWaitsForAResize(t *testing.T) {
 	b := setup(t)
 	b.exec("insert into projections (projection_name, partitions) values ('p', 8)")
 	meanwhile := b.begin()
-	_, err := meanwhile.Exec(b.ctx, "update projections set partitions = 2")
+	_, err := meanwhile.Exec(b.ctx, "select from projections for no key update")
 	require.NoError(t, err)
 	ensured := make(chan error, 1)
 	go func() {
@@ -182,6 +198,8 @@ func TestEnsureWaitsForAResize(t *testing.T) {
 		ensured <- err
 	}()
 	testdb.Eventually(t, patience, "Ensure to wait", func() (bool, error) { return b.lockWaits() == 1, nil })
+	_, err = meanwhile.Exec(b.ctx, "update projections set partitions = 2")
+	require.NoError(t, err)
 	require.NoError(t, meanwhile.Commit(b.ctx))
 	require.NoError(t, <-ensured)
 	require.Len(t, b.checkpoints(), 2)
