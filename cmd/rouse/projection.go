@@ -91,8 +91,8 @@ handle nothing beyond it meanwhile. If that takes longer than --timeout, everyth
 as it was and the message names the partitions that were waited for. Where no worker runs,
 partitions can be split, and joined if their checkpoints happen to be equal.
 
-A worker that is told a number of partitions of its own (Config.Partitions) stops when the
-database has another one: leave it at 0.`,
+A worker that is told a number of partitions (--partitions, ROUSE_PARTITIONS, or in a
+program Config.Partitions) stops when the database has another one: leave it at 0.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if timeout <= 0 {
@@ -138,6 +138,6 @@ func (a *app) projectionResize(ctx context.Context, name string, partitions int,
 	case from == partitions:
 		return a.say("%s has %d partitions already, nothing to do", name, partitions)
 	}
-	return a.say("%s had %d partitions and has %d now (workers that set Config.Partitions must say %d or leave it at 0)",
+	return a.say("%s had %d partitions and has %d now (workers that set --partitions, ROUSE_PARTITIONS or Config.Partitions must say %d or leave it at 0)",
 		name, from, partitions, partitions)
 }

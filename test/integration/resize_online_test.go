@@ -217,3 +217,32 @@ func TestResizeStopsWhoInsistsOnANumber(t *testing.T) {
 	s.exact("single")
 	require.EqualValues(t, 1, s.int("select count(*) from projections where state = 'running'"))
 }
+
+// TestBarrierIsWhereOwnersStop: in the middle of what was read already, in idle partitions too, and also where the event at the
+// barrier is not there any more; when it moves on or goes away, so do they.
+func TestBarrierIsWhereOwnersStop(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, testdb.New(t))
+	_, err := partition.Ensure(s.ctx, s.Pool, "single", 64) // more partitions than events
+	require.NoError(t, err)
+	for n := range 40 {
+		s.append(s.Pool, fmt.Sprintf("a%d", n))
+	}
+	s.exec("delete from events where global_position = 30")
+	barrier := func(position int64) {
+		t.Helper()
+		s.exec(`update projections set barrier = $1, barrier_holder = '7a4f6a2e-0000-4000-8000-000000000001',
+			barrier_until = clock_timestamp() + interval '1 hour'`, position)
+		s.eventually(patience, "all checkpoints to be at the barrier",
+			"select bool_and(last_global_position = $1) from projection_checkpoints", position)
+		require.EqualValues(t, s.int("select count(*) from events where global_position <= $1", position), s.int("select count(*) from seen"))
+	}
+	s.exec("update projections set barrier = 20, barrier_holder = gen_random_uuid(), barrier_until = clock_timestamp() + interval '1 hour'")
+	w := s.lone("one", 0, 0).started()
+	barrier(20)
+	barrier(30)
+	s.exec("update projections set barrier = null, barrier_holder = null, barrier_until = null")
+	s.exact("single")
+	require.EqualValues(t, 39, s.int("select count(*) from seen"))
+	w.until("single", rouse.StateLive)
+}
