@@ -51,8 +51,8 @@ type Config struct {
 	Concurrency int
 
 	// Partitions is the number of partitions of a projection that starts for the first time, a power of two up to 1024, and
-	// must agree with the database afterwards. 0: whatever the database says, 32 for a new projection. It bounds how
-	// many workers can share a projection.
+	// must agree with the database afterwards, also when that is changed (partition.Resize). 0: whatever the database says,
+	// 32 for a new projection. It bounds how many workers can share a projection.
 	Partitions int
 
 	// BatchSize is the most events that one transaction handles. Default: 500; beyond 1000 nothing is gained.

@@ -16,17 +16,21 @@ func isHung(err error) bool {
 // abandon gives up the partitions of a handler that has not come back, until it does. Others may take them at once; under
 // the new epoch nothing of the old transaction can commit.
 func (r *runner) abandon(ctx context.Context, hung *hungError) {
+	var slots []int16
 	var partitions []int
 	for _, ev := range hung.events {
+		if !slices.Contains(slots, ev.Slot) {
+			slots = append(slots, ev.Slot)
+		}
 		if p := partition.Of(ev.Slot, r.partitions); !slices.Contains(partitions, p) {
 			partitions = append(partitions, p)
 		}
 	}
-	r.avoid(partitions, 1)
+	r.avoid(slots, 1)
 	go func() { // as long as the handler's own goroutine, or the worker
 		select {
 		case <-hung.back:
-			r.avoid(partitions, -1)
+			r.avoid(slots, -1)
 			r.log.Info().Ints(keyPartitions, partitions).Msg("the handler has come back after all, its partitions may be taken again")
 		case <-r.w.ended:
 		}
@@ -43,12 +47,13 @@ func (r *runner) abandon(ctx context.Context, hung *hungError) {
 	}
 }
 
-// avoid counts handlers that have not come back, by partition, and tells the others.
-func (r *runner) avoid(partitions []int, n int) {
+// avoid counts handlers that have not come back, and tells the others. It counts by slot, because the number of partitions
+// may change before a handler comes back.
+func (r *runner) avoid(slots []int16, n int) {
 	r.mu.Lock()
-	for _, p := range partitions {
-		if r.avoids[p] += n; r.avoids[p] == 0 {
-			delete(r.avoids, p)
+	for _, slot := range slots {
+		if r.avoids[slot] += n; r.avoids[slot] == 0 {
+			delete(r.avoids, slot)
 		}
 	}
 	r.mu.Unlock()
@@ -60,9 +65,9 @@ func (r *runner) avoided() []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	avoided := make([]int, 0, len(r.avoids))
-	for p := range r.avoids {
-		avoided = append(avoided, p)
+	for slot := range r.avoids {
+		avoided = append(avoided, partition.Of(slot, r.partitions))
 	}
 	slices.Sort(avoided)
-	return avoided
+	return slices.Compact(avoided)
 }

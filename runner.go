@@ -46,12 +46,13 @@ type runner struct {
 	log  zerolog.Logger
 	gaps *gaps
 
-	partitions int
-	claimed    bool // it has claimed once; from then on it takes nothing from the living
-	nobody     int  // partitions that no member may take, as last seen
+	claimed bool // it has claimed once; from then on it takes nothing from the living
+	nobody  int  // partitions that no member may take, as last seen
 
-	mu     sync.Mutex  // protects avoids
-	avoids map[int]int // handlers that have not come back, by partition
+	partitions int // as last seen; written by the runner's goroutine, under mu, which others need for reading
+
+	mu     sync.Mutex    // protects avoids, and partitions
+	avoids map[int16]int // handlers that have not come back, by slot
 
 	current  atomic.Value // State
 	handled  atomic.Int64 // events
@@ -67,7 +68,7 @@ func (w *Worker) newRunner(name string, k work) *runner {
 	k.presence = w.presence
 	log := w.log.With().Str(keyProjection, name).Logger()
 	r := &runner{w: w, name: name, work: &k, log: log, gaps: newGaps(log, w.cfg.Observer, name),
-		started: make(chan struct{}), avoids: map[int]int{}}
+		started: make(chan struct{}), avoids: map[int16]int{}}
 	r.current.Store(StateStarting)
 	r.progress.init()
 	return r
@@ -123,7 +124,7 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 	r.progress.fail(stopped)
 	r.log.Error().Err(stopped.Err).Int64(keyPosition, stopped.Position).
 		Str(keyAggregateType, stopped.AggregateType).Str(keyAggregateID, stopped.AggregateID).Msg("the projection is stopped")
-	if errors.Is(err, partition.ErrMixed) {
+	if errors.Is(err, partition.ErrMixed) || errors.Is(err, partition.ErrMismatch) {
 		return stopped, true // it is this worker that must not run, not the projection
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -147,6 +148,8 @@ func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Dur
 		return 0
 	case errors.Is(err, catchup.ErrFenced):
 		r.log.Warn().Msg("a partition has changed hands, the batch is rolled back")
+	case errors.Is(err, partition.ErrResized):
+		r.log.Info().Msg("the number of partitions has changed, starting over from the checkpoints")
 	case isHung(err):
 		r.setState(StateRetrying)
 		return 0
@@ -222,7 +225,7 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.partitions, err = partition.Ensure(ctx, r.w.pool, r.name, r.w.cfg.Partitions); err != nil {
+	if err := r.ensure(ctx); err != nil {
 		return nil, err
 	}
 	s := &session{runner: r, events: log, token: token, changed: r.w.control.Changed()}
@@ -240,7 +243,7 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	}
 	claim := partition.Claim{
 		Projection: r.name, Instance: r.w.instance, Token: string(token),
-		Partitions: s.wanted, FromTheLiving: r.w.cfg.static() && !r.claimed,
+		Partitions: s.wanted, Of: r.partitions, FromTheLiving: r.w.cfg.static() && !r.claimed,
 	}
 	leases, err := claim.Claim(ctx, r.w.pool)
 	if err != nil {
@@ -254,6 +257,18 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 		r.once.Do(func() { close(r.started) })
 	}
 	return s, nil
+}
+
+// ensure finds out how many partitions there are, and makes them if there are none.
+func (r *runner) ensure(ctx context.Context) error {
+	partitions, err := partition.Ensure(ctx, r.w.pool, r.name, r.w.cfg.Partitions)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.partitions = partitions
+	r.mu.Unlock()
+	return nil
 }
 
 // opened takes note of the first claim.

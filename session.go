@@ -38,6 +38,9 @@ type session struct {
 	highest int64 // the highest floor claimed
 	done    int64 // everything up to here that belongs to us is handled and saved or saved lazily
 	idled   int64 // done, when idle partitions were last saved
+
+	barrier int64 // nothing is handled beyond it for now
+	cut     int64 // the barrier at which something that was read has been left out; partition.NoBarrier: nothing was
 }
 
 // hold takes note of what was claimed.
@@ -55,6 +58,7 @@ func (s *session) hold(leases []partition.Lease) {
 		s.highest = max(s.highest, l.Floor)
 	}
 	s.idled = -1
+	s.cut = partition.NoBarrier
 }
 
 func (s *session) run(ctx, workCtx context.Context) error {
@@ -87,13 +91,18 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
+		if s.held() {
+			if err := s.idle(workCtx); err != nil {
+				return err
+			}
+		}
 		changed := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-workCtx.Done():
 			return context.Cause(workCtx)
-		case b, open := <-f.out:
+		case b, open := <-s.input(f):
 			if !open {
 				if ctx.Err() != nil {
 					return nil
@@ -124,6 +133,7 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 	if b.Head < s.highest {
 		return fmt.Errorf("%w: its head is %d and a checkpoint %d", catchup.ErrLogBehind, b.Head, s.highest)
 	}
+	b = s.within(b)
 	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b.Events)); err != nil || !finished {
 		return err
 	}

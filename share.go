@@ -23,7 +23,11 @@ func (s *session) look(ctx context.Context) (partition.Standing, error) {
 	if err := standing.Mixed(s.w.instance, s.w.cfg.static()); err != nil {
 		return standing, err
 	}
+	if len(standing.Owners) != s.partitions {
+		return standing, partition.ErrResized
+	}
 	s.wanted, s.settled = s.want(standing)
+	s.heed(standing.Barrier)
 	return standing, nil
 }
 
@@ -79,7 +83,7 @@ func (s *session) rebalance(ctx, workCtx context.Context) (again bool, err error
 	}
 	extra, missing := without(mine, s.wanted), without(s.wanted, mine)
 	free, _ := standing.Free(missing, s.w.instance)
-	if len(extra) == 0 && !free {
+	if len(extra) == 0 && !free && !s.reread() {
 		return false, nil
 	}
 	if err := s.idle(workCtx); err != nil {

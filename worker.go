@@ -153,7 +153,7 @@ func (w *Worker) look(ctx context.Context) error {
 		return err
 	}
 	for _, r := range w.runners {
-		if r.partitions, err = partition.Ensure(ctx, w.pool, r.name, w.cfg.Partitions); err != nil {
+		if err := r.ensure(ctx); err != nil {
 			return err
 		}
 	}

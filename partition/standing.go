@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,7 +24,14 @@ type Standing struct {
 
 	// Members are the living members that run the projection, in the order in which they joined.
 	Members []Peer
+
+	// Barrier is the position beyond which nothing is to be handled for now, because partitions are to be joined. NoBarrier:
+	// there is none.
+	Barrier int64
 }
+
+// NoBarrier is beyond every position.
+const NoBarrier = math.MaxInt64
 
 // Peer is a living member, as others see it.
 type Peer struct {
@@ -50,6 +58,17 @@ func Look(ctx context.Context, pool *pgxpool.Pool, projection string) (Standing,
 			return nil
 		})
 		return err
+	})
+	batch.Queue(sqlBarrier, projection).QueryRow(func(row pgx.Row) error {
+		var barrier *int64
+		if err := row.Scan(&barrier); err != nil {
+			return err
+		}
+		s.Barrier = NoBarrier
+		if barrier != nil {
+			s.Barrier = *barrier
+		}
+		return nil
 	})
 	if err := pool.SendBatch(ctx, &batch).Close(); err != nil {
 		return Standing{}, fmt.Errorf("partition: look who shares %s: %w", projection, err)
