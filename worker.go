@@ -148,6 +148,9 @@ func (w *Worker) look(ctx context.Context) error {
 	if err := migrations.Check(ctx, w.pool); err != nil {
 		return err
 	}
+	if err := migrations.CheckRights(ctx, w.pool); err != nil {
+		return err
+	}
 	log, err := catchup.Open(ctx, w.pool)
 	if err != nil {
 		return err
