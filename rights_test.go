@@ -22,7 +22,7 @@ import (
 var workerRights = []string{
 	"select on events", "select on rouse_migrations", "select on sequence events_global_position_seq",
 	"select, insert, update on projections", "select, insert, update on projection_checkpoints",
-	"select, insert on rouse_incarnation", "select, update on rouse_restart",
+	"select, insert on rouse_incarnation", "update on rouse_restart",
 	"select, insert, update, delete on projection_workers", "select on rouse_members", "select, insert on done",
 }
 

@@ -35,7 +35,7 @@ func TestCheckRightsNamesWhatIsMissing(t *testing.T) {
 		"grant select on sequence public.events_global_position_seq to " + role,
 		"grant select, insert on public.rouse_incarnation to " + role,
 		"grant select on public.rouse_members to " + role,
-		"grant select, update on public.rouse_restart to " + role,
+		"grant update on public.rouse_restart to " + role,
 	}
 	for i, grant := range grants {
 		err := check()

@@ -5,7 +5,7 @@ with needed (name, privileges) as (
   values ('events', array['select']), ('projections', array['select', 'insert', 'update']),
          ('projection_checkpoints', array['select', 'insert', 'update']),
          ('projection_workers', array['select', 'insert', 'update', 'delete']), ('rouse_members', array['select']),
-         ('rouse_incarnation', array['select', 'insert']), ('rouse_restart', array['select', 'update'])
+         ('rouse_incarnation', array['select', 'insert']), ('rouse_restart', array['update'])
 ), found as (
   select n.name, n.privileges, c.oid, case when c.oid is not null then format('%I.%I', s.nspname, c.relname) end as full_name
   from needed n
