@@ -39,7 +39,7 @@
 //   - is killed: its locks go with its sessions, and at their next look the others claim what it had;
 //   - is frozen or cut off: its heartbeats stop; after its TTL the others claim what it had, and end its sessions where the
 //     role may (Terminate), so that its open transaction holds no row any longer;
-//   - has a handler that ignores the end of its context: it releases that partition, and avoids it until the handler is back.
+//   - has a handler that ignores the end of its context: it releases the partitions, and avoids them until the handler is back.
 //
 // A member that is cut off stops by itself before others may take what it has: its trust (Control.Trust) ends four fifths of
 // a TTL after the sending of the last heartbeat that got through, by its own clock, and the contexts of its handlers end with
