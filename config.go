@@ -34,11 +34,12 @@ type Config struct {
 
 	// TotalWorkers makes the worker static: it owns the partitions p of every projection with p mod TotalWorkers =
 	// WorkerIndex, and WorkerIndex counts from 0. 0: the worker is elastic, and shares the partitions evenly with all other
-	// elastic workers that run the projection. Static and elastic workers cannot share a projection.
+	// elastic workers that run the projection. Static and elastic workers cannot share a projection: the one that comes
+	// later is refused, with partition.ErrMixed.
 	WorkerIndex, TotalWorkers int
 
 	// MaxPartitions is the most partitions of one projection that an elastic worker takes. Partitions that nobody may take
-	// are not handled. Default: no limit.
+	// are not handled, and a worker warns of them. Default: no limit.
 	MaxPartitions int
 
 	// LeaseTTL is how long an elastic worker that is not heard of keeps its partitions, at least 1 s. A killed process is
@@ -77,7 +78,8 @@ type Config struct {
 	// PollOnly goes without LISTEN and NOTIFY: the worker reads every second or faster, and its sleep costs appends nothing.
 	PollOnly bool
 
-	// ListenConn opens the one connection that listens. It must lead to PostgreSQL itself, past any transaction pooler.
+	// ListenConn opens the connection that listens and the control connection, on which the worker shows that it lives. It
+	// must lead to PostgreSQL itself, past any transaction pooler.
 	// Default: as the pool connects.
 	ListenConn *pgx.ConnConfig
 

@@ -3,6 +3,7 @@ package rouse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -101,7 +103,7 @@ func (r *runner) run(ctx, workCtx context.Context) error {
 		if time.Since(began) > 10*time.Second {
 			pauses.Reset() // the session had done well
 		}
-		pause := r.explain(err, pauses)
+		pause := r.explain(ctx, err, pauses)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -115,16 +117,20 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 	var stopped *StoppedError
 	switch {
 	case errors.As(err, &stopped):
-	case errors.Is(err, catchup.ErrLogBehind), refused(err):
+	case errors.Is(err, catchup.ErrLogBehind), refused(err), !r.claimed && migrations.Lacking(err):
 		stopped = &StoppedError{Projection: r.name, Err: err}
 	default:
 		return nil, false
 	}
 	r.setState(StateStopped)
 	r.progress.fail(stopped)
-	r.log.Error().Err(stopped.Err).Int64(keyPosition, stopped.Position).
-		Str(keyAggregateType, stopped.AggregateType).Str(keyAggregateID, stopped.AggregateID).Msg("the projection is stopped")
-	if errors.Is(err, partition.ErrMixed) || errors.Is(err, partition.ErrMismatch) {
+	line := r.log.Error().Err(stopped.Err)
+	if stopped.Position != 0 {
+		line = line.Int64(keyPosition, stopped.Position).
+			Str(keyAggregateType, stopped.AggregateType).Str(keyAggregateID, stopped.AggregateID)
+	}
+	line.Msg("the projection is stopped")
+	if errors.Is(err, partition.ErrMixed) || errors.Is(err, partition.ErrMismatch) || stopped.Position == 0 && migrations.Lacking(err) {
 		return stopped, true // it is this worker that must not run, not the projection
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -142,7 +148,7 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 }
 
 // explain logs why a session ended and says how long to wait before the next.
-func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Duration {
+func (r *runner) explain(ctx context.Context, err error, pauses *backoff.ExponentialBackOff) time.Duration {
 	switch {
 	case err == nil: // partitions are to be shared anew
 		return 0
@@ -163,6 +169,12 @@ func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Dur
 	case errors.Is(err, catchup.ErrUnguarded):
 		r.setState(StateRetrying)
 		r.log.Error().Err(err).Msg("standing still until the append trigger is back")
+	case migrations.Lacking(err), errors.Is(err, catchup.ErrSequence):
+		r.setState(StateRetrying)
+		if missing := migrations.CheckRights(ctx, r.w.pool); missing != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", missing, err)
+		}
+		r.log.Error().Err(err).Msg("a right or a part of the schema is missing, trying again until somebody grants it or puts it back")
 	default:
 		r.setState(StateRetrying)
 		r.log.Warn().Err(err).Msg("the database does not answer, trying again")

@@ -63,7 +63,7 @@ func (s *session) hold(leases []partition.Lease) {
 
 func (s *session) run(ctx, workCtx context.Context) error {
 	s.log.Info().Int(keyPartitions, s.owned).Int64(keyPosition, s.done).Msg("partitions claimed")
-	s.progress.advance(s.done)
+	s.progress.unknown()
 	f := s.w.newFeed(catchup.NewReader(s.w.pool, s.events, s.token, catchup.SlotsOf(s.mine(), s.partitions), s.done))
 	feedCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rs/zerolog"
 )
 
@@ -86,7 +87,7 @@ func (c *Control) Run(ctx context.Context) {
 		}
 		if !c.quiet {
 			c.quiet = true
-			c.cfg.Log.Warn().Err(err).Msg("the control connection is lost, connecting again")
+			c.explain(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -96,6 +97,17 @@ func (c *Control) Run(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.end(context.Canceled)
+}
+
+// explain logs why a session ended. What a person has to mend is an error, and what is away comes back.
+func (c *Control) explain(err error) {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && (pgErr.Code == "42501" || pgErr.Code == "42P01") { // insufficient_privilege, undefined_table
+		c.cfg.Log.Error().Err(err).Msg("the heartbeats are refused, and others may take the partitions: grant select, insert, update and delete on" +
+			" projection_workers, and select on rouse_members")
+		return
+	}
+	c.cfg.Log.Warn().Err(err).Msg("the control connection is lost, connecting again")
 }
 
 // Ready is closed once the process is registered.

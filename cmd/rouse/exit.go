@@ -73,7 +73,7 @@ func (a *app) explain(err error) (code int, sentence string) {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage, plain(err)
-	case errors.As(err, &stopped):
+	case errors.As(err, &stopped) && stopped.Position != 0:
 		return exitStopped, plain(stopped)
 	case errors.As(err, &child):
 		return child.code, child.sentence
@@ -81,7 +81,7 @@ func (a *app) explain(err error) (code int, sentence string) {
 		return exitVerdict, plain(err)
 	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrCount, partition.ErrWorkerID):
 		return exitUsage, plain(err)
-	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema,
+	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema, migrations.ErrIncomplete,
 		catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrLogBehind, eventstore.ErrNotMigrated):
 		return exitSchema, plain(err)
 	}

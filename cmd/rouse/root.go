@@ -52,7 +52,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	if !a.parsed {
 		err = usageError{fmt.Errorf("%w (see %s --help)", err, verb.CommandPath())}
 	}
-	if isStop(context.Cause(ctx)) && errors.Is(err, context.Canceled) {
+	if isStop(err) || isStop(context.Cause(ctx)) && errors.Is(err, context.Canceled) {
 		err = errIncomplete
 	}
 	code, sentence := a.explain(err)

@@ -150,6 +150,21 @@ func TestSecondSignal(t *testing.T) {
 	requireComplete(t, db, 100)
 }
 
+// TestStoppedOnce says what every command says that a signal has ended too early.
+func TestStoppedOnce(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	mustRouse(t, db, "worker", "--once")
+	mustRouse(t, db, "append", "--count", "100")
+	mustExec(t, db.Pool, "alter table scaling_activity add constraint nobody check (events < 0)")
+	w := startRouse(t, on(db), "worker", "--once")
+	testdb.Eventually(t, processTimeout, "an event to be tried again", func() (bool, error) {
+		return strings.Contains(w.stderr.String(), "handling failed"), nil
+	})
+	w.signal(t, syscall.SIGTERM)
+	requireFault(t, result{w.wait(t), w.stdout.String(), w.stderr.String()}, 1, "stopped by a signal before the work was done")
+}
+
 func TestStatusWhileNoWorkerRuns(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
