@@ -37,4 +37,28 @@ var (
 	sqlPresence string
 	//go:embed sql/terminate.sql
 	sqlTerminate string
+	//go:embed sql/agreed.sql
+	sqlAgreed string
+	//go:embed sql/barrier.sql
+	sqlBarrier string
+	//go:embed sql/resize_look.sql
+	sqlResizeLook string
+	//go:embed sql/resize_hold.sql
+	sqlResizeHold string
+	//go:embed sql/resize_lift.sql
+	sqlResizeLift string
+	//go:embed sql/resize_lock.sql
+	sqlResizeLock string
+	//go:embed sql/resize_lock_all.sql
+	sqlResizeLockAll string
+	//go:embed sql/resize_split.sql
+	sqlResizeSplit string
+	//go:embed sql/resize_join.sql
+	sqlResizeJoin string
+	//go:embed sql/resize_raise.sql
+	sqlResizeRaise string
+	//go:embed sql/resize_finish.sql
+	sqlResizeFinish string
+	//go:embed sql/resize_waits.sql
+	sqlResizeWaits string
 )

@@ -9,13 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-var (
-	// ErrNoProjection means that no projection of that name has ever run here.
-	ErrNoProjection = errors.New("partition: there is no such projection")
-
-	// ErrPosition means that a position is beyond the log, or that of an event that is not there or handled already.
-	ErrPosition = errors.New("partition: the position cannot be used")
-)
+// ErrPosition means that a position is beyond the log, or that of an event that is not there or handled already.
+var ErrPosition = errors.New("partition: the position cannot be used")
 
 // Pause keeps every worker from handling more of a projection, from this moment on: what is in flight is rolled back, and
 // handled again after Resume. Workers go on running, also those that start later.

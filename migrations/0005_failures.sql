@@ -1,4 +1,4 @@
--- 0004 failures: what must outlive a failed transaction and a dead process, so that no event is tried for ever.
+-- 0005 failures: what must outlive a failed transaction and a dead process, so that no event is tried for ever.
 -- oldest binary that works on it: 2
 
 -- Events that failed, or that a process was handling when it died, and how often they were tried. Written outside the
