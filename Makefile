@@ -37,7 +37,7 @@ help: ## list the targets
 build: ## build bin/rouse
 	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/rouse ./cmd/rouse
 
-demo: ## see it work: a database, workers, a kill -9 and a verdict; DURATION=30s WORKERS=3 RATE=100
+demo: ## see it work: a database, workers that join, die, leave and freeze, a verdict; DURATION=20s WORKERS=3 RATE=100
 	$(GO) run ./cmd/rouse demo$(if $(DURATION), --duration '$(DURATION)')$(if $(WORKERS), --workers '$(WORKERS)')$(if $(RATE), --rate '$(RATE)')
 
 run: ## the same with one worker, until Ctrl+C or for DURATION=10s

@@ -93,3 +93,9 @@ func (b *bundle) begin() pgx.Tx {
 	require.NoError(b.t, err)
 	return tx
 }
+
+// eventuallyInt waits until a query returns a number.
+func (b *bundle) eventuallyInt(want int64, sql string, args ...any) {
+	b.t.Helper()
+	testdb.Eventually(b.t, patience, sql, func() (bool, error) { return b.int(sql, args...) == want, nil })
+}

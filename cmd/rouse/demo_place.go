@@ -153,9 +153,10 @@ func (p *place) close(ctx context.Context, keep bool) error {
 }
 
 // childEnvironment is the environment of a child: what this process was told about the database by flags and variables, and
-// no number of a worker. own tells that the database is one that this process has made.
+// nothing of how a worker takes part. own tells that the database is one that this process has made.
 func (a *app) childEnvironment(own bool) []string {
-	drop := []string{"ROUSE_DATABASE_URL", "DATABASE_URL", "ROUSE_SCHEMA", "ROUSE_JSON", "WORKER_ID", "TOTAL_WORKERS", "ROUSE_PARTITIONS"}
+	drop := []string{"ROUSE_DATABASE_URL", "DATABASE_URL", "ROUSE_SCHEMA", "ROUSE_JSON", "WORKER_ID", "TOTAL_WORKERS", "ROUSE_PARTITIONS",
+		"ROUSE_MAX_PARTITIONS", "ROUSE_CONCURRENCY"}
 	if own {
 		drop = append(drop, "ROUSE_LISTEN_URL")
 	}

@@ -40,7 +40,7 @@ func exitCodeHelp() string {
 		{exitDatabase, "the database cannot be reached, does not exist or refuses the login"},
 		{exitSchema, "the schema is missing, older or newer, or the database cannot be the source"},
 		{exitStopped, "a projection was stopped by an event that it cannot handle"},
-		{exitVerdict, "the verdict is negative: events were lost, doubled or out of order"},
+		{exitVerdict, "the verdict is negative: events were lost, doubled or out of order, or nobody took over"},
 		{exitSignal, "a second signal ended the program at once"},
 	} {
 		fmt.Fprintf(&b, "  %3d  %s\n", line.code, line.text)
@@ -58,6 +58,9 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // errVerdict means that the read model does not agree with the log.
 var errVerdict = errors.New("the read model does not agree with the log: events were lost, doubled or out of order (see the verdict)")
 
+// errStage means that a stage of the demo did not come to what it should.
+var errStage = errors.New("workers did not join or take over in time (see the verdict; is the machine busy?)")
+
 // errIncomplete means that a signal came before the work was done.
 var errIncomplete = errors.New("stopped by a signal before the work was done")
 
@@ -74,7 +77,7 @@ func (a *app) explain(err error) (code int, sentence string) {
 		return exitStopped, plain(stopped)
 	case errors.As(err, &child):
 		return child.code, child.sentence
-	case errors.Is(err, errVerdict):
+	case is(err, errVerdict, errStage):
 		return exitVerdict, plain(err)
 	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrCount, partition.ErrWorkerID):
 		return exitUsage, plain(err)

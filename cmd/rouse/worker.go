@@ -135,7 +135,7 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	if err != nil {
 		return err
 	}
-	pool, err := a.pool(ctx, "rouse worker "+cfg.Label, 1)
+	pool, err := a.pool(ctx, "rouse worker "+cfg.Label, cfg.Concurrency+2) // the handlers, the reader, and one to spare
 	if err != nil {
 		return err
 	}

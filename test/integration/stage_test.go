@@ -39,7 +39,8 @@ func newStage(t *testing.T, db *testdb.DB) *stage {
 	s.exec(`create table seen (
 		n bigint generated always as identity primary key, projection text not null, worker text not null,
 		event_id uuid not null, global_position bigint not null,
-		aggregate_type text not null, aggregate_id text not null, aggregate_version bigint not null)`)
+		aggregate_type text not null, aggregate_id text not null, aggregate_version bigint not null,
+		at timestamptz not null default clock_timestamp())`)
 	return s
 }
 

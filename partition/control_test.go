@@ -1,0 +1,206 @@
+package partition_test
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/partition"
+)
+
+// controlled is a Control that runs until the test ends, or until it is stopped.
+type controlled struct {
+	*partition.Control
+	b        *bundle
+	instance string
+	presence int32
+	cancel   context.CancelFunc
+	done     chan struct{}
+}
+
+var lastPresence struct {
+	sync.Mutex
+	key int32
+}
+
+func (b *bundle) control(ttl time.Duration, change func(*pgx.ConnConfig)) *controlled {
+	b.t.Helper()
+	conn, err := pgx.ParseConfig(b.URL)
+	require.NoError(b.t, err)
+	if change != nil {
+		change(conn)
+	}
+	lastPresence.Lock()
+	lastPresence.key++
+	presence := 1000 + lastPresence.key
+	lastPresence.Unlock()
+	c := &controlled{b: b, instance: eventstore.NewID().String(), presence: presence, done: make(chan struct{})}
+	c.Control = partition.NewControl(partition.ControlConfig{
+		ConnConfig: conn, Presence: presence, TTL: ttl,
+		Row: func() partition.Member {
+			return partition.Member{Instance: c.instance, Label: "controlled", States: map[string]string{"p": "live"}}
+		},
+	})
+	ctx, cancel := context.WithCancel(b.ctx)
+	c.cancel = cancel
+	go func() { defer close(c.done); c.Run(ctx) }()
+	b.t.Cleanup(c.stop)
+	select {
+	case <-c.Ready():
+	case <-time.After(patience):
+		require.FailNow(b.t, "it does not register")
+	}
+	return c
+}
+
+func (c *controlled) stop() { c.cancel(); <-c.done }
+
+func (c *controlled) sessions() int64 {
+	return c.b.int("select count(*) from pg_locks where objsubid = 2 and classid = 1919907152 and objid = $1 and mode = 'ShareLock'", c.presence)
+}
+
+func (c *controlled) alive() bool {
+	return c.b.int("select count(*) from rouse_members where instance_id = $1::text::uuid and alive", c.instance) == 1
+}
+
+func (c *controlled) terminate() {
+	c.b.exec("select pg_terminate_backend(pid) from pg_locks where objsubid = 2 and classid = 1919907152 and objid = $1", c.presence)
+}
+
+func TestControlRegistersHoldsItsPresenceAndTakesLeave(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c := b.control(partition.DefaultTTL, nil)
+	require.True(t, c.alive())
+	require.EqualValues(t, 1, c.sessions())
+	changed := c.Changed()
+	other := b.control(partition.DefaultTTL, nil)
+	select {
+	case <-changed:
+	case <-time.After(patience):
+		require.Fail(t, "it does not see who joins")
+	}
+	other.Leave()
+	b.eventuallyInt(1, "select count(*) from rouse_members where leaving")
+	other.stop()
+	require.EqualValues(t, 1, b.int("select count(*) from projection_workers"))
+	c.stop()
+	require.Zero(t, b.int("select count(*) from projection_workers"))
+	require.Zero(t, c.sessions())
+}
+
+// The trust survives a lost connection, which is opened again at once.
+func TestControlComesBackWithoutLosingTrust(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c := b.control(partition.DefaultTTL, nil)
+	trust, err := c.Trust(b.ctx)
+	require.NoError(t, err)
+	for range 3 {
+		c.terminate()
+		testdb.Eventually(t, patience, "the presence to be held again", func() (bool, error) { return c.sessions() == 1 && c.alive(), nil })
+	}
+	require.NoError(t, trust.Err())
+}
+
+// When no heartbeat gets through, the process must stop relying on its leases while others still leave them to it.
+func TestTrustEndsBeforeOthersMayTake(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var gate sync.Mutex // held: no connection is made
+	c := b.control(partition.DefaultTTL, func(cfg *pgx.ConnConfig) {
+		dial := cfg.DialFunc
+		cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			gate.Lock()
+			defer gate.Unlock()
+			return dial(ctx, network, address)
+		}
+	})
+	// The listening session holds the presence too, and keeps it.
+	_, err := b.Conn(t).Exec(b.ctx, "select pg_advisory_lock_shared(1919907152, $1)", c.presence)
+	require.NoError(t, err)
+	trust, err := c.Trust(b.ctx)
+	require.NoError(t, err)
+	gate.Lock()
+	b.exec("select pg_terminate_backend(pid) from pg_stat_activity where query like '%rouse_members where alive%' and datname = current_database() and pid <> pg_backend_pid()")
+	select {
+	case <-trust.Done():
+	case <-time.After(patience):
+		require.FailNow(t, "the trust does not end")
+	}
+	require.ErrorIs(t, context.Cause(trust), partition.ErrNoTrust)
+	require.True(t, c.alive(), "others must not be allowed to take yet")
+	testdb.Eventually(t, patience, "others to be allowed to", func() (bool, error) { return !c.alive(), nil })
+	short, cancel := context.WithCancel(b.ctx)
+	cancel()
+	_, err = c.Trust(short)
+	require.ErrorIs(t, err, context.Canceled, "there is none to be had")
+	gate.Unlock()
+	again, err := c.Trust(b.ctx)
+	require.NoError(t, err)
+	require.NoError(t, again.Err())
+	require.True(t, c.alive())
+}
+
+// Through a pooler no lock may be taken that outlives a transaction. A pooler is told by the process id that it makes up.
+func TestControlTakesNoLockThroughAPooler(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c := b.control(partition.DefaultTTL, func(cfg *pgx.ConnConfig) {
+		dial := cfg.DialFunc
+		cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return &pooled{Conn: conn}, err
+		}
+	})
+	require.True(t, c.alive())
+	require.Zero(t, c.sessions())
+	require.EqualValues(t, 1, b.int("select count(*) from projection_workers where presence is null"))
+}
+
+// pooled is a connection on which the server's BackendKeyData carries another process id.
+type pooled struct {
+	net.Conn
+	seen bool   // the message has come
+	rest []byte // of the message that is passed on
+}
+
+func (p *pooled) Read(out []byte) (int, error) {
+	if len(p.rest) == 0 {
+		if p.seen {
+			return p.Conn.Read(out)
+		}
+		if err := p.message(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(out, p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+// message reads one message of the server: a letter, the length, and the body.
+func (p *pooled) message() error {
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(p.Conn, head); err != nil {
+		return err
+	}
+	p.rest = append(head, make([]byte, binary.BigEndian.Uint32(head[1:])-4)...)
+	if _, err := io.ReadFull(p.Conn, p.rest[5:]); err != nil {
+		return err
+	}
+	if head[0] == 'K' {
+		p.rest[8]++ // the last byte of the process id
+		p.seen = true
+	}
+	return nil
+}
