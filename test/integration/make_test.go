@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -64,7 +65,7 @@ func TestMakeRunEndsAsTheProgramDoes(t *testing.T) {
 		require.NoError(t, cmd.Start())
 		if stop != nil {
 			testdb.Eventually(t, readmePatience, "the worker to work", func() (bool, error) {
-				return strings.Contains(out.String(), "   1 s  appended "), nil
+				return regexp.MatchString(`[1-9] s  appended `, out.String()) // a busy machine may leave out any single second
 			})
 			require.NoError(t, stop(cmd.Process.Pid))
 		}
