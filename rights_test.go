@@ -24,6 +24,7 @@ var workerRights = []string{
 	"select, insert, update on projections", "select, insert, update on projection_checkpoints",
 	"select, insert on rouse_incarnation", "update on rouse_restart",
 	"select, insert, update, delete on projection_workers", "select on rouse_members", "select, insert on done",
+	"select, insert, update, delete on event_attempts", "select, insert, update, delete on parked_events",
 }
 
 // logged is a log that can be read while it is written.
@@ -153,7 +154,7 @@ func TestRightThatAHandlerLacksIsItsOwnFault(t *testing.T) {
 		role, pool := b.role()
 		b.exec("revoke insert on done from " + role)
 		at := b.append("A")
-		err := b.drain(pool, rouse.Config{Projections: []rouse.Projection{p}, Retries: -1})
+		err := b.drain(pool, rouse.Config{Projections: []rouse.Projection{p}, Retries: -1, OnFailure: rouse.Stop})
 		var stopped *rouse.StoppedError
 		require.ErrorAs(t, err, &stopped)
 		assert.Equal(t, at, stopped.Position)

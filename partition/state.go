@@ -65,6 +65,18 @@ func RequestReset(ctx context.Context, pool *pgxpool.Pool, projection string, po
 	return to, err
 }
 
+// ResetPending tells whether a RequestReset has not been dealt with yet, and if the last one was refused, why.
+func ResetPending(ctx context.Context, pool *pgxpool.Pool, projection string) (pending bool, refused string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	err = pool.QueryRow(ctx, "select reset_to is not null, coalesce(reset_error, '') from projections where projection_name = $1", projection).
+		Scan(&pending, &refused)
+	if err != nil {
+		return false, "", fmt.Errorf("partition: look at the reset of %s: %w", projection, err)
+	}
+	return pending, refused, nil
+}
+
 // Skip asks for one event to be passed over by a projection that has not come past it. A parked event is discarded instead.
 func Skip(ctx context.Context, pool *pgxpool.Pool, projection string, position int64) error {
 	return steer(ctx, pool, projection, func(tx pgx.Tx) error {

@@ -22,7 +22,8 @@ func (a *app) projectionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.projectionListCommand(), a.projectionResizeCommand())
+	cmd.AddCommand(a.projectionListCommand(), a.projectionPauseCommand(), a.projectionResumeCommand(), a.projectionResetCommand(),
+		a.projectionSkipCommand(), a.projectionResizeCommand())
 	return cmd
 }
 

@@ -65,3 +65,42 @@ func TestProjectionResizeRefuses(t *testing.T) {
 	require.Zero(t, r.code)
 	assert.Contains(t, r.stdout, "resize")
 }
+
+// TestProjectionIsSteered: paused, resumed, started over, and led past an event, all with the worker running.
+func TestProjectionIsSteered(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	const name = "scalable_projection"
+	mustRouse(t, db, "append", "--count", "100")
+	startRouse(t, on(db), "worker")
+	counted := func(want int) {
+		t.Helper()
+		testdb.Eventually(t, processTimeout, "the events to be counted", func() (bool, error) {
+			if value[int](t, db.Pool, "select count(*)::int from pg_tables where tablename = 'scaling_activity'") == 0 {
+				return false, nil
+			}
+			return value[int](t, db.Pool, "select coalesce(sum(events), 0)::int from scaling_activity") == want, nil
+		})
+	}
+	counted(100)
+	assert.Contains(t, mustRouse(t, db, "projection", "pause", name), "is paused")
+	mustRouse(t, db, "append", "--count", "50")
+	testdb.Eventually(t, processTimeout, "the worker to say that it is paused", func() (bool, error) {
+		return value[int](t, db.Pool, "select count(*)::int from projection_workers where states ->> '"+name+"' = 'paused'") == 1, nil
+	})
+	counted(100)
+	assert.Contains(t, mustRouse(t, db, "projection", "list"), "paused")
+	mustRouse(t, db, "projection", "resume", name)
+	counted(150)
+
+	assert.Contains(t, mustRouse(t, db, "projection", "reset", name, "--to", "0"), "has started over behind position 0")
+	counted(150)
+	requireComplete(t, db, 150)
+
+	for _, wrong := range [][]string{{"pause", "other"}, {"resume", "other"}, {"reset", "other", "--to", "0"}, {"skip", "other", "--position", "1"}} {
+		requireFault(t, runRouse(t, on(db), append([]string{"projection"}, wrong...)...), exitUsage, "there is no such projection: other")
+	}
+	requireFault(t, runRouse(t, on(db), "projection", "reset", name, "--to", "soon"), exitUsage, "neither a position nor end")
+	requireFault(t, runRouse(t, on(db), "projection", "reset", name, "--to", "100000"), exitUsage, "beyond the last event")
+	requireFault(t, runRouse(t, on(db), "projection", "skip", name, "--position", "3"), exitUsage, "no event at 3 that scalable_projection has still before it")
+}

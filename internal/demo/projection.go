@@ -55,6 +55,14 @@ func (p Projection) ApplyBatch(_ context.Context, batch *pgx.Batch, events []eve
 	return nil
 }
 
+// Reset empties the table, so that the projection can start over (rouse.Resetter).
+func (Projection) Reset(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "delete from demo_log"); err != nil {
+		return fmt.Errorf("demo: empty the table: %w", err)
+	}
+	return nil
+}
+
 // args are one array per column of the statement, and the label.
 func (p Projection) args(events []eventstore.Event) []any {
 	n := len(events)

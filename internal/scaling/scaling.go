@@ -60,6 +60,14 @@ func (p Projection) ApplyBatch(_ context.Context, batch *pgx.Batch, events []eve
 	return nil
 }
 
+// Reset empties the table, so that the projection can start over (rouse.Resetter).
+func (Projection) Reset(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "delete from scaling_activity"); err != nil {
+		return fmt.Errorf("scaling: empty the table: %w", err)
+	}
+	return nil
+}
+
 // tally is a batch by aggregate: one array per column of the statement.
 type tally struct {
 	types, ids                   []string
