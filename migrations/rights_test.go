@@ -28,7 +28,9 @@ func TestCheckRightsNamesWhatIsMissing(t *testing.T) {
 		return migrations.CheckRights(b.ctx, b.conn)
 	}
 	grants := []string{
+		"grant select, insert, update, delete on public.event_attempts to " + role,
 		"grant select on public.events to " + role,
+		"grant select, insert, update, delete on public.parked_events to " + role,
 		"grant select, insert, update on public.projection_checkpoints to " + role,
 		"grant select, insert, update, delete on public.projection_workers to " + role,
 		"grant select, insert, update on public.projections to " + role,
