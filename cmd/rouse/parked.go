@@ -31,7 +31,6 @@ func (f *parkedFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.projection, "projection", "", "those of one projection")
 	flags.StringVar(&f.aggregate, "aggregate", "", "those of one aggregate, written TYPE/ID")
 	flags.Int64Var(&f.position, "position", 0, "the event at one global position")
-	fromEnv(flags, "projection", "ROUSE_PROJECTION")
 }
 
 // filter is what the flags say, for all projections if they name none.

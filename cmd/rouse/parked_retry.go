@@ -28,6 +28,8 @@ type retried struct {
 
 	// WithoutWorker are the projections that no living worker runs, so that nobody handles their events now.
 	WithoutWorker []string `json:"without_worker"`
+
+	pending int // neither handled nor failed when the wait was over
 }
 
 func (a *app) parkedRetryCommand() *cobra.Command {
@@ -140,7 +142,7 @@ func (w asked) wait(ctx context.Context, pool *pgxpool.Pool, most time.Duration,
 		if err != nil {
 			return err
 		}
-		result.Handled, result.Failed = handled, failed
+		result.Handled, result.Failed, result.pending = handled, failed, pending
 		if pending == 0 {
 			return nil
 		}
@@ -194,7 +196,6 @@ func (a *app) sayAsked(r retried) error {
 }
 
 func (a *app) sayRetried(r retried, wait time.Duration) error {
-	pending := r.Asked - int64(r.Handled+r.Failed)
 	waited := wait > 0 && r.Asked > 0
 	if a.json {
 		if err := a.printJSON(r); err != nil {
@@ -208,8 +209,8 @@ func (a *app) sayRetried(r retried, wait time.Duration) error {
 	switch {
 	case r.Failed > 0:
 		return errFailedAgain
-	case waited && pending > 0:
-		return fmt.Errorf("%s events are not handled yet after %s (is a worker running? rouse status shows it)", grouped(pending), wait)
+	case r.pending > 0:
+		return fmt.Errorf("%s events are not handled yet after %s (is a worker running? rouse status shows it)", grouped(int64(r.pending)), wait)
 	}
 	return nil
 }
