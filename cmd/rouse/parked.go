@@ -18,7 +18,7 @@ import (
 )
 
 // errorWidth is how much of an error the table shows, in bytes.
-const errorWidth = 60
+const errorWidth = 100
 
 // parkedFlags say which parked events are meant.
 type parkedFlags struct {

@@ -184,7 +184,7 @@ func (a *app) sayAsked(r retried) error {
 	if r.Asked == 0 {
 		return a.say("no such event is parked")
 	}
-	if err := a.say("%s events are to be handled again", grouped(r.Asked)); err != nil {
+	if err := a.say("%s to be handled again", counted(r.Asked, "event")); err != nil {
 		return err
 	}
 	for _, projection := range r.WithoutWorker {
@@ -210,7 +210,7 @@ func (a *app) sayRetried(r retried, wait time.Duration) error {
 	case r.Failed > 0:
 		return errFailedAgain
 	case r.pending > 0:
-		return fmt.Errorf("%s events are not handled yet after %s (is a worker running? rouse status shows it)", grouped(int64(r.pending)), wait)
+		return fmt.Errorf("%s not handled yet after %s (is a worker running? rouse status shows it)", counted(int64(r.pending), "event"), wait)
 	}
 	return nil
 }
@@ -266,7 +266,7 @@ func (a *app) parkedDiscard(ctx context.Context, f parkedFlags, yes bool) error 
 		case result.Discarded == 0:
 			return a.say("no such event is parked")
 		}
-		return a.say("%s events are discarded", grouped(result.Discarded))
+		return a.say("%s discarded", counted(result.Discarded, "event"))
 	})
 }
 

@@ -52,7 +52,7 @@ func TestParkedEventsAreListedShownAndRetried(t *testing.T) {
 	assert.EqualValues(t, 3, p.Events)
 	assert.EqualValues(t, 1, p.Aggregates)
 	assert.NotNil(t, p.OldestAgeSeconds)
-	assert.Contains(t, mustRouse(t, db, "status"), "3 parked events of 1 aggregates")
+	assert.Contains(t, mustRouse(t, db, "status"), "3 parked events of 1 aggregate, ")
 
 	list := decode[[]parkedEvent](t, mustRouse(t, db, "parked", "list", "--aggregate", "user/bad", "--json"))
 	require.Len(t, list, 3)
@@ -73,11 +73,11 @@ func TestParkedEventsAreListedShownAndRetried(t *testing.T) {
 	one = mustRouse(t, db, "parked", "show", "--position", first, "--payload", "--json")
 	assert.Contains(t, string(decode[parkedEvent](t, one).Payload), "s3cret")
 
-	assert.Contains(t, mustRouse(t, db, "parked", "retry", "--all"), "3 events are to be handled again\nno living worker runs "+scaling.Name)
-	assert.Contains(t, mustRouse(t, db, "status"), "3 of them are to be handled again")
+	assert.Contains(t, mustRouse(t, db, "parked", "retry", "--all"), "3 events to be handled again\nno living worker runs "+scaling.Name)
+	assert.Contains(t, mustRouse(t, db, "status"), "3 of them to be handled again")
 	r := runRouse(t, on(db), "parked", "retry", "--all", "--wait", "100ms")
 	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "3 events are not handled yet after 100ms")
+	assert.Contains(t, r.stderr, "3 events not handled yet after 100ms")
 
 	worker := startRouse(t, on(db), "worker", "--retries", "0")
 	retry := []string{"parked", "retry", "--projection", scaling.Name, "--wait", processTimeout.String()}
@@ -102,7 +102,7 @@ func TestDiscardedEventsAreGoneAndThoseBehindAreHandled(t *testing.T) {
 	require.Equal(t, 3, parkedCount(t, db))
 	mustExec(t, db.Pool, "alter table scaling_activity drop constraint nobody_bad")
 	first := value[int64](t, db.Pool, "select min(global_position) from parked_events")
-	assert.Contains(t, mustRouse(t, db, "parked", "discard", "--position", strconv.FormatInt(first, 10)), "1 events are discarded")
+	assert.Contains(t, mustRouse(t, db, "parked", "discard", "--position", strconv.FormatInt(first, 10)), "1 event discarded")
 	worker := startRouse(t, on(db), "worker")
 	testdb.Eventually(t, processTimeout, "those behind it to be handled", func() (bool, error) { return parkedCount(t, db) == 0, nil })
 	assert.Equal(t, 2, handled(t, db, "bad"))

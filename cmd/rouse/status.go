@@ -110,9 +110,9 @@ func headline(p report.Projection) string {
 
 // parkedLine says what was set aside.
 func parkedLine(p report.Parked) string {
-	text := fmt.Sprintf("%s parked events of %s aggregates, the first was parked %s", grouped(p.Events), grouped(p.Aggregates), ago(p.OldestAgeSeconds))
+	text := fmt.Sprintf("%s of %s, the first was parked %s", counted(p.Events, "parked event"), counted(p.Aggregates, "aggregate"), ago(p.OldestAgeSeconds))
 	if p.Due > 0 {
-		text += fmt.Sprintf(", %s of them are to be handled again", grouped(p.Due))
+		text += fmt.Sprintf(", %s of them to be handled again", grouped(p.Due))
 	}
 	return text
 }

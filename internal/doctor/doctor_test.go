@@ -69,11 +69,12 @@ func TestFindings(t *testing.T) {
 			[]string{"orders is stopped at position 2: no stock"}},
 		{"ProjectionIsPaused", []string{"update projections set state = 'paused'"}, "projections", Warn, []string{"orders is paused"}},
 		{"NobodyRunsIt", []string{"delete from projection_workers"}, "projections", Warn, []string{"no living worker runs orders", "start a worker"}},
+		{"WorkersRunOthersOnly", []string{`update projection_workers set states = '{"other": "live"}'`}, "projections", Warn, []string{"no living worker runs orders"}},
 		{"PartitionsAreFree", []string{"update projection_checkpoints set owner = null where partition in (1, 3)"}, "partitions", Warn, []string{"2 of 4 partitions of orders", "1, 3"}},
 		{"HandlerHangs", []string{`update projection_workers set avoids = '{"orders": [2, 11]}'`}, "handlers", Warn, []string{"a handler of orders in a (process 4711 on host)", "2, 11", "restart"}},
 		{"EventsAreParked", []string{`insert into parked_events (projection_name, global_position, slot, event_id, aggregate_type, aggregate_id, aggregate_version, event_type, parked_at)
 			select 'orders', global_position, slot, event_id, aggregate_type, aggregate_id, aggregate_version, event_type, now() - interval '2 hours' from events where global_position > 1`},
-			"parked events", Warn, []string{"orders has 2 of 1 aggregates", "2h0m", "rouse parked"}},
+			"parked events", Warn, []string{"orders has 2, aggregates that wait: 1", "2h0m", "rouse parked"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -27,7 +27,8 @@ func (e *examination) schema(ctx context.Context) ([]Finding, error) {
 	var denied *pgconn.PgError
 	switch {
 	case err == nil:
-		return one(ok("at version %d or a later one that this binary works on", migrations.Latest())), nil
+		version, _, err := migrations.Version(ctx, e.pool)
+		return one(ok("version %d, and this binary was made for %d", version, migrations.Latest())), err
 	case errors.Is(err, migrations.ErrMissing):
 		return e.elsewhere(ctx, err)
 	case errors.As(err, &denied) && denied.Code == "42501": // insufficient_privilege

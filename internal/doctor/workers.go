@@ -97,6 +97,9 @@ func (e *examination) workers(context.Context) ([]Finding, error) {
 		found = append(found, warn("see why it died; others have its partitions, if it was elastic, and its row goes away within a day",
 			"%s (process %d on %s) counts as dead: its last heartbeat is %s old", w.Label, w.PID, w.Host, age(w.HeartbeatAgeSeconds)))
 	}
+	if alive == 0 {
+		return orOK(found, "none is registered"), nil
+	}
 	return orOK(found, "%d, all of them alive", alive), nil
 }
 
@@ -131,7 +134,7 @@ func (e *examination) parked(context.Context) ([]Finding, error) {
 			oldest = *p.Parked.OldestAgeSeconds
 		}
 		found = append(found, warn("see `rouse parked list --projection "+p.Name+"`; mend the cause, then `rouse parked retry`, or `rouse parked discard`",
-			"%s has %d of %d aggregates, the first was parked %s ago", p.Name, p.Parked.Events, p.Parked.Aggregates, age(oldest)))
+			"%s has %d, aggregates that wait: %d, the first was parked %s ago", p.Name, p.Parked.Events, p.Parked.Aggregates, age(oldest)))
 	}
 	return orOK(found, "none"), nil
 }
