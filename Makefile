@@ -35,13 +35,17 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/rouse
-	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/rouse ./cmd/rouse
+	@echo 'make: building bin/rouse'
+	@$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/rouse ./cmd/rouse
 
-demo: ## see it work: a database, workers, a kill -9 and a verdict; DURATION=30s WORKERS=3 RATE=100
-	$(GO) run ./cmd/rouse demo$(if $(DURATION), --duration '$(DURATION)')$(if $(WORKERS), --workers '$(WORKERS)')$(if $(RATE), --rate '$(RATE)')
+# The recipes below become the program (exec), so that Ctrl+C, a signal sent to make
+# and the exit code meet it and nobody in between, as `go run` would be.
 
-run: ## the same with one worker, until Ctrl+C or for DURATION=10s
-	$(GO) run ./cmd/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
+demo: build ## see it work: a database, workers that join, die, leave and freeze, a verdict; DURATION=20s WORKERS=3 RATE=100
+	@exec bin/rouse demo$(if $(DURATION), --duration '$(DURATION)')$(if $(WORKERS), --workers '$(WORKERS)')$(if $(RATE), --rate '$(RATE)')
+
+run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
+	@exec bin/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
 
 test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
@@ -50,10 +54,10 @@ test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener
 
-bench: ## all benchmarks, on a server of their own; about a quarter of an hour
-	$(GO) run ./cmd/rouse bench latency
-	$(GO) run ./cmd/rouse bench catchup
-	$(GO) run ./cmd/rouse bench append
+bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
+	@exec bin/rouse bench latency
+	@exec bin/rouse bench catchup
+	@exec bin/rouse bench append
 
 lint: lint-fmt vet lint-floors lint-static ## all of the lint targets and vet
 

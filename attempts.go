@@ -20,6 +20,7 @@ type attempts struct {
 type attempt struct {
 	times int
 	err   string
+	skip  bool // somebody wants the event passed over
 }
 
 func (a *attempts) of(ev eventstore.Event) (attempt, bool) {
@@ -69,7 +70,7 @@ func (s *session) readAttempts(ctx context.Context) error {
 	}
 	var position int64
 	var at attempt
-	_, err = pgx.ForEachRow(rows, []any{&position, &at.times, &at.err}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&position, &at.times, &at.err, &at.skip}, func() error {
 		s.attempts.noted[position] = at
 		return nil
 	})

@@ -34,11 +34,12 @@ type Config struct {
 
 	// TotalWorkers makes the worker static: it owns the partitions p of every projection with p mod TotalWorkers =
 	// WorkerIndex, and WorkerIndex counts from 0. 0: the worker is elastic, and shares the partitions evenly with all other
-	// elastic workers that run the projection. Static and elastic workers cannot share a projection.
+	// elastic workers that run the projection. Static and elastic workers cannot share a projection: the one that comes
+	// later is refused, with partition.ErrMixed.
 	WorkerIndex, TotalWorkers int
 
 	// MaxPartitions is the most partitions of one projection that an elastic worker takes. Partitions that nobody may take
-	// are not handled. Default: no limit.
+	// are not handled, and a worker warns of them. Default: no limit.
 	MaxPartitions int
 
 	// LeaseTTL is how long an elastic worker that is not heard of keeps its partitions, at least 1 s. A killed process is
@@ -51,8 +52,8 @@ type Config struct {
 	Concurrency int
 
 	// Partitions is the number of partitions of a projection that starts for the first time, a power of two up to 1024, and
-	// must agree with the database afterwards. 0: whatever the database says, 32 for a new projection. It bounds how
-	// many workers can share a projection.
+	// must agree with the database afterwards, also when that is changed (partition.Resize). 0: whatever the database says,
+	// 32 for a new projection. It bounds how many workers can share a projection.
 	Partitions int
 
 	// BatchSize is the most events that one transaction handles. Default: 500; beyond 1000 nothing is gained.
@@ -82,7 +83,8 @@ type Config struct {
 	// PollOnly goes without LISTEN and NOTIFY: the worker reads every second or faster, and its sleep costs appends nothing.
 	PollOnly bool
 
-	// ListenConn opens the one connection that listens. It must lead to PostgreSQL itself, past any transaction pooler.
+	// ListenConn opens the connection that listens and the control connection, on which the worker shows that it lives. It
+	// must lead to PostgreSQL itself, past any transaction pooler.
 	// Default: as the pool connects.
 	ListenConn *pgx.ConnConfig
 

@@ -10,12 +10,18 @@
 //	}
 //	return worker.Run(ctx) // until ctx is cancelled
 //
+// # Several workers
+//
+// Workers of the same projection share its partitions evenly, and share anew when one joins, leaves or dies; nobody is told
+// who the others are, and nothing is handled again or left out. Config.TotalWorkers fixes the shares instead. Package
+// partition says how it works.
+//
 // # What it promises
 //
 // Every committed event reaches every projection, whatever order transactions commit in; no timeout decides that a slow
 // commit is dead. Events of one aggregate are handled in the order of the log, by one handler at a time. What a Projection
 // writes through its transaction happens exactly once. What an Effect does outside the database happens at least once; the
-// event's ID is its key.
+// event's ID is its key, and LeaseOf gives it a token by which a service outside can refuse a worker that has been replaced.
 //
 // # What it does not promise
 //

@@ -24,9 +24,13 @@ const hungRest = 30 * time.Second
 func (s *session) abandon(ctx context.Context, hung *hungError) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
 	defer cancel()
+	var slots []int16
 	var partitions []int
 	var unnoted []eventstore.Event
 	for _, ev := range hung.events {
+		if !slices.Contains(slots, ev.Slot) {
+			slots = append(slots, ev.Slot)
+		}
 		if p := s.partition(ev); !slices.Contains(partitions, p) {
 			partitions = append(partitions, p)
 		}
@@ -44,15 +48,15 @@ func (s *session) abandon(ctx context.Context, hung *hungError) {
 			s.log.Warn().Err(err).Msg("cannot write down that a handler has not come back")
 		}
 	}
-	s.leave(partitions, hung.back)
+	s.leave(slots, partitions, hung.back)
 	if err := partition.Release(ctx, s.w.pool, s.name, s.w.instance, partitions); err != nil {
 		s.log.Warn().Err(err).Msg("cannot give up the partitions of a handler that has not come back")
 	}
 }
 
 // leave keeps the worker from taking partitions until the handler has come back, or for hungRest.
-func (r *runner) leave(partitions []int, back <-chan struct{}) {
-	r.avoid(partitions, 1)
+func (r *runner) leave(slots []int16, partitions []int, back <-chan struct{}) {
+	r.avoid(slots, 1)
 	go func() { // not longer than hungRest, or the worker
 		rest := time.NewTimer(hungRest)
 		defer rest.Stop()
@@ -63,16 +67,17 @@ func (r *runner) leave(partitions []int, back <-chan struct{}) {
 		case <-r.w.ended:
 			return
 		}
-		r.avoid(partitions, -1)
+		r.avoid(slots, -1)
 	}()
 }
 
-// avoid counts handlers that have not come back, by partition, and tells the others.
-func (r *runner) avoid(partitions []int, n int) {
+// avoid counts handlers that have not come back, and tells the others. It counts by slot, because the number of partitions
+// may change before a handler comes back.
+func (r *runner) avoid(slots []int16, n int) {
 	r.mu.Lock()
-	for _, p := range partitions {
-		if r.avoids[p] += n; r.avoids[p] == 0 {
-			delete(r.avoids, p)
+	for _, slot := range slots {
+		if r.avoids[slot] += n; r.avoids[slot] == 0 {
+			delete(r.avoids, slot)
 		}
 	}
 	r.mu.Unlock()
@@ -84,9 +89,9 @@ func (r *runner) avoided() []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	avoided := make([]int, 0, len(r.avoids))
-	for p := range r.avoids {
-		avoided = append(avoided, p)
+	for slot := range r.avoids {
+		avoided = append(avoided, partition.Of(slot, r.partitions))
 	}
 	slices.Sort(avoided)
-	return avoided
+	return slices.Compact(avoided)
 }

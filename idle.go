@@ -12,7 +12,7 @@ func (s *session) idle(ctx context.Context) error {
 	if s.done == s.idled {
 		return nil
 	}
-	last, err := catchup.LastVisible(ctx, s.w.pool, s.done)
+	last, err := s.rest(ctx)
 	if err != nil {
 		return err
 	}
@@ -32,4 +32,12 @@ func (s *session) idle(ctx context.Context) error {
 	}
 	s.idled = s.done
 	return nil
+}
+
+// rest is where partitions that had no events come to rest. At a barrier that is the barrier, which is a checkpoint already.
+func (s *session) rest(ctx context.Context) (int64, error) {
+	if s.done == s.barrier {
+		return s.barrier, nil
+	}
+	return catchup.LastVisible(ctx, s.w.pool, s.done)
 }

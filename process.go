@@ -11,6 +11,7 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/migrations"
 )
 
 // saveTimeout bounds the wait for a connection, and the statements that begin or end a transaction.
@@ -257,6 +258,9 @@ func queueEnd(batch *pgx.Batch, end ending) {
 	}
 	end.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
 		_, err := results.Exec()
+		if migrations.Lacking(err) { // of the checkpoints, which is no fault of the handler's
+			return outage{err}
+		}
 		return catchup.SaveError(err)
 	}
 	batch.Queue("commit").Fn = func(results pgx.BatchResults) error {

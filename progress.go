@@ -7,13 +7,16 @@ import (
 
 // progress is how far a projection has come in this worker, and lets others wait for it.
 type progress struct {
-	mu      sync.Mutex // protects the fields below
-	to      int64
+	mu      sync.Mutex    // protects the fields below
+	to      int64         // -1: not known yet
 	err     error         // why it comes no further
 	changed chan struct{} // closed and replaced at every change
 }
 
-func (p *progress) init() { p.changed = make(chan struct{}) }
+func (p *progress) init() { p.to, p.changed = -1, make(chan struct{}) }
+
+// unknown takes back how far it has come, until the first read has shown that the log is what the checkpoints say.
+func (p *progress) unknown() { p.advance(-1) }
 
 func (p *progress) advance(to int64) {
 	p.mu.Lock()

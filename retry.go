@@ -91,12 +91,15 @@ func (s *session) retry(ctx, workCtx context.Context, ev eventstore.Event, try f
 	one := []eventstore.Event{ev}
 	for {
 		before, _ := s.attempts.of(ev)
+		if before.skip {
+			return s.giveUp(workCtx, ev, before.times, Skip, errSkipped)
+		}
 		if before.times > max(s.w.cfg.Retries, 0) {
 			err := errDied
 			if before.err != "" {
 				err = errors.New(before.err)
 			}
-			return s.giveUp(workCtx, ev, before.times, err)
+			return s.giveUp(workCtx, ev, before.times, s.work.onFailure, err)
 		}
 		if err := s.note(workCtx, one); err != nil {
 			return err
@@ -117,7 +120,7 @@ func (s *session) retry(ctx, workCtx context.Context, ev eventstore.Event, try f
 			now := attempt{times: before.times + 1, err: reason(err)}
 			s.attempts.set(ev, now)
 			if isPermanent(err) || now.times > max(s.w.cfg.Retries, 0) {
-				return s.giveUp(workCtx, ev, now.times, err)
+				return s.giveUp(workCtx, ev, now.times, s.work.onFailure, err)
 			}
 			pause = pauses.NextBackOff()
 		}
@@ -129,10 +132,13 @@ func (s *session) retry(ctx, workCtx context.Context, ev eventstore.Event, try f
 	}
 }
 
-// giveUp does with an event that cannot be handled what its projection wants.
-func (s *session) giveUp(ctx context.Context, ev eventstore.Event, times int, cause error) error {
+// errSkipped is why an event is passed over that was not even tried.
+var errSkipped = errors.New("somebody wanted it skipped")
+
+// giveUp parks or skips an event that cannot be handled, or stops the projection because of it.
+func (s *session) giveUp(ctx context.Context, ev eventstore.Event, times int, what OnFailure, cause error) error {
 	one := []eventstore.Event{ev}
-	if s.work.onFailure == Stop {
+	if what == Stop {
 		// A worker that is started anew tries anew.
 		if _, err := s.w.pool.Exec(ctx, sqlAttemptsForget, s.name, []int64{ev.GlobalPosition}); err != nil {
 			s.log.Warn().Err(err).Msg("cannot forget the attempts at the event that stops the projection")
@@ -140,7 +146,7 @@ func (s *session) giveUp(ctx context.Context, ev eventstore.Event, times int, ca
 		return s.stoppedBy(ev, cause)
 	}
 	err := s.saving(one, func(end ending) (int, error) {
-		if s.work.onFailure == Park {
+		if what == Park {
 			setting := parked.Setting{Event: ev, Attempts: times, Error: reason(cause)}
 			end.also = append(end.also, func(batch *pgx.Batch) { exec(parked.Park(batch, s.name, []parked.Setting{setting})) })
 		}
@@ -149,13 +155,13 @@ func (s *session) giveUp(ctx context.Context, ev eventstore.Event, times int, ca
 	if err != nil {
 		return err
 	}
-	what := "an event is skipped, because its handler cannot handle it"
-	if s.work.onFailure == Park {
+	message := "an event is skipped, because its handler cannot handle it, or because somebody asked for that"
+	if what == Park {
 		s.aside.add(ev)
-		what = "an event is parked, because its handler cannot handle it; later events of its aggregate wait behind it (see rouse parked)"
+		message = "an event is parked, because its handler cannot handle it; later events of its aggregate wait behind it (see rouse parked)"
 	}
 	s.log.Error().Err(cause).Int("attempts", times).Int64(keyPosition, ev.GlobalPosition).
-		Str(keyAggregateType, ev.AggregateType).Str(keyAggregateID, ev.AggregateID).Msg(what)
-	s.w.cfg.Observer.gaveUp(s.name, ev, s.work.onFailure, cause)
+		Str(keyAggregateType, ev.AggregateType).Str(keyAggregateID, ev.AggregateID).Msg(message)
+	s.w.cfg.Observer.gaveUp(s.name, ev, what, cause)
 	return nil
 }

@@ -3,6 +3,7 @@ package rouse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/parked"
 	"github.com/rouse-es/rouse/partition"
 )
@@ -27,6 +29,8 @@ const (
 	StateStarting State = "starting"
 	// StateStandby: it owns no partition, because another process owns those it wants or there are none for it.
 	StateStandby State = "standby"
+	// StatePaused: somebody has paused it.
+	StatePaused State = "paused"
 	// StateCatchingUp: it is reading what was committed before it came.
 	StateCatchingUp State = "catching-up"
 	// StateLive: it has read everything and waits for wakes.
@@ -46,12 +50,13 @@ type runner struct {
 	log  zerolog.Logger
 	gaps *gaps
 
-	partitions int
-	claimed    bool // it has claimed once; from then on it takes nothing from the living
-	nobody     int  // partitions that no member may take, as last seen
+	claimed bool // it has claimed once; from then on it takes nothing from the living
+	nobody  int  // partitions that no member may take, as last seen
 
-	mu     sync.Mutex  // protects avoids
-	avoids map[int]int // handlers that have not come back, by partition
+	partitions int // as last seen; written by the runner's goroutine, under mu, which others need for reading
+
+	mu     sync.Mutex    // protects avoids, and partitions
+	avoids map[int16]int // handlers that have not come back, by slot
 
 	current  atomic.Value // State
 	handled  atomic.Int64 // events
@@ -67,7 +72,7 @@ func (w *Worker) newRunner(name string, k work) *runner {
 	k.presence = w.presence
 	log := w.log.With().Str(keyProjection, name).Logger()
 	r := &runner{w: w, name: name, work: &k, log: log, gaps: newGaps(log, w.cfg.Observer, name),
-		started: make(chan struct{}), avoids: map[int]int{}}
+		started: make(chan struct{}), avoids: map[int16]int{}}
 	r.current.Store(StateStarting)
 	r.progress.init()
 	return r
@@ -100,7 +105,7 @@ func (r *runner) run(ctx, workCtx context.Context) error {
 		if time.Since(began) > 10*time.Second {
 			pauses.Reset() // the session had done well
 		}
-		pause := r.explain(err, pauses)
+		pause := r.explain(ctx, err, pauses)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -114,16 +119,20 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 	var stopped *StoppedError
 	switch {
 	case errors.As(err, &stopped):
-	case errors.Is(err, catchup.ErrLogBehind), refused(err):
+	case errors.Is(err, catchup.ErrLogBehind), refused(err), !r.claimed && migrations.Lacking(err):
 		stopped = &StoppedError{Projection: r.name, Err: err}
 	default:
 		return nil, false
 	}
 	r.setState(StateStopped)
 	r.progress.fail(stopped)
-	r.log.Error().Err(stopped.Err).Int64(keyPosition, stopped.Position).
-		Str(keyAggregateType, stopped.AggregateType).Str(keyAggregateID, stopped.AggregateID).Msg("the projection is stopped")
-	if errors.Is(err, partition.ErrMixed) {
+	line := r.log.Error().Err(stopped.Err)
+	if stopped.Position != 0 {
+		line = line.Int64(keyPosition, stopped.Position).
+			Str(keyAggregateType, stopped.AggregateType).Str(keyAggregateID, stopped.AggregateID)
+	}
+	line.Msg("the projection is stopped")
+	if errors.Is(err, partition.ErrMixed) || errors.Is(err, partition.ErrMismatch) || stopped.Position == 0 && migrations.Lacking(err) {
 		return stopped, true // it is this worker that must not run, not the projection
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -139,12 +148,14 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 }
 
 // explain logs why a session ended and says how long to wait before the next.
-func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Duration {
+func (r *runner) explain(ctx context.Context, err error, pauses *backoff.ExponentialBackOff) time.Duration {
 	switch {
 	case err == nil: // partitions are to be shared anew
 		return 0
 	case errors.Is(err, catchup.ErrFenced):
 		r.log.Warn().Msg("a partition has changed hands, the batch is rolled back")
+	case errors.Is(err, partition.ErrResized):
+		r.log.Info().Msg("the number of partitions has changed, starting over from the checkpoints")
 	case isHung(err):
 		r.setState(StateRetrying)
 		return 0
@@ -158,6 +169,12 @@ func (r *runner) explain(err error, pauses *backoff.ExponentialBackOff) time.Dur
 	case errors.Is(err, catchup.ErrUnguarded):
 		r.setState(StateRetrying)
 		r.log.Error().Err(err).Msg("standing still until the append trigger is back")
+	case migrations.Lacking(err), errors.Is(err, catchup.ErrSequence):
+		r.setState(StateRetrying)
+		if missing := migrations.CheckRights(ctx, r.w.pool); missing != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", missing, err)
+		}
+		r.log.Error().Err(err).Msg("a right or a part of the schema is missing, trying again until somebody grants it or puts it back")
 	default:
 		r.setState(StateRetrying)
 		r.log.Warn().Err(err).Msg("the database does not answer, trying again")
@@ -220,13 +237,18 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.partitions, err = partition.Ensure(ctx, r.w.pool, r.name, r.w.cfg.Partitions); err != nil {
+	if err := r.ensure(ctx); err != nil {
 		return nil, err
 	}
 	s := &session{runner: r, events: log, token: token, changed: r.w.control.Changed()}
 	standing, err := s.look(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if standing.Reset {
+		if err := r.reset(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if extra := without(standing.Owned(r.w.instance), s.wanted); len(extra) > 0 {
 		if err := partition.Release(ctx, r.w.pool, r.name, r.w.instance, extra); err != nil {
@@ -238,7 +260,7 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	}
 	claim := partition.Claim{
 		Projection: r.name, Instance: r.w.instance, Token: string(token),
-		Partitions: s.wanted, FromTheLiving: r.w.cfg.static() && !r.claimed,
+		Partitions: s.wanted, Of: r.partitions, FromTheLiving: r.w.cfg.static() && !r.claimed,
 	}
 	leases, err := claim.Claim(ctx, r.w.pool)
 	if err != nil {
@@ -253,10 +275,22 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 			return nil, err
 		}
 	}
-	if s.owned > 0 || len(s.wanted) == 0 {
+	if s.owned > 0 || len(s.wanted) == 0 { // or paused
 		r.once.Do(func() { close(r.started) })
 	}
 	return s, nil
+}
+
+// ensure finds out how many partitions there are, and makes them if there are none.
+func (r *runner) ensure(ctx context.Context) error {
+	partitions, err := partition.Ensure(ctx, r.w.pool, r.name, r.w.cfg.Partitions)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.partitions = partitions
+	r.mu.Unlock()
+	return nil
 }
 
 // opened takes note of the first claim.

@@ -29,9 +29,12 @@ type session struct {
 	events catchup.Log
 	token  catchup.Token
 
-	wanted  []int           // the partitions that this worker should own
-	waiting bool            // others own some of them, and are about to give them up
-	changed <-chan struct{} // the membership is another one than when wanted was computed
+	wanted  []int            // the partitions that this worker should own
+	paused  bool             // somebody has paused the projection
+	settled bool             // everybody owns what they should
+	changed <-chan struct{}  // the membership is another one than when wanted was computed
+	settle  <-chan time.Time // look again then; nil: not before the next sweep
+	pause   time.Duration    // the last one before looking again
 
 	attempts attempts
 	aside    aside
@@ -44,12 +47,15 @@ type session struct {
 	highest int64 // the highest floor claimed
 	done    int64 // everything up to here that belongs to us is handled and saved or saved lazily
 	idled   int64 // done, when idle partitions were last saved
+
+	barrier int64 // nothing is handled beyond it for now
+	cut     int64 // the barrier at which something that was read has been left out; partition.NoBarrier: nothing was
 }
 
 // hold takes note of what was claimed.
 func (s *session) hold(leases []partition.Lease) {
 	s.owned = len(leases)
-	s.waiting = s.owned < len(s.wanted)
+	s.settled = s.w.cfg.static() // others may be claiming at the same time
 	if s.owned == 0 {
 		return
 	}
@@ -64,11 +70,12 @@ func (s *session) hold(leases []partition.Lease) {
 		s.highest = max(s.highest, l.Floor)
 	}
 	s.idled = -1
+	s.cut = partition.NoBarrier
 }
 
 func (s *session) run(ctx, workCtx context.Context) error {
 	s.log.Info().Int(keyPartitions, s.owned).Int64(keyPosition, s.done).Msg("partitions claimed")
-	s.progress.advance(s.done)
+	s.progress.unknown()
 	f := s.w.newFeed(catchup.NewReader(s.w.pool, s.events, s.token, catchup.SlotsOf(s.mine(), s.partitions), s.done))
 	feedCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -93,17 +100,22 @@ func (s *session) mine() []int {
 }
 
 func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
-	tick, settle := time.NewTicker(sweepInterval), time.NewTicker(settleInterval)
+	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
-	defer settle.Stop()
 	var due <-chan time.Time // of looking for parked events that somebody wants handled; nil: at the next tick
 	for {
+		if s.held() {
+			if err := s.idle(workCtx); err != nil {
+				return err
+			}
+		}
+		changed := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-workCtx.Done():
 			return context.Cause(workCtx)
-		case b, open := <-f.out:
+		case b, open := <-s.input(f):
 			if !open {
 				if ctx.Err() != nil {
 					return nil
@@ -131,8 +143,10 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 				return err
 			}
 		case <-s.changed:
-		case <-s.settling(settle):
+			changed = true
+		case <-s.settling():
 		}
+		s.looked(changed)
 		if again, err := s.rebalance(ctx, workCtx); err != nil || again {
 			return err
 		}
@@ -144,6 +158,7 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 	if b.Head < s.highest {
 		return fmt.Errorf("%w: its head is %d and a checkpoint %d", catchup.ErrLogBehind, b.Head, s.highest)
 	}
+	b = s.within(b)
 	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b.Events)); err != nil || !finished {
 		return err
 	}

@@ -10,7 +10,8 @@ import (
 	"github.com/rouse-es/rouse/partition"
 )
 
-// settleInterval is how often a worker looks whether partitions that it waits for have been given up.
+// settleInterval is how soon a worker looks again while partitions are not shared as they should be: others are about to give
+// some up, or to claim. The pause doubles with every look that finds it still so, up to sweepInterval.
 const settleInterval = 20 * time.Millisecond
 
 // look reads how the partitions are shared, and computes from it which of them this worker should own.
@@ -22,32 +23,52 @@ func (s *session) look(ctx context.Context) (partition.Standing, error) {
 	if err := standing.Mixed(s.w.instance, s.w.cfg.static()); err != nil {
 		return standing, err
 	}
-	s.wanted = s.want(standing)
+	if len(standing.Owners) != s.partitions {
+		return standing, partition.ErrResized
+	}
+	s.wanted, s.settled = s.want(standing)
+	s.paused = standing.Paused
+	s.heed(standing.Barrier)
 	return standing, nil
 }
 
-// want is the part of the partitions that this worker should own. While others believe it to be dead it is what it has.
-func (r *runner) want(standing partition.Standing) []int {
+// want is the part of the partitions that this worker should own, and whether everybody has theirs. While others believe it to
+// be dead it is what it has.
+func (r *runner) want(standing partition.Standing) (mine []int, settled bool) {
+	if standing.Paused {
+		return []int{}, true
+	}
 	if r.w.cfg.static() {
-		return without(partition.Share(r.w.cfg.WorkerIndex, r.w.cfg.TotalWorkers, r.partitions), r.avoided())
+		return without(partition.Share(r.w.cfg.WorkerIndex, r.w.cfg.TotalWorkers, r.partitions), r.avoided()), true
 	}
 	if !standing.Has(r.w.instance) {
-		return standing.Owned(r.w.instance)
+		return standing.Owned(r.w.instance), false
 	}
-	mine, nobody := standing.Plan(r.w.instance, r.avoided())
+	plan := standing.Plan(r.w.instance, r.avoided())
+	nobody := plan.Nobody
 	if nobody > 0 && nobody != r.nobody && standing.First(r.w.instance) {
 		r.log.Warn().Int(keyPartitions, nobody).Msg("nobody may take some partitions, because every worker has reached its MaxPartitions: their events are not handled until there are more workers")
 	}
 	r.nobody = nobody
-	return mine
+	return plan.Mine, plan.Settled
 }
 
-// settling ticks while others own partitions that this worker should have.
-func (s *session) settling(tick *time.Ticker) <-chan time.Time {
-	if !s.waiting {
-		return nil
+// settling is when to look again, nil if everybody has what they should. It is not put off by what happens meanwhile.
+func (s *session) settling() <-chan time.Time {
+	if s.settled || s.settle != nil {
+		return s.settle
 	}
-	return tick.C
+	s.pause = min(max(2*s.pause, settleInterval), sweepInterval)
+	s.settle = time.After(s.pause)
+	return s.settle
+}
+
+// looked takes note that the time to look again is over, and whether there was a change, so that the pauses begin anew.
+func (s *session) looked(changed bool) {
+	s.settle = nil
+	if changed {
+		s.pause = 0
+	}
 }
 
 // rebalance looks whether the partitions are still shared as they should be. What is to go is saved and given up here; then,
@@ -66,8 +87,7 @@ func (s *session) rebalance(ctx, workCtx context.Context) (again bool, err error
 	}
 	extra, missing := without(mine, s.wanted), without(s.wanted, mine)
 	free, _ := standing.Free(missing, s.w.instance)
-	s.waiting = len(missing) > 0
-	if len(extra) == 0 && !free {
+	if len(extra) == 0 && !free && !s.reread() && !standing.Reset {
 		return false, nil
 	}
 	if err := s.idle(workCtx); err != nil {
@@ -84,32 +104,37 @@ func (s *session) rebalance(ctx, workCtx context.Context) (again bool, err error
 
 // standby waits until there is something to claim.
 func (s *session) standby(ctx context.Context) error {
-	tick, settle := time.NewTicker(sweepInterval), time.NewTicker(settleInterval)
+	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
-	defer settle.Stop()
 	for {
 		s.standing()
+		changed := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		case <-s.changed:
-		case <-s.settling(settle):
+			changed = true
+		case <-s.settling():
 		}
+		s.looked(changed)
 		s.changed = s.w.control.Changed()
 		standing, err := s.look(ctx)
 		if err != nil {
 			return err
 		}
-		if free, _ := standing.Free(s.wanted, s.w.instance); free || len(standing.Owned(s.w.instance)) > 0 {
+		if free, _ := standing.Free(s.wanted, s.w.instance); free || standing.Reset || len(standing.Owned(s.w.instance)) > 0 {
 			return nil
 		}
-		s.waiting = len(s.wanted) > 0 && !s.w.cfg.static()
 	}
 }
 
 // standing says why this worker has nothing to do.
 func (s *session) standing() {
+	if s.paused {
+		s.setState(StatePaused)
+		return
+	}
 	none := len(s.wanted) == 0
 	if none {
 		s.progress.advance(math.MaxInt64) // there is nothing that anybody could wait for

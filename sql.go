@@ -9,6 +9,12 @@ var (
 	sqlStopped string
 	//go:embed sql/started.sql
 	sqlStarted string
+	//go:embed sql/reset_lock.sql
+	sqlResetLock string
+	//go:embed sql/reset.sql
+	sqlReset string
+	//go:embed sql/reset_refused.sql
+	sqlResetRefused string
 	//go:embed sql/attempts_note.sql
 	sqlAttemptsNote string
 	//go:embed sql/attempts_read.sql

@@ -50,8 +50,10 @@ type Worker struct {
 	control  *partition.Control
 }
 
-// New makes a Worker that reads and writes through pool, which it does not close. The pool needs two connections for each
-// projection and one more; with fewer they wait for each other. It returns an error that wraps ErrConfig if cfg cannot work.
+// New makes a Worker that reads and writes through pool, which it does not close. The pool needs 1 + Concurrency connections
+// for each projection, one to read and one for each handler, and one more to try the push with; with fewer they wait for each
+// other. Two connections are opened beside the pool: one that listens, unless PollOnly, and the control connection. It returns
+// an error that wraps ErrConfig if cfg cannot work.
 func New(pool *pgxpool.Pool, cfg Config) (*Worker, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -148,12 +150,15 @@ func (w *Worker) look(ctx context.Context) error {
 	if err := migrations.Check(ctx, w.pool); err != nil {
 		return err
 	}
+	if err := migrations.CheckRights(ctx, w.pool); err != nil {
+		return err
+	}
 	log, err := catchup.Open(ctx, w.pool)
 	if err != nil {
 		return err
 	}
 	for _, r := range w.runners {
-		if r.partitions, err = partition.Ensure(ctx, w.pool, r.name, w.cfg.Partitions); err != nil {
+		if err := r.ensure(ctx); err != nil {
 			return err
 		}
 	}

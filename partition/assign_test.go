@@ -131,3 +131,33 @@ func TestAssignIsFairAndMovesLittle(t *testing.T) {
 		}
 	})
 }
+
+// What does not divide goes to whoever owns most at the moment. So a claim can change the plan of somebody who has looked
+// already, and everybody has to look again until it is settled.
+func TestPlanSaysWhetherEverybodyHasTheirs(t *testing.T) {
+	t.Parallel()
+	s := partition.Standing{Owners: make([]string, 32)}
+	for _, name := range []string{"a", "b", "c"} {
+		s.Members = append(s.Members, partition.Peer{Candidate: partition.Candidate{Instance: name}})
+	}
+	for p := range 24 {
+		s.Owners[p] = []string{"a", "b", "c"}[p/8]
+	}
+	claim := func(name string) int {
+		n := 0
+		for _, p := range s.Plan(name, nil).Mine {
+			if s.Owners[p] == "" {
+				s.Owners[p] = name
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, 2, claim("c")) // it saw that it was to have 10
+	require.Equal(t, 3, claim("a"))
+	require.Equal(t, 2, claim("b"), "and b 10, because it has least now")
+	require.False(t, s.Plan("c", nil).Settled)
+	require.Equal(t, 1, claim("b"), "who joined before c")
+	require.True(t, s.Plan("c", nil).Settled)
+	require.Zero(t, s.Plan("c", nil).Nobody)
+}

@@ -48,7 +48,7 @@ func Ensure(ctx context.Context, pool *pgxpool.Pool, projection string, want int
 	if create == 0 {
 		create = Default
 	}
-	if create < 1 || create > 1024 || create&(create-1) != 0 {
+	if !valid(create) {
 		return 0, fmt.Errorf("%w, and %d is not", ErrCount, want)
 	}
 	if _, err := pool.Exec(ctx, sqlEnsureInsert, projection, create); err != nil {
@@ -70,6 +70,10 @@ type Claim struct {
 	Projection, Instance, Token string
 	Partitions                  []int
 
+	// Of is how many partitions the projection was seen to have. If that is no longer so, nothing is claimed and Claim returns
+	// ErrResized. 0: that does not matter.
+	Of int
+
 	// FromTheLiving takes partitions also from an owner that is alive. A static worker does so once, when it starts.
 	FromTheLiving bool
 }
@@ -86,8 +90,14 @@ func (c Claim) Claim(ctx context.Context, pool *pgxpool.Pool) ([]Lease, error) {
 		if err != nil {
 			return err
 		}
-		leases, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Lease])
-		return err
+		if leases, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Lease]); err != nil || c.Of == 0 {
+			return err
+		}
+		var agreed bool
+		if err := tx.QueryRow(ctx, sqlAgreed, c.Projection, c.Of).Scan(&agreed); err != nil || agreed {
+			return err
+		}
+		return ErrResized
 	})
 	if err != nil {
 		return nil, fmt.Errorf("partition: claim partitions of %s: %w", c.Projection, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rs/zerolog"
 )
 
@@ -86,7 +87,7 @@ func (c *Control) Run(ctx context.Context) {
 		}
 		if !c.quiet {
 			c.quiet = true
-			c.cfg.Log.Warn().Err(err).Msg("the control connection is lost, connecting again")
+			c.explain(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -96,6 +97,17 @@ func (c *Control) Run(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.end(context.Canceled)
+}
+
+// explain logs why a session ended. What a person has to mend is an error, and what is away comes back.
+func (c *Control) explain(err error) {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && (pgErr.Code == "42501" || pgErr.Code == "42P01") { // insufficient_privilege, undefined_table
+		c.cfg.Log.Error().Err(err).Msg("the heartbeats are refused, and others may take the partitions: grant select, insert, update and delete on" +
+			" projection_workers, and select on rouse_members")
+		return
+	}
+	c.cfg.Log.Warn().Err(err).Msg("the control connection is lost, connecting again")
 }
 
 // Ready is closed once the process is registered.
@@ -245,7 +257,8 @@ func (c *Control) beat(ctx context.Context, conn *pgx.Conn, present bool) error 
 	c.mu.Lock()
 	row.Leaving = c.leaving
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	// A statement that is broken off takes the connection with it, which is still needed to take leave.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
 	defer cancel()
 	sent := time.Now()
 	if err := row.Heartbeat(ctx, conn); err != nil {
@@ -304,7 +317,7 @@ func (c *Control) broadcast() {
 
 // watch looks at the membership and returns how many members there are.
 func (c *Control) watch(ctx context.Context, conn *pgx.Conn) (members int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout) // as in beat
 	defer cancel()
 	var now string
 	if err := conn.QueryRow(ctx, sqlWatch).Scan(&members, &now); err != nil {

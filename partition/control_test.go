@@ -204,3 +204,18 @@ func (p *pooled) message() error {
 	}
 	return nil
 }
+
+// Whenever the end comes, also in the middle of a heartbeat or of a look, the row goes with it.
+func TestControlTakesLeaveWheneverItIsStopped(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i := range 60 {
+		c := b.control(partition.DefaultTTL, nil)
+		for range i % 4 {
+			c.Beat()
+			time.Sleep(time.Duration(i) * 20 * time.Microsecond) // not to wait for anything: to hit other moments
+		}
+		c.stop()
+		require.Zero(t, b.int("select count(*) from projection_workers"), "stop %d", i)
+	}
+}

@@ -19,6 +19,16 @@ var (
 	sqlOwners string
 	//go:embed sql/members.sql
 	sqlMembers string
+	//go:embed sql/state.sql
+	sqlState string
+	//go:embed sql/state_set.sql
+	sqlStateSet string
+	//go:embed sql/raise.sql
+	sqlRaise string
+	//go:embed sql/reset_request.sql
+	sqlResetRequest string
+	//go:embed sql/skip.sql
+	sqlSkip string
 	//go:embed sql/watch.sql
 	sqlWatch string
 	//go:embed sql/settings.sql
@@ -27,4 +37,28 @@ var (
 	sqlPresence string
 	//go:embed sql/terminate.sql
 	sqlTerminate string
+	//go:embed sql/agreed.sql
+	sqlAgreed string
+	//go:embed sql/barrier.sql
+	sqlBarrier string
+	//go:embed sql/resize_look.sql
+	sqlResizeLook string
+	//go:embed sql/resize_hold.sql
+	sqlResizeHold string
+	//go:embed sql/resize_lift.sql
+	sqlResizeLift string
+	//go:embed sql/resize_lock.sql
+	sqlResizeLock string
+	//go:embed sql/resize_lock_all.sql
+	sqlResizeLockAll string
+	//go:embed sql/resize_split.sql
+	sqlResizeSplit string
+	//go:embed sql/resize_join.sql
+	sqlResizeJoin string
+	//go:embed sql/resize_raise.sql
+	sqlResizeRaise string
+	//go:embed sql/resize_finish.sql
+	sqlResizeFinish string
+	//go:embed sql/resize_waits.sql
+	sqlResizeWaits string
 )

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -21,9 +22,19 @@ type Standing struct {
 	Owners []string
 	Alive  []bool
 
+	// Paused means that nobody may handle anything of it for now, and Reset that it is to start over, as RequestReset says.
+	Paused, Reset bool
+
 	// Members are the living members that run the projection, in the order in which they joined.
 	Members []Peer
+
+	// Barrier is the position beyond which nothing is to be handled for now, because partitions are to be joined. NoBarrier:
+	// there is none.
+	Barrier int64
 }
+
+// NoBarrier is beyond every position.
+const NoBarrier = math.MaxInt64
 
 // Peer is a living member, as others see it.
 type Peer struct {
@@ -50,6 +61,24 @@ func Look(ctx context.Context, pool *pgxpool.Pool, projection string) (Standing,
 			return nil
 		})
 		return err
+	})
+	batch.Queue(sqlState, projection).QueryRow(func(row pgx.Row) error {
+		var state string
+		var to *int64
+		err := row.Scan(&state, &to, nil)
+		s.Paused, s.Reset = state == "paused", to != nil
+		return err
+	})
+	batch.Queue(sqlBarrier, projection).QueryRow(func(row pgx.Row) error {
+		var barrier *int64
+		if err := row.Scan(&barrier); err != nil {
+			return err
+		}
+		s.Barrier = NoBarrier
+		if barrier != nil {
+			s.Barrier = *barrier
+		}
+		return nil
 	})
 	if err := pool.SendBatch(ctx, &batch).Close(); err != nil {
 		return Standing{}, fmt.Errorf("partition: look who shares %s: %w", projection, err)
@@ -85,10 +114,22 @@ func (s Standing) Mixed(instance string, static bool) error {
 	return nil
 }
 
-// Plan is what Assign says of the elastic members that are not about to leave: the partitions that this instance should
-// own, and how many nobody may take, because every member has reached its Max. avoids are the partitions that the instance
+// Plan is how partitions should be shared, from the point of view of one member.
+type Plan struct {
+	// Mine are the partitions that it should own.
+	Mine []int
+
+	// Nobody is how many nobody may take, because every member has reached its Max or avoids them.
+	Nobody int
+
+	// Settled means that everybody owns what they should. While claims are under way the plan may still change, for what does
+	// not divide goes to whoever owns most at the moment, so whoever sees it unsettled has to look again.
+	Settled bool
+}
+
+// Plan is what Assign says of the elastic members that are not about to leave. avoids are the partitions that the instance
 // avoids at this moment, which is newer than what its row says.
-func (s Standing) Plan(instance string, avoids []int) (mine []int, nobody int) {
+func (s Standing) Plan(instance string, avoids []int) Plan {
 	var candidates []Candidate
 	for _, m := range s.Members {
 		if m.Static || m.Leaving {
@@ -99,16 +140,18 @@ func (s Standing) Plan(instance string, avoids []int) (mine []int, nobody int) {
 		}
 		candidates = append(candidates, m.Candidate)
 	}
-	mine = []int{}
+	plan := Plan{Mine: []int{}, Settled: true}
 	for p, target := range Assign(s.Owners, candidates) {
-		switch target {
-		case instance:
-			mine = append(mine, p)
-		case "":
-			nobody++
+		switch {
+		case target == "":
+			plan.Nobody++
+			continue
+		case target == instance:
+			plan.Mine = append(plan.Mine, p)
 		}
+		plan.Settled = plan.Settled && s.Owners[p] == target
 	}
-	return mine, nobody
+	return plan
 }
 
 // Has tells whether an instance is among the living members.

@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// benchServerTimeout is for starting the embedded server, which may have to be fetched first, or for stopping it.
-	benchServerTimeout = 10 * time.Minute
-
 	// benchConnections is what the embedded server has room for, and benchWriters the most of them that append.
 	benchConnections = 300
 	benchWriters     = 256
@@ -167,15 +164,15 @@ func benchmark[R any](ctx context.Context, a *app, measure func(b *bench.Bench) 
 func inBench[R any](ctx context.Context, a *app, measure func(b *bench.Bench) (R, error), unit string) (result R, err error) {
 	own := a.databaseURL == ""
 	if own {
-		server, startErr := a.benchServer(ctx)
+		if set := forgetPG(); len(set) > 0 {
+			a.log.Warn().Strs("variables", set).Msg("bench starts a server of its own and does not look at these variables (for a database of yours, set DATABASE_URL)")
+		}
+		settings := map[string]string{"max_connections": fmt.Sprint(benchConnections)}
+		server, startErr := a.startServer(ctx, pgserver.Config{Settings: settings, Log: a.log})
 		if startErr != nil {
 			return result, startErr
 		}
-		defer func() {
-			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), benchServerTimeout)
-			defer cancel()
-			err = errors.Join(err, server.Stop(stopCtx))
-		}()
+		defer func() { err = errors.Join(err, stopServer(context.WithoutCancel(ctx), server)) }()
 	}
 	cfg, err := a.poolConfig("rouse bench")
 	if err != nil {
@@ -189,22 +186,6 @@ func inBench[R any](ctx context.Context, a *app, measure func(b *bench.Bench) (R
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	return measure(b)
-}
-
-// benchServer starts a server and points the app at a new database on it.
-func (a *app) benchServer(ctx context.Context) (*pgserver.Server, error) {
-	ctx, cancel := context.WithTimeout(ctx, benchServerTimeout)
-	defer cancel()
-	settings := map[string]string{"max_connections": fmt.Sprint(benchConnections)}
-	server, err := pgserver.Start(ctx, pgserver.Config{Settings: settings, Log: a.log})
-	if err != nil {
-		return nil, err
-	}
-	if err := server.CreateDatabase(ctx, "rouse"); err != nil {
-		return nil, errors.Join(err, server.Stop(context.WithoutCancel(ctx)))
-	}
-	a.databaseURL = server.URL("rouse") // there is no password in it
-	return server, nil
 }
 
 // benchLog is what the measured worker logs. Beside the table nobody wants to read its changes of state and what it says of a

@@ -21,7 +21,7 @@ const (
 	// connectTimeout is for one attempt to connect, unless the address or PGCONNECT_TIMEOUT says otherwise.
 	connectTimeout = 5 * time.Second
 
-	// minConns is the least that the pool of a worker can do with: two for its projection, one for the heartbeat, one to spare.
+	// minConns is the least that the pool of a worker can do with: two for its projection, one to try the push with, one to spare.
 	minConns = 4
 
 	// maxApplicationName is what PostgreSQL keeps of a name, in bytes.

@@ -54,10 +54,15 @@ func startChild(name string, env []string, stdout *os.File, args ...string) (*ch
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// stop ends the child in order and waits for it; after the time it is killed. The error says how it ended, if not well.
-func (c *child) stop(within time.Duration) error {
+// tell tells the child to stop in order, and does not wait. It may be called more than once.
+func (c *child) tell() {
 	c.expected.Store(true)
 	_ = c.stdin.Close() // it may have ended
+}
+
+// stop ends the child in order and waits for it; after the time it is killed. The error says how it ended, if not well.
+func (c *child) stop(within time.Duration) error {
+	c.tell()
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {

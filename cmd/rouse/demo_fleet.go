@@ -5,23 +5,15 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
-)
-
-const (
-	// killEvery is how often a worker is killed in a demo without an end, and downFor how long it stays away.
-	killEvery = 20 * time.Second
-	downFor   = 2 * time.Second
 )
 
 // fleet is the processes of a demo: one appender and the workers. Its methods are called by one goroutine.
 type fleet struct {
 	env      []string
 	appender *child   // nil before the start and after its end
-	workers  []*child // by number; the last process of each
-	down     int      // the worker that was killed and is not started again yet; -1: none
-	returned []bool   // by number: it was started again and has not been seen at work since
-	killed   int      // how often a worker was killed
+	workers  []*child // by number: the last process of each, nil before the first
+	away     []string // by number: stateKilled, stateLeft or stateFrozen, "" if it is to be at work
+	kills    int      // how often a worker was killed
 	failed   chan *child
 	waiters  sync.WaitGroup
 }
@@ -29,27 +21,28 @@ type fleet struct {
 // newFleet starts nothing yet.
 func newFleet(env []string, workers int) *fleet {
 	return &fleet{
-		env: env, workers: make([]*child, workers), returned: make([]bool, workers), down: -1,
+		env: env, workers: make([]*child, workers), away: make([]string, workers),
 		failed: make(chan *child, 1), // buffered to 1: the first failure is the one to report
 	}
 }
 
-// start runs the workers and the appender.
-func (f *fleet) start(rate float64) error {
-	for i := range f.workers {
-		if err := f.startWorker(i); err != nil {
-			return err
-		}
-	}
+// startAppender starts the appender.
+func (f *fleet) startAppender(rate float64) error {
 	appender, err := f.startWatched("the appender", appenderArgs(rate))
 	f.appender = appender
 	return err
 }
 
+// startWorker starts a worker for the first time or again, under the same label. One that has left must have left in order.
 func (f *fleet) startWorker(i int) error {
+	if f.away[i] == stateLeft {
+		if err := f.workers[i].stop(childStopTimeout); err != nil {
+			return err
+		}
+	}
 	worker, err := f.startWatched(workerLabel(i), workerArgs(i))
 	if err == nil {
-		f.workers[i] = worker
+		f.workers[i], f.away[i] = worker, ""
 	}
 	return err
 }
@@ -74,25 +67,62 @@ func (f *fleet) startWatched(name string, args []string) (*child, error) {
 }
 
 // kill kills one worker, as a crash would.
-func (f *fleet) kill(i int) {
+func (f *fleet) kill(i int) error {
 	f.workers[i].kill()
-	f.down = i
-	f.killed++
+	f.away[i] = stateKilled
+	f.kills++
+	return nil
 }
 
-// revive starts the worker again that is down, if there is one, and returns its number, or -1.
-func (f *fleet) revive() (int, error) {
-	i := f.down
-	if i < 0 {
-		return -1, nil
+// leave tells one worker to stop in order, and does not wait for it.
+func (f *fleet) leave(i int) error {
+	f.workers[i].tell()
+	f.away[i] = stateLeft
+	return nil
+}
+
+// freeze stops one worker where it stands.
+func (f *fleet) freeze(i int) error {
+	if err := freeze(f.workers[i].cmd.Process); err != nil {
+		return fmt.Errorf("cannot freeze %s: %w", f.workers[i].name, err)
 	}
-	f.down = -1
-	f.returned[i] = true
-	return i, f.startWorker(i)
+	f.away[i] = stateFrozen
+	return nil
 }
 
-// complete tells whether every worker that was killed has been seen at work again.
-func (f *fleet) complete() bool { return f.down < 0 && !slices.Contains(f.returned, true) }
+// thaw lets a frozen worker go on.
+func (f *fleet) thaw(i int) error {
+	if err := thaw(f.workers[i].cmd.Process); err != nil {
+		return fmt.Errorf("cannot let %s go on: %w", f.workers[i].name, err)
+	}
+	f.away[i] = ""
+	return nil
+}
+
+// working are the labels of the workers that are to be at work.
+func (f *fleet) working() []string {
+	labels := []string{}
+	for i, worker := range f.workers {
+		if worker != nil && f.away[i] == "" {
+			labels = append(labels, workerLabel(i))
+		}
+	}
+	return labels
+}
+
+// gather lets every frozen worker go on, and sees to it that somebody is at work.
+func (f *fleet) gather() error {
+	var errs []error
+	for i, how := range f.away {
+		if how == stateFrozen {
+			errs = append(errs, f.thaw(i))
+		}
+	}
+	if len(f.working()) == 0 {
+		errs = append(errs, f.startWorker(0))
+	}
+	return errors.Join(errs...)
+}
 
 // stopAppender ends the appender in order.
 func (f *fleet) stopAppender() error {
@@ -108,9 +138,12 @@ func (f *fleet) stopAppender() error {
 func (f *fleet) stop() error {
 	errs := make([]error, len(f.workers)+1)
 	errs[len(f.workers)] = f.stopAppender()
+	if i := slices.Index(f.away, stateFrozen); i >= 0 { // there is one at a time
+		errs = append(errs, f.thaw(i))
+	}
 	var all sync.WaitGroup
 	for i, worker := range f.workers {
-		if worker != nil && i != f.down {
+		if worker != nil && f.away[i] != stateKilled {
 			all.Go(func() { errs[i] = worker.stop(childStopTimeout) })
 		}
 	}

@@ -9,21 +9,14 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/internal/pgserver"
 )
 
-const (
-	// serverTimeout is for starting the embedded server, which may have to be fetched first, and serverStopTimeout for its end.
-	serverTimeout     = 10 * time.Minute
-	serverStopTimeout = time.Minute
-
-	// schemaPrefix is what the names of the schemas of `rouse demo` begin with.
-	schemaPrefix = "rouse_demo_"
-)
+// schemaPrefix is what the names of the schemas of `rouse demo` begin with.
+const schemaPrefix = "rouse_demo_"
 
 // place is where a demo takes place: a server of its own, or a schema of its own in a database that was given.
 type place struct {
@@ -50,19 +43,12 @@ func (a *app) openServer(ctx context.Context) (*place, error) {
 	if err := a.note("PostgreSQL is being started"); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
-	defer cancel()
-	server, err := pgserver.Start(ctx, pgserver.Config{Log: quieter(a.log)})
+	server, err := a.startServer(ctx, pgserver.Config{Log: quieter(a.log)})
 	if err != nil {
 		return nil, err
 	}
 	p := &place{app: a, server: server}
-	err = server.CreateDatabase(ctx, "rouse")
-	if err == nil {
-		a.databaseURL = server.URL("rouse") // there is no password in it
-		err = a.note("PostgreSQL %d runs until the end, look around with: psql '%s'", server.Major(), a.databaseURL)
-	}
-	if err != nil {
+	if err := a.note("PostgreSQL %d runs until the end, look around with: psql '%s'", server.Major(), a.databaseURL); err != nil {
 		return nil, errors.Join(err, p.close(context.WithoutCancel(ctx), false))
 	}
 	return p, nil
@@ -74,23 +60,6 @@ func quieter(log zerolog.Logger) zerolog.Logger {
 		return log.Level(zerolog.WarnLevel)
 	}
 	return log
-}
-
-// forgetPG unsets the PG* variables, which speak of another server than the one that is started here, and returns the names
-// of those that would have led to it.
-func forgetPG() (set []string) {
-	for _, variable := range os.Environ() {
-		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "PG") {
-			continue
-		}
-		if value != "" && slices.Contains([]string{"PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE"}, name) {
-			set = append(set, name)
-		}
-		_ = os.Unsetenv(name) // it is there
-	}
-	slices.Sort(set)
-	return set
 }
 
 func (a *app) openSchema(ctx context.Context) (*place, error) {
@@ -147,15 +116,14 @@ func (p *place) close(ctx context.Context, keep bool) error {
 	if p.server == nil {
 		return stopSchemaKeeper(p.keeper, p.schema, keep)
 	}
-	ctx, cancel := context.WithTimeout(ctx, serverStopTimeout)
-	defer cancel()
-	return p.server.Stop(ctx)
+	return stopServer(ctx, p.server)
 }
 
 // childEnvironment is the environment of a child: what this process was told about the database by flags and variables, and
-// no number of a worker. own tells that the database is one that this process has made.
+// nothing of how a worker takes part. own tells that the database is one that this process has made.
 func (a *app) childEnvironment(own bool) []string {
-	drop := []string{"ROUSE_DATABASE_URL", "DATABASE_URL", "ROUSE_SCHEMA", "ROUSE_JSON", "WORKER_ID", "TOTAL_WORKERS", "ROUSE_PARTITIONS"}
+	drop := []string{"ROUSE_DATABASE_URL", "DATABASE_URL", "ROUSE_SCHEMA", "ROUSE_JSON", "WORKER_ID", "TOTAL_WORKERS", "ROUSE_PARTITIONS",
+		"ROUSE_MAX_PARTITIONS", "ROUSE_CONCURRENCY"}
 	if own {
 		drop = append(drop, "ROUSE_LISTEN_URL")
 	}

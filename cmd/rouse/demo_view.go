@@ -95,7 +95,7 @@ func (v *lineView) frame(f frame) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%4d s  %s", f.Second, totals(f))
 	for _, w := range f.Workers {
-		fmt.Fprintf(&b, "  %s %.0f %% %s", w.Label, w.SharePercent, said(w))
+		fmt.Fprintf(&b, "  %s %.0f %% %s", w.Label, w.SharePercent, modeOf(w))
 	}
 	_, err := fmt.Fprintln(v.w, b.String())
 	return err
@@ -108,9 +108,9 @@ func totals(f frame) string {
 	return fmt.Sprintf("appended %s  handled %s  lag %s  p50 %s  p99 %s", grouped(f.Appended), grouped(f.Handled), grouped(f.Lag), milliseconds(f.P50), milliseconds(f.P99))
 }
 
-// said is the mode of a worker, or its state where that says more.
-func said(w workerFrame) string {
-	if w.Mode == "" || w.State == stateKilled {
+// modeOf is the mode of a worker, or its state where that says more.
+func modeOf(w workerFrame) string {
+	if w.Mode == "" {
 		return w.State
 	}
 	return w.Mode
@@ -221,8 +221,10 @@ func (v *tableView) lines() []tableLine {
 
 func stateStyle(state string) string {
 	switch state {
-	case stateKilled:
+	case stateKilled, stateFrozen:
 		return red
+	case stateLeft:
+		return dim
 	case "live":
 		return ""
 	}

@@ -42,7 +42,7 @@ func exitCodeHelp() string {
 		{exitDatabase, "the database cannot be reached, does not exist or refuses the login"},
 		{exitSchema, "the schema is missing, older or newer, or the database cannot be the source"},
 		{exitStopped, "a projection was stopped by an event that it cannot handle, or a parked event failed again"},
-		{exitVerdict, "the verdict is negative: events were lost, doubled or out of order"},
+		{exitVerdict, "the verdict is negative: events were lost, doubled or out of order, or nobody took over"},
 		{exitFindings, "the doctor has found something that fails"},
 		{exitSignal, "a second signal ended the program at once"},
 	} {
@@ -67,6 +67,9 @@ var errFindings = errors.New("what fails has to be mended (see what is said to d
 // errFailedAgain means that parked events were handled again and failed again.
 var errFailedAgain = errors.New("parked events failed again (see rouse parked list for the errors)")
 
+// errStage means that a stage of the demo did not come to what it should.
+var errStage = errors.New("workers did not join or take over in time (see the verdict; is the machine busy?)")
+
 // errIncomplete means that a signal came before the work was done.
 var errIncomplete = errors.New("stopped by a signal before the work was done")
 
@@ -79,7 +82,7 @@ func (a *app) explain(err error) (code int, sentence string) {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage, plain(err)
-	case errors.As(err, &stopped):
+	case errors.As(err, &stopped) && stopped.Position != 0:
 		return exitStopped, plain(stopped)
 	case errors.Is(err, errFailedAgain):
 		return exitStopped, plain(err)
@@ -87,11 +90,11 @@ func (a *app) explain(err error) (code int, sentence string) {
 		return exitFindings, plain(err)
 	case errors.As(err, &child):
 		return child.code, child.sentence
-	case errors.Is(err, errVerdict):
+	case is(err, errVerdict, errStage):
 		return exitVerdict, plain(err)
 	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrCount, partition.ErrWorkerID, parked.ErrFilter):
 		return exitUsage, plain(err)
-	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema,
+	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema, migrations.ErrIncomplete,
 		catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrLogBehind, eventstore.ErrNotMigrated):
 		return exitSchema, plain(err)
 	}

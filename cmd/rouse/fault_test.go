@@ -219,6 +219,35 @@ func TestBadEvents(t *testing.T) {
 	assert.EqualValues(t, 101, v.Counted)
 }
 
+// TestOnceWithoutARightNamesTheGrant instead of trying for ever.
+func TestOnceWithoutARightNamesTheGrant(t *testing.T) {
+	t.Parallel()
+	server := testdb.Server(t, nil)
+	db := testdb.On(t, server)
+	require.NoError(t, scaling.Ensure(context.Background(), db.Pool))
+	mustExec(t, db.Pool, "create role app login")
+	mustExec(t, db.Pool, "grant select, insert, update, delete on all tables in schema public to app")
+	mustExec(t, db.Pool, "grant select on all sequences in schema public to app")
+	env := []string{"DATABASE_URL=" + with(t, db.URL, func(u *url.URL) { u.User = url.User("app") })}
+	for _, right := range []string{"update on public.rouse_restart", "insert on public.projection_workers", "select on public.rouse_members"} {
+		mustExec(t, db.Pool, "revoke "+right+" from app")
+		requireFault(t, runRouse(t, env, "worker", "--once"), 1, "lacks rights", "grant "+right+" to app")
+		mustExec(t, db.Pool, "grant "+right+" to app")
+	}
+	require.Zero(t, runRouse(t, env, "worker", "--once").code)
+}
+
+// TestOnceOnALogThatEndsBeforeItsCheckpoints: also an empty one is not a log of which everything is handled.
+func TestOnceOnALogThatEndsBeforeItsCheckpoints(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	mustRouse(t, db, "append", "--count", "50")
+	mustRouse(t, db, "worker", "--once")
+	mustExec(t, db.Pool, "truncate events restart identity")
+	requireFault(t, runRouse(t, on(db), "worker", "--once"), 4, "the log ends before a checkpoint")
+	assert.Contains(t, mustRouse(t, db, "status"), "scalable_projection (stopped)")
+}
+
 // TestEventThatCannotBeHandled: the projection stops before it, says so everywhere, and goes on once the cause is mended.
 func TestEventThatCannotBeHandled(t *testing.T) {
 	t.Parallel()

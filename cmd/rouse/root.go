@@ -52,7 +52,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	if !a.parsed {
 		err = usageError{fmt.Errorf("%w (see %s --help)", err, verb.CommandPath())}
 	}
-	if isStop(context.Cause(ctx)) && errors.Is(err, context.Canceled) {
+	if isStop(err) || isStop(context.Cause(ctx)) && errors.Is(err, context.Canceled) {
 		err = errIncomplete
 	}
 	code, sentence := a.explain(err)
@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
 	root.AddCommand(a.versionCommand(), a.migrateCommand(), a.appendCommand(), a.statusCommand(), a.workerCommand(),
-		a.parkedCommand(), a.doctorCommand(), a.demoCommand(), a.benchCommand(), a.schemaKeeperCommand())
+		a.projectionCommand(), a.parkedCommand(), a.doctorCommand(), a.demoCommand(), a.benchCommand(), a.schemaKeeperCommand())
 	return root
 }
 

@@ -22,8 +22,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Long: `Status reads everything from the database, so it also answers while no worker runs.
 
 LAG is how many positions the last event is ahead of a checkpoint, and how old the first
-event behind the checkpoint is. Partitions that nobody owns are shown as unowned: no worker
-runs for them, or their static worker is stopped.`,
+event behind the checkpoint is. EPOCH rises each time a partition changes hands. Partitions that
+nobody owns are shown as unowned: no worker runs for them, their static worker is stopped, or
+nobody may take them, because every worker has reached its --max-partitions. UPTIME is how long
+ago a worker joined, HEARTBEAT when it last said that it is there.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error { return a.status(ctx, each) }),
 	}
@@ -62,20 +64,20 @@ func (a *app) printReport(r report.Report, each bool) error {
 	for _, p := range r.Projections {
 		line("")
 		line("projection %s", headline(p))
-		row("  PARTITIONS", "CHECKPOINT", "LAG", "LAG TIME", "OWNER", "STATE")
+		row("  PARTITIONS", "CHECKPOINT", "LAG", "LAG TIME", "OWNER", "EPOCH", "STATE")
 		for _, f := range fold(p.Partitions, each) {
-			row("  "+numbers(f.partitions), grouped(f.Checkpoint), grouped(f.LagEvents), seconds(f.LagSeconds), f.owner(), f.State)
+			row("  "+numbers(f.partitions), grouped(f.Checkpoint), grouped(f.LagEvents), seconds(f.LagSeconds), f.owner(), f.epochs(), f.State)
 		}
 	}
 	line("")
 	if len(r.Workers) == 0 {
 		line("no worker runs")
 	} else {
-		row("WORKER", "INSTANCE", "SHARE", "HANDLED", "RATE", "MODE", "LAST WAKE", "HEARTBEAT", "STATES")
+		row("WORKER", "INSTANCE", "SHARE", "HANDLED", "RATE", "MODE", "LAST WAKE", "HEARTBEAT", "UPTIME", "STATES")
 	}
 	for _, worker := range r.Workers {
 		row(worker.Label, clip(worker.Instance, 8), share(worker), grouped(worker.EventsHandled),
-			strconv.FormatFloat(worker.EventsPerSecond, 'f', 1, 64)+"/s", worker.Mode, ago(worker.LastWakeAgeSeconds), heartbeat(worker), states(worker))
+			strconv.FormatFloat(worker.EventsPerSecond, 'f', 1, 64)+"/s", worker.Mode, ago(worker.LastWakeAgeSeconds), heartbeat(worker), seconds(worker.UptimeSeconds), states(worker))
 	}
 	for i, o := range r.OpenAppends {
 		if i == 0 {
@@ -92,6 +94,9 @@ func headline(p report.Projection) string {
 	parts := []string{p.Name + " (" + p.State + ")", fmt.Sprintf("%d partitions", len(p.Partitions))}
 	if p.Unowned > 0 {
 		parts = append(parts, fmt.Sprintf("%d of them unowned", p.Unowned))
+	}
+	if p.NobodyMayTake > 0 {
+		parts = append(parts, fmt.Sprintf("%d of them nobody may take (start more workers, or raise --max-partitions)", p.NobodyMayTake))
 	}
 	parts = append(parts, fmt.Sprintf("lag %s events, %s", grouped(p.LagEvents), seconds(p.LagSeconds)))
 	text := strings.Join(parts, ", ")
@@ -119,8 +124,16 @@ func parkedLine(p report.Parked) string {
 
 // folded is a set of partitions that stand alike.
 type folded struct {
-	report.Partition
-	partitions []int
+	report.Partition         // the first
+	partitions         []int // all of them
+	minEpoch, maxEpoch int64
+}
+
+func (f folded) epochs() string {
+	if f.minEpoch == f.maxEpoch {
+		return strconv.FormatInt(f.minEpoch, 10)
+	}
+	return fmt.Sprintf("%d-%d", f.minEpoch, f.maxEpoch)
 }
 
 func (f folded) owner() string {
@@ -144,8 +157,9 @@ func fold(partitions []report.Partition, each bool) []folded {
 		if !seen || each {
 			i = len(out)
 			at[key] = i
-			out = append(out, folded{Partition: p})
+			out = append(out, folded{Partition: p, minEpoch: p.Epoch, maxEpoch: p.Epoch})
 		}
+		out[i].minEpoch, out[i].maxEpoch = min(out[i].minEpoch, p.Epoch), max(out[i].maxEpoch, p.Epoch)
 		out[i].partitions = append(out[i].partitions, p.Partition)
 	}
 	return out
@@ -175,11 +189,19 @@ func numbers(n []int) string {
 	return strings.Join(parts, ",")
 }
 
+// share is how a worker gets its partitions.
 func share(w report.Worker) string {
-	if w.Index == nil || w.Total == nil {
-		return w.Assignment
+	text := w.Assignment
+	if w.Index != nil && w.Total != nil {
+		text += fmt.Sprintf(" %d/%d", *w.Index, *w.Total)
 	}
-	return fmt.Sprintf("%s %d/%d", w.Assignment, *w.Index, *w.Total)
+	if w.MaxPartitions != nil {
+		text += fmt.Sprintf(", max %d", *w.MaxPartitions)
+	}
+	if w.Leaving {
+		text += ", leaving"
+	}
+	return text
 }
 
 func ago(age *float64) string {

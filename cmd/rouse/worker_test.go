@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -149,6 +150,21 @@ func TestSecondSignal(t *testing.T) {
 	requireComplete(t, db, 100)
 }
 
+// TestStoppedOnce says what every command says that a signal has ended too early.
+func TestStoppedOnce(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	mustRouse(t, db, "worker", "--once")
+	mustRouse(t, db, "append", "--count", "100")
+	mustExec(t, db.Pool, "alter table scaling_activity add constraint nobody check (events < 0)")
+	w := startRouse(t, on(db), "worker", "--once")
+	testdb.Eventually(t, processTimeout, "an event to be tried again", func() (bool, error) {
+		return strings.Contains(w.stderr.String(), "handling failed"), nil
+	})
+	w.signal(t, syscall.SIGTERM)
+	requireFault(t, result{w.wait(t), w.stdout.String(), w.stderr.String()}, 1, "stopped by a signal before the work was done")
+}
+
 func TestStatusWhileNoWorkerRuns(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
@@ -162,9 +178,35 @@ func TestStatusWhileNoWorkerRuns(t *testing.T) {
 	assert.Positive(t, r.Projections[0].LagSeconds)
 	assert.Equal(t, 32, r.Projections[0].Unowned)
 	text := mustRouse(t, db, "status")
-	assert.Regexp(t, `0-31 +0 +25 .* unowned +unowned`, text)
+	assert.Regexp(t, `0-31 +0 +25 .* unowned +0 +unowned`, text)
 	assert.Contains(t, text, "no worker runs")
-	assert.Equal(t, 32, strings.Count(mustRouse(t, db, "status", "--partitions"), "unowned  unowned"))
+	assert.Len(t, regexp.MustCompile(`(?m) unowned +\d+ +unowned$`).FindAllString(mustRouse(t, db, "status", "--partitions"), -1), 32)
+}
+
+// TestStatusOfAWorkerWithALimit: what it may not take is said to be nobody's, with what to do about it.
+func TestStatusOfAWorkerWithALimit(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	w := startRouse(t, on(db), "worker", "--max-partitions", "8", "--worker-id", "small")
+	testdb.Eventually(t, processTimeout, "the worker to be live", func() (bool, error) {
+		r := status(t, db)
+		return len(r.Projections) == 1 && len(r.Workers) == 1 && r.Workers[0].States[scaling.Name] == "live", nil
+	})
+	text := mustRouse(t, db, "status")
+	assert.Contains(t, text, "24 of them unowned, 24 of them nobody may take (start more workers, or raise --max-partitions)")
+	assert.Regexp(t, `(?m)^ +\S+ +0 +0 +0 s +small +1 +live$`, text)
+	assert.Regexp(t, `(?m)^WORKER .* HEARTBEAT +UPTIME +STATES$`, text)
+	assert.Regexp(t, `(?m)^small +\w+ +elastic, max 8 .* s ago +[\d.]+ s +scalable_projection: live$`, text)
+	w.signal(t, syscall.SIGTERM)
+	require.Zero(t, w.wait(t))
+}
+
+func TestEpochsOfPartitionsThatStandAlike(t *testing.T) {
+	t.Parallel()
+	all := fold([]report.Partition{{Partition: 0, Epoch: 3}, {Partition: 1, Epoch: 7}, {Partition: 2, Epoch: 5}, {Partition: 3, Epoch: 9, State: "live"}}, false)
+	require.Len(t, all, 2)
+	assert.Equal(t, "3-7", all[0].epochs())
+	assert.Equal(t, "9", all[1].epochs())
 }
 
 // TestStatusJSON fixes the names that scripts use.
@@ -188,9 +230,9 @@ func TestStatusJSON(t *testing.T) {
 	first := func(v any, name string) any { return v.(map[string]any)[name].([]any)[0] }
 	assert.ElementsMatch(t, []string{"head", "projections", "workers", "open_appends"}, names(doc))
 	projection := first(doc, "projections")
-	assert.ElementsMatch(t, []string{"name", "state", "lag_events", "lag_seconds", "unowned", "partitions"}, names(projection))
+	assert.ElementsMatch(t, []string{"name", "state", "lag_events", "lag_seconds", "unowned", "nobody_may_take", "partitions"}, names(projection))
 	assert.ElementsMatch(t, []string{"partition", "checkpoint", "epoch", "lag_events", "lag_seconds", "owner", "instance", "state"}, names(first(projection, "partitions")))
-	assert.ElementsMatch(t, []string{"label", "instance", "host", "pid", "alive", "assignment", "index", "total", "events_handled", "events_per_second",
+	assert.ElementsMatch(t, []string{"label", "instance", "host", "pid", "alive", "assignment", "index", "total", "max_partitions", "leaving", "events_handled", "events_per_second",
 		"mode", "states", "last_wake_age_seconds", "heartbeat_age_seconds", "uptime_seconds"}, names(first(doc, "workers")))
 	w.signal(t, syscall.SIGTERM)
 	require.Zero(t, w.wait(t))

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
@@ -160,36 +159,6 @@ func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 		return fmt.Errorf("pgserver: creating the database %q: %w", name, err)
 	}
 	return nil
-}
-
-// connect opens a connection to the maintenance database, with no parameters
-// from the environment (PGOPTIONS and the like).
-func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
-	cfg, err := pgx.ParseConfig(s.URL("postgres"))
-	if err != nil {
-		return nil, err
-	}
-	clear(cfg.RuntimeParams)
-	return pgx.ConnectConfig(ctx, cfg)
-}
-
-// exec runs one statement on a connection of its own.
-func (s *Server) exec(ctx context.Context, sql string, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	conn, err := s.connect(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, sql, args...)
-	return errors.Join(err, closeConn(ctx, conn))
-}
-
-// closeConn says goodbye to the server, for which it takes a second at most.
-func closeConn(ctx context.Context, conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	return conn.Close(ctx)
 }
 
 // randomHex returns n random bytes as text.

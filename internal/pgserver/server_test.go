@@ -131,6 +131,15 @@ func TestStartIgnoresTheEnvironmentOfLibpq(t *testing.T) {
 	t.Setenv("PGDATABASE", "nothing")
 	t.Setenv("PGOPTIONS", "-c nonsense=1x")
 	t.Setenv("LC_ALL", "xx_YY.nonsense")
+	for _, v := range []struct{ name, value string }{
+		{"PGSERVICE", "nobody-here"}, {"PGSERVICEFILE", "/nowhere"}, {"PGPASSFILE", "/nowhere"}, {"PGPASSWORD", "wrong"},
+		{"PGCONNECT_TIMEOUT", "soon"}, {"PGTARGETSESSIONATTRS", "standby"}, {"PGTZ", "nowhere"},
+		{"PGSSLMODE", "verify-full"}, {"PGSSLCERTMODE", "nonsense"}, {"PGSSLCERT", "/nowhere"}, {"PGSSLKEY", "/nowhere"},
+		{"PGSSLROOTCERT", "/nowhere"}, {"PGSSLNEGOTIATION", "direct"}, {"PGCHANNELBINDING", "require"}, {"PGREQUIREAUTH", "scram-sha-256"},
+		{"PGMINPROTOCOLVERSION", "3.2"}, {"PGMAXPROTOCOLVERSION", "nonsense"},
+	} {
+		t.Setenv(v.name, v.value)
+	}
 	s, err := Start(t.Context(), Config{Settings: unsynced()})
 	require.NoError(t, err)
 	require.NoError(t, s.Stop(t.Context()))

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/partition"
 )
 
 const (
@@ -67,6 +69,10 @@ type Projection struct {
 	LagSeconds float64 `json:"lag_seconds"`
 	Unowned    int     `json:"unowned"`
 
+	// NobodyMayTake is how many partitions no living worker may take, because each has reached its MaxPartitions or avoids
+	// them. 0 where no elastic worker runs the projection.
+	NobodyMayTake int `json:"nobody_may_take"`
+
 	Partitions []Partition `json:"partitions"`
 }
 
@@ -106,6 +112,10 @@ type Worker struct {
 	Index      *int   `json:"index"`
 	Total      *int   `json:"total"`
 
+	// MaxPartitions is the most partitions of one projection that it takes; nil: any number. Leaving tells that it is stopping.
+	MaxPartitions *int `json:"max_partitions"`
+	Leaving       bool `json:"leaving"`
+
 	EventsHandled   int64             `json:"events_handled"`
 	EventsPerSecond float64           `json:"events_per_second"`
 	Mode            string            `json:"mode"`   // quiet, torrent, polling or deaf
@@ -115,6 +125,8 @@ type Worker struct {
 	LastWakeAgeSeconds  *float64 `json:"last_wake_age_seconds"`
 	HeartbeatAgeSeconds float64  `json:"heartbeat_age_seconds"`
 	UptimeSeconds       float64  `json:"uptime_seconds"`
+
+	avoids map[string][]int // by projection: partitions that it cannot take
 }
 
 // OpenAppend is a transaction that has appended and is still open.
@@ -208,13 +220,46 @@ func (r *Report) assemble(partitions []projectionPartition) {
 		projection.LagSeconds = max(projection.LagSeconds, p.LagSeconds)
 		projection.Partitions = append(projection.Partitions, p)
 	}
+	for i := range r.Projections {
+		r.Projections[i].NobodyMayTake = r.nobodyMayTake(r.Projections[i])
+	}
+}
+
+// nobodyMayTake counts the partitions of a projection for which the plan of its elastic workers has nobody.
+func (r *Report) nobodyMayTake(p Projection) int {
+	owners := make([]string, len(p.Partitions))
+	for i := range p.Partitions {
+		owners[i] = p.Partitions[i].Instance
+	}
+	var candidates []partition.Candidate
+	for _, w := range r.Workers {
+		if _, runs := w.States[p.Name]; !runs || !w.Alive || w.Leaving || w.Assignment != "elastic" {
+			continue
+		}
+		candidate := partition.Candidate{Instance: w.Instance, Avoids: w.avoids[p.Name]}
+		if w.MaxPartitions != nil {
+			candidate.Max = *w.MaxPartitions
+		}
+		candidates = append(candidates, candidate)
+	}
+	if len(candidates) == 0 {
+		return 0
+	}
+	nobody := 0
+	for _, target := range partition.Assign(owners, candidates) {
+		if target == "" {
+			nobody++
+		}
+	}
+	return nobody
 }
 
 func scanWorker(row pgx.CollectableRow) (Worker, error) {
 	var w Worker
-	var states string
+	var states, avoids string
 	err := row.Scan(&w.Instance, &w.Label, &w.Assignment, &w.Index, &w.Total, &w.Host, &w.PID, &w.Mode, &states,
-		&w.EventsHandled, &w.EventsPerSecond, &w.LastWakeAgeSeconds, &w.HeartbeatAgeSeconds, &w.UptimeSeconds, &w.Alive)
+		&w.EventsHandled, &w.EventsPerSecond, &w.LastWakeAgeSeconds, &w.HeartbeatAgeSeconds, &w.UptimeSeconds, &w.Alive,
+		&w.MaxPartitions, &w.Leaving, &avoids)
 	if err != nil {
 		return Worker{}, err
 	}
@@ -222,6 +267,7 @@ func scanWorker(row pgx.CollectableRow) (Worker, error) {
 	if json.Unmarshal([]byte(states), &w.States) != nil || w.States == nil {
 		w.States = map[string]string{}
 	}
+	_ = json.Unmarshal([]byte(avoids), &w.avoids)
 	return w, nil
 }
 

@@ -160,6 +160,47 @@ func TestLagIsThatOfTheVisibleLog(t *testing.T) {
 	assert.Positive(t, r.Projections[0].LagSeconds)
 }
 
+// TestPartitionsThatNobodyMayTake: they are told from those that are only unowned for the moment.
+func TestPartitionsThatNobodyMayTake(t *testing.T) {
+	t.Parallel()
+	live := map[string]string{projection: "live"}
+	for _, tc := range []struct {
+		name    string
+		members []partition.Member
+		want    int
+	}{
+		{"no worker", nil, 0},
+		{"no limit", []partition.Member{{Instance: instanceA, States: live}}, 0},
+		{"a limit", []partition.Member{{Instance: instanceA, States: live, MaxPartitions: 1}}, 3},
+		{"two limits", []partition.Member{{Instance: instanceA, States: live, MaxPartitions: 1}, {Instance: instanceB, States: live, MaxPartitions: 2}}, 1},
+		{"one without a limit", []partition.Member{{Instance: instanceA, States: live, MaxPartitions: 1}, {Instance: instanceB, States: live}}, 0},
+		{"one that leaves", []partition.Member{{Instance: instanceA, States: live, MaxPartitions: 1}, {Instance: instanceB, States: live, Leaving: true}}, 3},
+		{"one that runs something else", []partition.Member{{Instance: instanceA, States: live, MaxPartitions: 1}, {Instance: instanceB, States: map[string]string{"other": "live"}}}, 3},
+		{"one that avoids", []partition.Member{{Instance: instanceA, States: live, Avoids: map[string][]int{projection: {3}}}}, 1},
+		{"a static one", []partition.Member{{Instance: instanceA, States: live, Static: true, Index: 0, Total: 2}}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			db := setup(t)
+			for _, m := range tc.members {
+				m.Label = m.Instance
+				worker(t, db.Pool, m)
+			}
+			r := read(t, db.Pool)
+			assert.Equal(t, tc.want, r.Projections[0].NobodyMayTake)
+			for i, m := range tc.members {
+				assert.Equal(t, m.Leaving, r.Workers[i].Leaving)
+				if m.MaxPartitions > 0 {
+					require.NotNil(t, r.Workers[i].MaxPartitions)
+					assert.Equal(t, m.MaxPartitions, *r.Workers[i].MaxPartitions)
+				} else {
+					assert.Nil(t, r.Workers[i].MaxPartitions)
+				}
+			}
+		})
+	}
+}
+
 func TestAStoppedProjectionSaysWhy(t *testing.T) {
 	t.Parallel()
 	db := setup(t)
@@ -193,7 +234,7 @@ func TestWorkersAreShownAsTheySaidOfThemselves(t *testing.T) {
 	assert.InDelta(t, 60, *web.LastWakeAgeSeconds, 30)
 	assert.Less(t, web.HeartbeatAgeSeconds, 30.0)
 	two, four := 2, 4
-	web.LastWakeAgeSeconds, web.HeartbeatAgeSeconds, web.UptimeSeconds = nil, 0, 0
+	web.LastWakeAgeSeconds, web.HeartbeatAgeSeconds, web.UptimeSeconds, web.avoids = nil, 0, 0, nil
 	assert.Equal(t, Worker{
 		Label: "web-2", Instance: instanceA, Host: "h", PID: 12, Alive: true, Assignment: "static", Index: &two, Total: &four,
 		EventsHandled: 99, EventsPerSecond: 12.5, Mode: "torrent", States: map[string]string{projection: "live"},

@@ -144,3 +144,28 @@ func TestEventThatHangsEveryHandlerIsParked(t *testing.T) {
 	s.caughtUp("p", patience)
 	require.Equal(t, faults{Lost: 2}, s.faults("p"))
 }
+
+// Parking commits with the checkpoint, asynchronously: a crash of the server loses both or none.
+func TestParkingSurvivesCrashesOfTheServer(t *testing.T) {
+	t.Parallel()
+	s, server := onCrashServer(t)
+	s.start(s.pool(s.URL), rouse.Config{
+		Projections: []rouse.Projection{recorder{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
+			if ev.Type == "bad" {
+				return rouse.Permanent(errStumble)
+			}
+			return nil
+		}}},
+	}).started()
+	for round := range 3 {
+		s.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('thing', $1, 1, 'bad', '{}')`, fmt.Sprint("bad", round))
+		s.append(s.Pool, fmt.Sprint("bad", round))
+		s.append(s.Pool, "good")
+		s.eventually(patience, "two more to be parked", "select count(*) = $1 from parked_events", 2*(round+1))
+		s.crash(server)
+		s.append(s.Pool, "good")
+		s.caughtUp("p", patience)
+		s.eventually(patience, "the same to be parked", "select count(*) = $1 from parked_events", 2*(round+1))
+	}
+	require.Equal(t, faults{Lost: 6}, s.faults("p"))
+}
