@@ -155,13 +155,14 @@ func (s *session) giveUp(ctx context.Context, ev eventstore.Event, times int, wh
 	if err != nil {
 		return err
 	}
-	message := "an event is skipped, because its handler cannot handle it, or because somebody asked for that"
+	line := s.log.Error().Err(cause).Int("attempts", times).Int64(keyPosition, ev.GlobalPosition).
+		Str(keyAggregateType, ev.AggregateType).Str(keyAggregateID, ev.AggregateID)
 	if what == Park {
 		s.aside.add(ev)
-		message = "an event is parked, because its handler cannot handle it; later events of its aggregate wait behind it (see rouse parked)"
+		line.Msg("an event is parked, because its handler cannot handle it; later events of its aggregate wait behind it (see rouse parked)")
+	} else {
+		line.Msg("an event is skipped, because its handler cannot handle it, or because somebody asked for that")
 	}
-	s.log.Error().Err(cause).Int("attempts", times).Int64(keyPosition, ev.GlobalPosition).
-		Str(keyAggregateType, ev.AggregateType).Str(keyAggregateID, ev.AggregateID).Msg(message)
 	s.w.cfg.Observer.gaveUp(s.name, ev, what, cause)
 	return nil
 }

@@ -23,8 +23,8 @@ var workerRights = []string{
 	"select on events", "select on rouse_migrations", "select on sequence events_global_position_seq",
 	"select, insert, update on projections", "select, insert, update on projection_checkpoints",
 	"select, insert on rouse_incarnation", "update on rouse_restart",
-	"select, insert, update, delete on projection_workers", "select on rouse_members", "select, insert on done",
-	"select, insert, update, delete on event_attempts", "select, insert, update, delete on parked_events",
+	"select, insert, update, delete on projection_workers", "select, insert, update, delete on parked_events",
+	"select, insert, update, delete on event_attempts", "select on rouse_members", "select, insert on done",
 }
 
 // logged is a log that can be read while it is written.

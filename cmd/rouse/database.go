@@ -55,6 +55,16 @@ func (a *app) complete(cfg *pgx.ConnConfig, name string) {
 	}
 }
 
+// listenConfig reads the address of the listening connection.
+func (a *app) listenConfig(address, name string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--listen-url: %w", errAddress)} // the cause quotes the address
+	}
+	a.complete(cfg, name)
+	return cfg, nil
+}
+
 // connect opens one connection.
 func (a *app) connect(ctx context.Context, name string) (*pgx.Conn, error) {
 	cfg, err := a.poolConfig(name)

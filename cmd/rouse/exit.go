@@ -13,6 +13,7 @@ import (
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/migrations"
+	"github.com/rouse-es/rouse/parked"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -25,6 +26,7 @@ const (
 	exitSchema   = 4
 	exitStopped  = 5
 	exitVerdict  = 6
+	exitFindings = 7
 	exitSignal   = signal.ExitCode
 )
 
@@ -39,8 +41,9 @@ func exitCodeHelp() string {
 		{exitUsage, "the command line or a variable is not usable"},
 		{exitDatabase, "the database cannot be reached, does not exist or refuses the login"},
 		{exitSchema, "the schema is missing, older or newer, or the database cannot be the source"},
-		{exitStopped, "a projection was stopped by an event that it cannot handle"},
+		{exitStopped, "a projection was stopped by an event that it cannot handle, or a parked event failed again"},
 		{exitVerdict, "the verdict is negative: events were lost, doubled or out of order, or nobody took over"},
+		{exitFindings, "the doctor has found something that fails"},
 		{exitSignal, "a second signal ended the program at once"},
 	} {
 		fmt.Fprintf(&b, "  %3d  %s\n", line.code, line.text)
@@ -57,6 +60,12 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // errVerdict means that the read model does not agree with the log.
 var errVerdict = errors.New("the read model does not agree with the log: events were lost, doubled or out of order (see the verdict)")
+
+// errFindings means that the doctor has found something that fails.
+var errFindings = errors.New("what fails has to be mended (see what is said to do)")
+
+// errFailedAgain means that parked events were handled again and failed again.
+var errFailedAgain = errors.New("parked events failed again (see rouse parked list for the errors)")
 
 // errStage means that a stage of the demo did not come to what it should.
 var errStage = errors.New("workers did not join or take over in time (see the verdict; is the machine busy?)")
@@ -75,11 +84,15 @@ func (a *app) explain(err error) (code int, sentence string) {
 		return exitUsage, plain(err)
 	case errors.As(err, &stopped) && stopped.Position != 0:
 		return exitStopped, plain(stopped)
+	case errors.Is(err, errFailedAgain):
+		return exitStopped, plain(err)
+	case errors.Is(err, errFindings):
+		return exitFindings, plain(err)
 	case errors.As(err, &child):
 		return child.code, child.sentence
 	case is(err, errVerdict, errStage):
 		return exitVerdict, plain(err)
-	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrCount, partition.ErrWorkerID):
+	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrCount, partition.ErrWorkerID, parked.ErrFilter):
 		return exitUsage, plain(err)
 	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema, migrations.ErrIncomplete,
 		catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrLogBehind, eventstore.ErrNotMigrated):
@@ -130,7 +143,7 @@ func (a *app) refused(err error) (code int, sentence string) {
 // plain is the message of an error on one line, without the prefix of the package that it comes from.
 func plain(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: ", "bench: "} {
+	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: ", "bench: ", "parked: "} {
 		if rest, has := strings.CutPrefix(text, prefix); has {
 			return rest
 		}

@@ -36,6 +36,14 @@ func grouped(n int64) string {
 	return s
 }
 
+// counted writes a number of things: 1 event, 2,000 events.
+func counted(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return grouped(n) + " " + thing
+}
+
 // seconds writes a length of time the way people read it: 0 s, 0.25 s, 12 s, 3 min, 5 h, 2 d.
 func seconds(s float64) string {
 	switch {

@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
 	root.AddCommand(a.versionCommand(), a.migrateCommand(), a.appendCommand(), a.statusCommand(), a.workerCommand(),
-		a.projectionCommand(), a.demoCommand(), a.benchCommand(), a.schemaKeeperCommand())
+		a.projectionCommand(), a.parkedCommand(), a.doctorCommand(), a.demoCommand(), a.benchCommand(), a.schemaKeeperCommand())
 	return root
 }
 

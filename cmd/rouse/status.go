@@ -100,12 +100,24 @@ func headline(p report.Projection) string {
 	}
 	parts = append(parts, fmt.Sprintf("lag %s events, %s", grouped(p.LagEvents), seconds(p.LagSeconds)))
 	text := strings.Join(parts, ", ")
+	if p.Parked.Events > 0 {
+		text += "\n  " + parkedLine(p.Parked) + " (see rouse parked list)"
+	}
 	if p.State != "running" && p.LastError != "" {
 		text += "\n  stopped"
 		if p.ErrorPosition != 0 {
 			text += " at position " + grouped(p.ErrorPosition)
 		}
 		text += " " + ago(p.ErrorAgeSeconds) + ": " + strings.ReplaceAll(p.LastError, "\n", " ")
+	}
+	return text
+}
+
+// parkedLine says what was set aside.
+func parkedLine(p report.Parked) string {
+	text := fmt.Sprintf("%s of %s, the first was parked %s", counted(p.Events, "parked event"), counted(p.Aggregates, "aggregate"), ago(p.OldestAgeSeconds))
+	if p.Due > 0 {
+		text += fmt.Sprintf(", %s of them to be handled again", grouped(p.Due))
 	}
 	return text
 }

@@ -50,7 +50,7 @@ func TestHelpListsTheExitCodes(t *testing.T) {
 	t.Parallel()
 	r := runRouse(t, nil, "help")
 	require.Zero(t, r.code)
-	for _, code := range []string{"0", "1", "2", "3", "4", "5", "6", "130"} {
+	for _, code := range []string{"0", "1", "2", "3", "4", "5", "6", "7", "130"} {
 		assert.Regexp(t, `(?m)^ +`+code+`  \w`, r.stdout)
 	}
 	for _, variable := range []string{"DATABASE_URL", "ROUSE_SCHEMA", "ROUSE_JSON", "ROUSE_LOG_LEVEL", "ROUSE_LOG_FORMAT"} {

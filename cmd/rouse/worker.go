@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
@@ -22,6 +22,8 @@ import (
 // workerFlags are the flags of `rouse worker`.
 type workerFlags struct {
 	projection, id, listenURL   string
+	onFailure                   string
+	retries                     int
 	total, partitions, batch    int
 	maxPartitions, concurrency  int
 	once, pollOnly, syncCommit  bool
@@ -62,6 +64,8 @@ to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projec
 	flags.BoolVar(&f.pollOnly, "poll-only", false, "do not listen, read every second or faster")
 	flags.BoolVar(&f.syncCommit, "sync-commit", false, "wait for the disk at every commit")
 	flags.StringVar(&f.listenURL, "listen-url", "", "direct address for the listening connection, where --database-url leads to a pooler")
+	flags.StringVar(&f.onFailure, "on-failure", string(rouse.Park), "what becomes of an event that still cannot be handled: park, stop or skip")
+	flags.IntVar(&f.retries, "retries", rouse.DefaultRetries, "how often a failing event is tried again; 0: not at all")
 	flags.DurationVar(&f.handlerTimeout, "handler-timeout", rouse.DefaultHandlerTimeout, "how long one batch may take; negative: no limit")
 	flags.DurationVar(&f.leaseTTL, "lease-ttl", rouse.DefaultLeaseTTL, "how long a worker that is frozen or cut off keeps its partitions")
 	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
@@ -78,6 +82,8 @@ to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projec
 	fromEnv(flags, "sync-commit", "ROUSE_SYNC_COMMIT")
 	fromEnv(flags, "listen-url", "ROUSE_LISTEN_URL")
 	fromEnv(flags, "handler-timeout", "ROUSE_HANDLER_TIMEOUT")
+	fromEnv(flags, "on-failure", "ROUSE_ON_FAILURE")
+	fromEnv(flags, "retries", "ROUSE_RETRIES")
 	fromEnv(flags, "stop-timeout", "ROUSE_STOP_TIMEOUT")
 	return cmd
 }
@@ -97,6 +103,13 @@ func (a *app) config(f workerFlags) (rouse.Config, error) {
 		Label: f.id, Partitions: f.partitions, BatchSize: f.batch, PollOnly: f.pollOnly, SyncCommit: f.syncCommit,
 		MaxPartitions: f.maxPartitions, Concurrency: f.concurrency, LeaseTTL: f.leaseTTL,
 		HandlerTimeout: f.handlerTimeout, StopTimeout: f.stopTimeout, Log: a.log,
+		OnFailure: rouse.OnFailure(f.onFailure), Retries: f.retries,
+	}
+	if f.retries <= 0 {
+		cfg.Retries = -1 // 0 means the default there
+	}
+	if !slices.Contains([]rouse.OnFailure{rouse.Park, rouse.Stop, rouse.Skip}, cfg.OnFailure) {
+		return cfg, usagef("--on-failure %q is none of %s, %s, %s", f.onFailure, rouse.Park, rouse.Stop, rouse.Skip)
 	}
 	if _, known := builtIn[f.projection]; !known {
 		return cfg, usagef("there is no projection %q in this program, only %s and %s (your own projections run in your own program, see package rouse)",
@@ -119,11 +132,10 @@ func (a *app) config(f workerFlags) (rouse.Config, error) {
 		cfg.Label = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	if f.listenURL != "" {
-		listen, err := pgx.ParseConfig(f.listenURL)
+		listen, err := a.listenConfig(f.listenURL, "rouse listen "+cfg.Label)
 		if err != nil {
-			return cfg, usageError{fmt.Errorf("--listen-url: %w", errAddress)} // the cause quotes the address
+			return cfg, err
 		}
-		a.complete(listen, "rouse listen "+cfg.Label)
 		cfg.ListenConn = listen
 	}
 	cfg.Projections = []rouse.Projection{builtIn[f.projection].make(cfg.Label)}

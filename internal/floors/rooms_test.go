@@ -27,6 +27,7 @@ var rooms = []room{
 	{path: "internal/signal", floor: beside},
 	{path: "internal/floors", floor: beside},
 	{path: "internal/report", floor: beside},  // what status shows
+	{path: "internal/doctor", floor: beside},  // what `rouse doctor` finds
 	{path: "internal/scaling", floor: beside}, // the built-in projection
 	{path: "internal/demo", floor: beside},    // what rouse demo shows
 	{path: "internal/bench", floor: 3},        // what `rouse bench` measures, with real workers

@@ -62,6 +62,8 @@ type Projection struct {
 	ErrorPosition   int64    `json:"error_position,omitempty"`
 	ErrorAgeSeconds *float64 `json:"error_age_seconds,omitempty"`
 
+	Parked Parked `json:"parked"`
+
 	// LagEvents and LagSeconds are those of the partition that is furthest behind. Unowned counts partitions.
 	LagEvents  int64   `json:"lag_events"`
 	LagSeconds float64 `json:"lag_seconds"`
@@ -164,6 +166,11 @@ func Read(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 			return err
 		}
 		r.assemble(partitions)
+		parked, err := collect(ctx, tx, scanParked, parkedSQL)
+		if err != nil {
+			return err
+		}
+		r.setParked(parked)
 		r.OpenAppends, err = collect(ctx, tx, scanOpenAppend, openAppendsSQL, OpenFor.Seconds())
 		return err
 	})

@@ -322,3 +322,26 @@ func TestReadWorksInEveryQueryMode(t *testing.T) {
 		})
 	}
 }
+
+func TestParkedEventsAreCountedByProjection(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	_, err := partition.Ensure(t.Context(), db.Pool, "other", 1)
+	require.NoError(t, err)
+	appendEvents(t, db.Pool, "a", 1, 3)
+	appendEvents(t, db.Pool, "b", 1, 1)
+	exec(t, db.Pool, `insert into parked_events (projection_name, global_position, slot, event_id, aggregate_type, aggregate_id,
+			aggregate_version, event_type, parked_at, retry_requested_at)
+		select $1, global_position, slot, event_id, aggregate_type, aggregate_id, aggregate_version, event_type,
+			clock_timestamp() - interval '1 hour' * aggregate_version, case aggregate_id when 'b' then clock_timestamp() end from events`, projection)
+	r := read(t, db.Pool)
+	require.Len(t, r.Projections, 2)
+	at := slices.IndexFunc(r.Projections, func(p Projection) bool { return p.Name == projection })
+	parked := r.Projections[at].Parked
+	assert.EqualValues(t, 4, parked.Events)
+	assert.EqualValues(t, 2, parked.Aggregates)
+	assert.EqualValues(t, 1, parked.Due)
+	require.NotNil(t, parked.OldestAgeSeconds)
+	assert.Greater(t, *parked.OldestAgeSeconds, 3*3600.0)
+	assert.Equal(t, Parked{}, r.Projections[1-at].Parked)
+}

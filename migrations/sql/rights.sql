@@ -7,7 +7,9 @@ with needed (name, privileges) as (
          ('event_attempts', array['select', 'insert', 'update', 'delete']),
          ('parked_events', array['select', 'insert', 'update', 'delete']),
          ('projection_workers', array['select', 'insert', 'update', 'delete']), ('rouse_members', array['select']),
-         ('rouse_incarnation', array['select', 'insert']), ('rouse_restart', array['update'])
+         ('rouse_incarnation', array['select', 'insert']), ('rouse_restart', array['update']),
+         ('event_attempts', array['select', 'insert', 'update', 'delete']),
+         ('parked_events', array['select', 'insert', 'update', 'delete'])
 ), found as (
   select n.name, n.privileges, c.oid, case when c.oid is not null then format('%I.%I', s.nspname, c.relname) end as full_name
   from needed n

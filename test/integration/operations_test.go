@@ -97,6 +97,8 @@ func TestOperationsSQLWorks(t *testing.T) {
 	run("app_worker", "worker", "--once")
 	assert.EqualValues(t, 3, counted())
 	assert.Contains(t, run("app_reader", "status"), "lag 0 events")
+	assert.Regexp(t, `(?m)^ok +rights `, run("app_worker", "doctor"))
+	assert.Contains(t, run("app_worker", "parked", "discard", "--all", "--yes"), "no such event")
 
 	script(anew[0])
 	assert.Zero(t, counted())
