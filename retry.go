@@ -155,13 +155,13 @@ func (s *session) giveUp(ctx context.Context, ev eventstore.Event, times int, wh
 	if err != nil {
 		return err
 	}
-	line := s.log.Error().Err(cause).Int("attempts", times).Int64(keyPosition, ev.GlobalPosition).
-		Str(keyAggregateType, ev.AggregateType).Str(keyAggregateID, ev.AggregateID)
+	log := s.log.With().Int("attempts", times).Int64(keyPosition, ev.GlobalPosition).
+		Str(keyAggregateType, ev.AggregateType).Str(keyAggregateID, ev.AggregateID).Logger()
 	if what == Park {
 		s.aside.add(ev)
-		line.Msg("an event is parked, because its handler cannot handle it; later events of its aggregate wait behind it (see rouse parked)")
+		log.Error().Err(cause).Msg("an event is parked, because its handler cannot handle it; later events of its aggregate wait behind it (see rouse parked)")
 	} else {
-		line.Msg("an event is skipped, because its handler cannot handle it, or because somebody asked for that")
+		log.Error().Err(cause).Msg("an event is skipped, because its handler cannot handle it, or because somebody asked for that")
 	}
 	s.w.cfg.Observer.gaveUp(s.name, ev, what, cause)
 	return nil
