@@ -248,7 +248,7 @@ func TestOnceOnALogThatEndsBeforeItsCheckpoints(t *testing.T) {
 	assert.Contains(t, mustRouse(t, db, "status"), "scalable_projection (stopped)")
 }
 
-// TestEventThatCannotBeHandled: the projection stops before it, says so everywhere, and goes on once the cause is mended.
+// TestEventThatCannotBeHandled: a projection that is to stop stops before it, says so everywhere, and goes on once the cause is mended.
 func TestEventThatCannotBeHandled(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
@@ -256,7 +256,7 @@ func TestEventThatCannotBeHandled(t *testing.T) {
 	mustRouse(t, db, "append", "--count", "40", "--aggregates", "4")
 	mustExec(t, db.Pool, "alter table scaling_activity add constraint no_accounts check (aggregate_type <> 'account')")
 
-	requireFault(t, runRouse(t, on(db), "worker", "--once"), 5, "scalable_projection is stopped at position", "account account-00001, version 1", "no_accounts")
+	requireFault(t, runRouse(t, on(db), "worker", "--once", "--on-failure", "stop"), 5, "scalable_projection is stopped at position", "account account-00001, version 1", "no_accounts")
 	status := mustRouse(t, db, "status")
 	assert.Contains(t, status, "scalable_projection (stopped)")
 	assert.Contains(t, status, "no_accounts")

@@ -230,7 +230,8 @@ func TestStatusJSON(t *testing.T) {
 	first := func(v any, name string) any { return v.(map[string]any)[name].([]any)[0] }
 	assert.ElementsMatch(t, []string{"head", "projections", "workers", "open_appends"}, names(doc))
 	projection := first(doc, "projections")
-	assert.ElementsMatch(t, []string{"name", "state", "lag_events", "lag_seconds", "unowned", "nobody_may_take", "partitions"}, names(projection))
+	assert.ElementsMatch(t, []string{"name", "state", "lag_events", "lag_seconds", "unowned", "nobody_may_take", "parked", "partitions"}, names(projection))
+	assert.ElementsMatch(t, []string{"events", "aggregates", "due", "oldest_age_seconds"}, names(projection.(map[string]any)["parked"]))
 	assert.ElementsMatch(t, []string{"partition", "checkpoint", "epoch", "lag_events", "lag_seconds", "owner", "instance", "state"}, names(first(projection, "partitions")))
 	assert.ElementsMatch(t, []string{"label", "instance", "host", "pid", "alive", "assignment", "index", "total", "max_partitions", "leaving", "events_handled", "events_per_second",
 		"mode", "states", "last_wake_age_seconds", "heartbeat_age_seconds", "uptime_seconds"}, names(first(doc, "workers")))

@@ -58,7 +58,7 @@ func (e *examination) projections(context.Context) ([]Finding, error) {
 			}
 			found = append(found, fail("mend the handler or the data that it met, and start its worker again", "%s", text))
 		case p.State == "paused":
-			found = append(found, warn("let it go on when it should", "%s is paused", p.Name))
+			found = append(found, warn("nothing, until it is resumed by whoever paused it", "%s is paused", p.Name))
 		case !e.runs(p.Name):
 			found = append(found, warn("start a worker that runs it, or take its row out of projections if it is given up",
 				"no living worker runs %s, which is %d positions behind", p.Name, p.LagEvents))
