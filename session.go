@@ -147,7 +147,11 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 		case <-s.settling():
 		}
 		s.looked(changed)
-		if again, err := s.rebalance(ctx, workCtx); err != nil || again {
+		again, err := s.rebalance(ctx, workCtx)
+		if ctx.Err() != nil {
+			return nil // which may be why it failed
+		}
+		if err != nil || again {
 			return err
 		}
 	}

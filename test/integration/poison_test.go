@@ -62,7 +62,7 @@ func (p poisoned) ApplyBatch(ctx context.Context, batch *pgx.Batch, events []eve
 			os.Exit(poisonExit)
 		}
 	}
-	return batchRecorder{p.recorder}.ApplyBatch(ctx, batch, events)
+	return batchRecorder(p).ApplyBatch(ctx, batch, events)
 }
 
 // An event that kills the process of its handler is found among others, tried as often as any other that fails, and parked.
