@@ -95,7 +95,7 @@ func TestControlRegistersHoldsItsPresenceAndTakesLeave(t *testing.T) {
 	require.EqualValues(t, 1, b.int("select count(*) from projection_workers"))
 	c.stop()
 	require.Zero(t, b.int("select count(*) from projection_workers"))
-	require.Zero(t, c.sessions())
+	testdb.Eventually(t, patience, "the server to end the session", func() (bool, error) { return c.sessions() == 0, nil })
 }
 
 // The trust survives a lost connection, which is opened again at once.

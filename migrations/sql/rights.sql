@@ -4,8 +4,6 @@
 with needed (name, privileges) as (
   values ('events', array['select']), ('projections', array['select', 'insert', 'update']),
          ('projection_checkpoints', array['select', 'insert', 'update']),
-         ('event_attempts', array['select', 'insert', 'update', 'delete']),
-         ('parked_events', array['select', 'insert', 'update', 'delete']),
          ('projection_workers', array['select', 'insert', 'update', 'delete']), ('rouse_members', array['select']),
          ('rouse_incarnation', array['select', 'insert']), ('rouse_restart', array['update']),
          ('event_attempts', array['select', 'insert', 'update', 'delete']),
