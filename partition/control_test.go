@@ -219,3 +219,35 @@ func TestControlTakesLeaveWheneverItIsStopped(t *testing.T) {
 		require.Zero(t, b.int("select count(*) from projection_workers"), "stop %d", i)
 	}
 }
+
+// What is left of a dead owner holds rows of the read model: its sessions are ended, those that show its presence and those that
+// work for it. Nobody else's are.
+func TestTerminateEndsTheSessionsOfDeadOwnersOnly(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(2)
+	session := func(class, key int) *pgx.Conn {
+		conn := b.Conn(t)
+		_, err := conn.Exec(b.ctx, "select pg_advisory_lock_shared($1, $2)", class, key)
+		require.NoError(t, err)
+		return conn
+	}
+	const presence, work = 1919907152, 1919907159
+	dead, living, idle := b.member("dead", 501), b.member("living", 502), b.member("dead without partitions", 503)
+	frozen := []*pgx.Conn{session(presence, 501), session(work, 501)}
+	others := []*pgx.Conn{session(presence, 502), session(work, 502), session(presence, 503)}
+	b.claim(dead, true, 0)
+	b.claim(living, true, 1)
+	for _, m := range []partition.Member{dead, idle} {
+		b.exec("update projection_workers set heartbeat_at = heartbeat_at - interval '1 hour' where instance_id = $1::text::uuid", m.Instance)
+	}
+	ended, err := partition.Terminate(b.ctx, b.Pool, "p")
+	require.NoError(t, err)
+	require.Equal(t, 2, ended)
+	for _, conn := range frozen {
+		require.Error(t, conn.Ping(b.ctx))
+	}
+	for _, conn := range others {
+		require.NoError(t, conn.Ping(b.ctx))
+	}
+}
