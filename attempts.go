@@ -3,6 +3,7 @@ package rouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +29,19 @@ func (a *attempts) of(ev eventstore.Event) (attempt, bool) {
 	defer a.mu.Unlock()
 	at, noted := a.noted[ev.GlobalPosition]
 	return at, noted
+}
+
+// first is the index of the first event that is noted, -1 if none is. Every batch asks.
+func (a *attempts) first(events []eventstore.Event) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.noted) == 0 {
+		return -1
+	}
+	return slices.IndexFunc(events, func(ev eventstore.Event) bool {
+		_, noted := a.noted[ev.GlobalPosition]
+		return noted
+	})
 }
 
 // among are the positions of events that are noted.

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/partition"
 )
 
 // attemptAll hands the events of one batch to Config.Concurrency handlers at once, each with partitions of its own, and waits
@@ -41,7 +40,7 @@ func (s *session) lanes(events []eventstore.Event) [][]eventstore.Event {
 	lane := map[int]int{} // by partition, dealt out in the order in which they come
 	dealt := make([][]eventstore.Event, n)
 	for _, ev := range events {
-		p := partition.Of(ev.Slot, s.partitions)
+		p := s.partition(ev)
 		i, is := lane[p]
 		if !is {
 			i = len(lane) % n

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/partition"
 )
 
 // Lease is what an Effect is called under: a partition of its projection, and the epoch that rises each time the partition
@@ -24,5 +23,5 @@ func LeaseOf(ctx context.Context) (lease Lease, ok bool) {
 }
 
 func (s *session) leased(ctx context.Context, ev eventstore.Event) context.Context {
-	return context.WithValue(ctx, leaseKey{}, Lease{Partition: partition.Of(ev.Slot, s.partitions), Epoch: s.fence(ev).Epoch})
+	return context.WithValue(ctx, leaseKey{}, Lease{Partition: s.partition(ev), Epoch: s.fence(ev).Epoch})
 }

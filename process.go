@@ -157,10 +157,7 @@ func readsResults(batch *pgx.Batch) bool {
 			reads = true
 			continue
 		}
-		q.Fn = func(results pgx.BatchResults) error {
-			_, err := results.Exec()
-			return err
-		}
+		exec(q)
 	}
 	return reads
 }

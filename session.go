@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -204,7 +203,7 @@ func (s *session) unfinished(events []eventstore.Event) bool {
 // attempt handles events in order. What was tried before and not finished is handled by itself, the rest as one batch.
 func (s *session) attempt(ctx, workCtx context.Context, events []eventstore.Event) error {
 	for len(events) > 0 && ctx.Err() == nil {
-		n := slices.IndexFunc(events, func(ev eventstore.Event) bool { _, noted := s.attempts.of(ev); return noted })
+		n := s.attempts.first(events)
 		var err error
 		switch {
 		case n < 0:

@@ -39,8 +39,6 @@ var (
 	sqlTerminate string
 	//go:embed sql/agreed.sql
 	sqlAgreed string
-	//go:embed sql/barrier.sql
-	sqlBarrier string
 	//go:embed sql/resize_look.sql
 	sqlResizeLook string
 	//go:embed sql/resize_hold.sql

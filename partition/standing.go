@@ -63,15 +63,8 @@ func Look(ctx context.Context, pool *pgxpool.Pool, projection string) (Standing,
 		return err
 	})
 	batch.Queue(sqlState, projection).QueryRow(func(row pgx.Row) error {
-		var state string
-		var to *int64
-		err := row.Scan(&state, &to, nil)
-		s.Paused, s.Reset = state == "paused", to != nil
-		return err
-	})
-	batch.Queue(sqlBarrier, projection).QueryRow(func(row pgx.Row) error {
 		var barrier *int64
-		if err := row.Scan(&barrier); err != nil {
+		if err := row.Scan(&s.Paused, &s.Reset, &barrier); err != nil {
 			return err
 		}
 		s.Barrier = NoBarrier

@@ -45,13 +45,6 @@ func RequestReset(ctx context.Context, pool *pgxpool.Pool, projection string, po
 		at = &position
 	}
 	err = steer(ctx, pool, projection, func(tx pgx.Tx) error {
-		var exists bool
-		if err := tx.QueryRow(ctx, "select exists (select from projections where projection_name = $1)", projection).Scan(&exists); err != nil {
-			return err
-		}
-		if !exists {
-			return pgx.ErrNoRows
-		}
 		err := tx.QueryRow(ctx, sqlResetRequest, projection, at, force).Scan(&to)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("%w: %d is beyond the last event", ErrPosition, position)
@@ -80,13 +73,6 @@ func ResetPending(ctx context.Context, pool *pgxpool.Pool, projection string) (p
 // Skip asks for one event to be passed over by a projection that has not come past it. A parked event is discarded instead.
 func Skip(ctx context.Context, pool *pgxpool.Pool, projection string, position int64) error {
 	return steer(ctx, pool, projection, func(tx pgx.Tx) error {
-		var exists bool
-		if err := tx.QueryRow(ctx, "select exists (select from projections where projection_name = $1)", projection).Scan(&exists); err != nil {
-			return err
-		}
-		if !exists {
-			return pgx.ErrNoRows
-		}
 		var in int
 		err := tx.QueryRow(ctx, sqlSkip, projection, position).Scan(&in)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -100,15 +86,22 @@ func Skip(ctx context.Context, pool *pgxpool.Pool, projection string, position i
 	})
 }
 
-// steer runs one of the above in a transaction that is durable when it returns.
+// steer runs one of the above, on a projection that is there, in a transaction that is durable when it returns.
 func steer(ctx context.Context, pool *pgxpool.Pool, projection string, f func(tx pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	err := durably(ctx, pool, f)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return fmt.Errorf("%w: %s", ErrNoProjection, projection)
-	case err != nil && !errors.Is(err, ErrPosition):
+	err := durably(ctx, pool, func(tx pgx.Tx) error {
+		var exists bool
+		err := tx.QueryRow(ctx, "select exists (select from projections where projection_name = $1)", projection).Scan(&exists)
+		if err == nil && !exists {
+			err = fmt.Errorf("%w: %s", ErrNoProjection, projection)
+		}
+		if err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	if err != nil && !errors.Is(err, ErrPosition) && !errors.Is(err, ErrNoProjection) {
 		return fmt.Errorf("partition: steer %s: %w", projection, err)
 	}
 	return err
