@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/migrations"
 )
 
 const (
@@ -90,6 +92,19 @@ func (a *app) pool(ctx context.Context, name string, conns int) (*pgxpool.Pool, 
 		return nil, err
 	}
 	return pool, nil
+}
+
+// withSchema runs do on a pool of a database whose schema is that of this binary.
+func (a *app) withSchema(ctx context.Context, name string, do func(pool *pgxpool.Pool) error) error {
+	pool, err := a.pool(ctx, name, 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool); err != nil {
+		return err
+	}
+	return do(pool)
 }
 
 // closeConn says goodbye to the server, for which it takes a second at most.

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/parked"
 )
 
@@ -85,19 +84,6 @@ one of their aggregate. DUE are those that somebody has asked to be handled agai
 	f.register(cmd.Flags())
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many; 0: all")
 	return cmd
-}
-
-// withSchema runs do on a pool of a database whose schema is that of this binary.
-func (a *app) withSchema(ctx context.Context, name string, do func(pool *pgxpool.Pool) error) error {
-	pool, err := a.pool(ctx, name, 1)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return err
-	}
-	return do(pool)
 }
 
 // parkedEvent is a parked event as programs read it.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rouse-es/rouse/internal/report"
 	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
@@ -49,15 +48,7 @@ type listedProjection struct {
 }
 
 func (a *app) projectionList(ctx context.Context) error {
-	pool, err := a.pool(ctx, "rouse projection", 1)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return err
-	}
-	r, err := report.Read(ctx, pool)
+	r, err := a.readReport(ctx, "rouse projection")
 	if err != nil {
 		return err
 	}

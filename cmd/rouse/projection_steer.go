@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
-	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -26,15 +25,7 @@ func (a *app) steered(use, short, long string, do func(ctx context.Context, pool
 }
 
 func (a *app) steer(ctx context.Context, name string, do func(ctx context.Context, pool *pgxpool.Pool, name string) error) error {
-	pool, err := a.pool(ctx, "rouse projection", 1)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return err
-	}
-	err = do(ctx, pool, name)
+	err := a.withSchema(ctx, "rouse projection", func(pool *pgxpool.Pool) error { return do(ctx, pool, name) })
 	switch {
 	case errors.Is(err, partition.ErrNoProjection):
 		return usageError{fmt.Errorf("%w (rouse projection list shows those that there are)", err)}

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/rouse-es/rouse/internal/report"
-	"github.com/rouse-es/rouse/migrations"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -34,15 +34,7 @@ ago a worker joined, HEARTBEAT when it last said that it is there.`,
 }
 
 func (a *app) status(ctx context.Context, each bool) error {
-	pool, err := a.pool(ctx, "rouse status", 1)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return err
-	}
-	r, err := report.Read(ctx, pool)
+	r, err := a.readReport(ctx, "rouse status")
 	if err != nil {
 		return err
 	}
@@ -50,6 +42,15 @@ func (a *app) status(ctx context.Context, each bool) error {
 		return a.printJSON(r)
 	}
 	return a.printReport(r, each)
+}
+
+// readReport reads how everything stands.
+func (a *app) readReport(ctx context.Context, name string) (r report.Report, err error) {
+	err = a.withSchema(ctx, name, func(pool *pgxpool.Pool) error {
+		r, err = report.Read(ctx, pool)
+		return err
+	})
+	return r, err
 }
 
 func (a *app) printReport(r report.Report, each bool) error {
