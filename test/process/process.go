@@ -71,8 +71,17 @@ func OutliveNobody() {
 	}()
 }
 
-// Process is one process of a test. Two goroutines belong to it, which end with the process: one reads what it reports, the
-// other waits for its end. A process that ends without being told to, or that has a data race, fails the test.
+// Options say how a process is watched. The zero value is fine.
+type Options struct {
+	// Note is called for each line that the process reports besides Ready and Started, on a goroutine of the process.
+	Note func(line string)
+	// MayNotStart takes an end before Started as no fault: a worker does not start without its database, and whoever keeps
+	// it running tries again.
+	MayNotStart bool
+}
+
+// Process is one process of a test. A goroutine belongs to it, which ends with the process. A process that ends without being
+// told to, or that has a data race, fails the test.
 type Process struct {
 	// Name is for messages.
 	Name string
@@ -81,19 +90,20 @@ type Process struct {
 	// Ready, Started and Exited are closed when that happens.
 	Ready, Started, Exited chan struct{}
 
-	t     testing.TB
-	cmd   *exec.Cmd
-	stdin io.Closer // its end is the end of the process
+	t       testing.TB
+	cmd     *exec.Cmd
+	options Options
+	stdin   io.Closer // its end is the end of the process
 
 	mu    sync.Mutex // protects ended
 	ended bool       // the test has asked for its end
 	err   error      // how it ended; good once Exited is closed
 }
 
-// Start starts a process. note is called for each further line that it reports, on a goroutine of the process; nil is fine.
-func Start(t testing.TB, cmd *exec.Cmd, name string, note func(line string)) (*Process, error) {
+// Start starts a process.
+func Start(t testing.TB, cmd *exec.Cmd, name string, options Options) (*Process, error) {
 	p := &Process{
-		Name: name, Log: &Tail{}, t: t, cmd: cmd,
+		Name: name, Log: &Tail{}, t: t, cmd: cmd, options: options,
 		Ready: make(chan struct{}), Started: make(chan struct{}), Exited: make(chan struct{}),
 	}
 	cmd.Stderr = p.Log
@@ -111,11 +121,11 @@ func Start(t testing.TB, cmd *exec.Cmd, name string, note func(line string)) (*P
 	}
 	go func() {
 		defer close(p.Exited)
-		p.listen(stdout, note)
+		p.listen(stdout)
 		p.err = cmd.Wait()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if !p.ended {
+		if !p.ended && !p.forgiven() {
 			t.Errorf("%s ended by itself: %v\n%s", name, p.err, p.Log)
 		}
 		if strings.Contains(p.Log.String(), "DATA RACE") {
@@ -126,7 +136,7 @@ func Start(t testing.TB, cmd *exec.Cmd, name string, note func(line string)) (*P
 }
 
 // listen reads reports until the process has ended.
-func (p *Process) listen(stdout io.Reader, note func(line string)) {
+func (p *Process) listen(stdout io.Reader) {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		switch line := lines.Text(); {
@@ -134,9 +144,19 @@ func (p *Process) listen(stdout io.Reader, note func(line string)) {
 			close(p.Ready)
 		case line == Started:
 			close(p.Started)
-		case note != nil:
-			note(line)
+		case p.options.Note != nil:
+			p.options.Note(line)
 		}
+	}
+}
+
+// forgiven tells whether the end of the process may be one that nobody asked for.
+func (p *Process) forgiven() bool {
+	select {
+	case <-p.Started:
+		return false
+	default:
+		return p.options.MayNotStart
 	}
 }
 
@@ -157,7 +177,8 @@ func (p *Process) Kill() {
 	<-p.Exited
 }
 
-// WantCleanExit waits for a process that was told to stop, and fails the test if it does not end with status 0.
+// WantCleanExit waits for a process that was told to stop, and fails the test if it does not end with status 0. One that may
+// not start may have ended otherwise before it had.
 func (p *Process) WantCleanExit() {
 	p.t.Helper()
 	select {
@@ -167,7 +188,7 @@ func (p *Process) WantCleanExit() {
 		p.Kill()
 		return
 	}
-	if p.err != nil {
+	if p.err != nil && !p.forgiven() {
 		p.t.Errorf("%s did not stop cleanly: %v\n%s", p.Name, p.err, p.Log)
 	}
 }

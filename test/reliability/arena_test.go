@@ -61,13 +61,13 @@ func newArena(t *testing.T, f form, seed uint64, broken string) *arena {
 	folder := t.TempDir()
 	t.Cleanup(func() {
 		for _, s := range a.seats {
-			s.process.Kill()
+			s.clear()
 		}
 	})
 	for i := range f.seats {
 		s := &seat{t: t, number: i, gate: newGate(t, fmt.Sprint("seat ", i), db.URL), folder: folder, broken: broken,
 			rng: rand.New(rand.NewPCG(seed, uint64(i)|1<<33))}
-		require.NoError(t, s.start(t.Context()))
+		require.NoError(t, s.fill(t.Context()))
 		a.seats = append(a.seats, s)
 	}
 	for _, s := range a.seats {
