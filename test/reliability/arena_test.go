@@ -2,6 +2,7 @@ package reliability_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 // form is how much is done.
 type form struct {
 	duration  time.Duration // of the faults
+	events    int64         // that are appended at least, where there is no fault
 	pace      float64       // of the faults; 1 is the rate of kinds
 	seats     int
 	perSecond int // events
@@ -47,12 +49,11 @@ type arena struct {
 	count map[string]int
 }
 
-// newArena starts a server, and a worker on each seat. broken is how their projection is, if it is.
-func newArena(t *testing.T, f form, seed uint64, broken string) *arena {
+// newArena has a worker on each seat, in a database of the machine, which is nil where no fault breaks the server. broken is
+// what their projection is.
+func newArena(t *testing.T, f form, seed uint64, m machine, db *testdb.DB, broken bool) *arena {
 	t.Helper()
-	private := testdb.Server(t, nil)
-	db := testdb.On(t, private)
-	a := &arena{t: t, form: f, seed: seed, machine: private, record: newRecord(), count: map[string]int{}}
+	a := &arena{t: t, form: f, seed: seed, machine: m, record: newRecord(), count: map[string]int{}}
 	a.db = newDatabase(t, db.URL)
 	require.NoError(t, a.db.run(t.Context(), statement("tables")))
 	a.door = newGate(t, "door", db.URL)
@@ -91,9 +92,8 @@ func (a *arena) run(schedule []entry) outcome {
 	began := time.Now()
 	writers := startAppenders(a.t, a.seed, a.form.perSecond, a.record, a.watch, a.db.bare, a.door.url)
 	a.follow(schedule, began)
-	if len(schedule) == 0 {
-		pause(a.t.Context(), a.form.duration)
-	}
+	few := a.wait(func() (bool, error) { return a.record.total() >= a.form.events, nil })
+	require.NoError(a.t, few)
 	unrecovered := a.wait(func() (bool, error) { return a.watch.unfinished() == 0, nil })
 	writers.halt()
 	took := time.Since(began)
@@ -115,9 +115,9 @@ func (a *arena) run(schedule []entry) outcome {
 // outcome is what a run was like.
 type outcome struct {
 	took        time.Duration
-	count       map[string]int             // of faults, by name
-	recoveries  map[string][]time.Duration // by fault
-	unrecovered int                        // faults after which something was never handled again
+	count       map[string]int         // of faults, by name
+	recoveries  map[string][]recovered // by fault
+	unrecovered int                    // faults after which something was never handled again
 }
 
 // wait polls until cond holds, and returns an error when patience has ended.
@@ -128,7 +128,7 @@ func (a *arena) wait(cond func() (bool, error)) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("not within %v: %w", patience, err)
+			return errors.Join(fmt.Errorf("not within %v", patience), err)
 		}
 	}
 }
@@ -151,6 +151,8 @@ func (a *arena) do(e entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.lasts+2*patience)
 	defer cancel()
 	f := e.kind.make(a, e)
+	a.watch.breaks()
+	defer a.watch.heals()
 	switch e.kind.target {
 	case sessions:
 		a.watch.begin(f.Name(), "")

@@ -25,7 +25,7 @@ type seat struct {
 	number int
 	gate   *gate
 	folder string // for effects
-	broken string // see order
+	broken bool   // see order
 	rng    *rand.Rand
 	keeper sync.WaitGroup
 
@@ -48,7 +48,7 @@ func (s *seat) start() error {
 	s.started++
 	o := order{
 		URL: s.gate.url, Label: fmt.Sprintf("w%d#%d", s.number, s.started), Broken: s.broken,
-		BatchSize: []int{20, 100, 500}[s.rng.IntN(3)], Plain: s.rng.IntN(3) == 0,
+		BatchSize: []int{20, 100, 500}[s.rng.IntN(3)], Plain: !s.broken && s.rng.IntN(3) == 0,
 	}
 	o.Effects = filepath.Join(s.folder, o.Label)
 	encoded, err := json.Marshal(o)

@@ -20,8 +20,15 @@ type watcher struct {
 
 	mu     sync.Mutex // protects following fields
 	owners [partitions]string
+	broken int // faults that are not healed
 	open   []*recovery
-	done   map[string][]time.Duration // by the name of the fault
+	done   map[string][]recovered // by the name of the fault
+}
+
+// recovered is a recovery that is over.
+type recovered struct {
+	took  time.Duration
+	alone bool // nothing else was broken or recovering meanwhile
 }
 
 // recovery waits for the first event of each affected partition that was appended after a moment.
@@ -29,11 +36,12 @@ type recovery struct {
 	fault string
 	since time.Time
 	waits map[int]int64 // partition: position of that event, 0 as long as there is none
+	alone bool          // so far; see recovered
 }
 
 func startWatcher(url string) *watcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watcher{url: url, cancel: cancel, done: map[string][]time.Duration{}}
+	w := &watcher{url: url, cancel: cancel, done: map[string][]recovered{}}
 	w.wg.Go(func() { w.run(ctx) })
 	return w
 }
@@ -43,11 +51,28 @@ func (w *watcher) stop() {
 	w.wg.Wait()
 }
 
-// begin starts to measure, in the partitions that a worker owns, or in all of them if the label is "".
+// breaks is told that a fault is about to be injected.
+func (w *watcher) breaks() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken++
+	for _, r := range w.open {
+		r.alone = false
+	}
+}
+
+// heals is told that a fault is healed.
+func (w *watcher) heals() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken--
+}
+
+// begin starts to measure the recovery from a fault that was told of by breaks and not yet by heals, in the partitions that a worker owns, or in all of them if the label is "".
 func (w *watcher) begin(fault, label string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := &recovery{fault: fault, since: time.Now(), waits: map[int]int64{}}
+	r := &recovery{fault: fault, since: time.Now(), waits: map[int]int64{}, alone: w.broken == 1 && len(w.open) == 0}
 	for p, owner := range w.owners {
 		if label == "" || owner == label {
 			r.waits[p] = 0
@@ -89,7 +114,7 @@ func (w *watcher) unfinished() int {
 }
 
 // recoveries are those that are over, by fault.
-func (w *watcher) recoveries() map[string][]time.Duration {
+func (w *watcher) recoveries() map[string][]recovered {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.done
@@ -157,7 +182,7 @@ func (w *watcher) note(now time.Time, checkpoints [partitions]int64, owners [par
 		if len(r.waits) > 0 {
 			open = append(open, r)
 		} else {
-			w.done[r.fault] = append(w.done[r.fault], now.Sub(r.since))
+			w.done[r.fault] = append(w.done[r.fault], recovered{now.Sub(r.since), r.alone})
 		}
 	}
 	w.open = open

@@ -36,7 +36,7 @@ type order struct {
 	BatchSize  int
 	Plain      bool   // without the batch form of the projection
 	Effects    string // the file that effects are written to
-	Broken     string // how the projection is broken, for a test of the judge; see broken_test.go
+	Broken     bool   // the projection is broken, for a test of the judge
 }
 
 // worker is the main function of the process of a worker. It ends by SIGTERM, and with the process that started it.
@@ -98,8 +98,8 @@ func runWorker(ctx context.Context) error {
 
 func (o order) projection() rouse.Projection {
 	var p rouse.Projection = recorder{o.Label}
-	if o.Broken != "" {
-		p = &broken{recorder: recorder{o.Label}, how: o.Broken}
+	if o.Broken {
+		p = &broken{recorder{o.Label}}
 	}
 	if o.Plain {
 		return struct{ rouse.Projection }{p} // which hides the batch form
