@@ -281,7 +281,7 @@ func TestSoakRunsAddUp(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	page := filepath.Join(folder, soakPage)
-	require.NoError(t, os.WriteFile(page, []byte("# Before\n"+beginMark+"\nold\n"+endMark+"\nafter\n"), 0o600))
+	require.NoError(t, os.WriteFile(page, []byte("# Before\n"+beginMark+"\nstale rows\n"+endMark+"\nafter\n"), 0o600))
 	first := run{Date: "2030-01-02", Version: "v1", Postgres: 15, Seed: 7, Seconds: 100, Events: 1_234_567,
 		Faults: map[string]tally{"worker kill -9": {Count: 3, Recoveries: []int64{10, 20, 90}, Alone: []int64{10}}}}
 	second := first
@@ -300,5 +300,5 @@ func TestSoakRunsAddUp(t *testing.T) {
 	} {
 		require.Contains(t, string(text), want)
 	}
-	require.NotContains(t, string(text), "old")
+	require.NotContains(t, string(text), "stale rows")
 }
