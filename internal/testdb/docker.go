@@ -72,11 +72,17 @@ func Images(t testing.TB) []string {
 	return images
 }
 
-// EachImage runs a test on every one of Images, one after the other.
-func EachImage(t *testing.T, test func(t *testing.T, image string)) {
+// EachContainer runs a test on a server in a container of every one of Images,
+// all at once. The version of PostgreSQL is part of the test's name, and so of
+// every line that it reports.
+func EachContainer(t *testing.T, settings map[string]string, test func(t *testing.T, server *ContainerServer)) {
 	t.Helper()
 	for _, image := range Images(t) {
-		t.Run(image, func(t *testing.T) { test(t, image) })
+		t.Run(image, func(t *testing.T) {
+			t.Parallel()
+			server := Container(t, image, settings)
+			t.Run("PostgreSQL_"+server.Version(), func(t *testing.T) { test(t, server) })
+		})
 	}
 }
 
