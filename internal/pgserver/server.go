@@ -34,6 +34,7 @@ type Server struct {
 	keeper  *keeper    // nil after Stop
 	process *process   // nil while halted or crashed
 	frozen  []int      // processes stopped by Pause
+	killed  bool       // the last end was by Kill
 }
 
 // Start runs a server and returns when it answers. ctx bounds the start only.
