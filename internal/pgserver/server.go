@@ -123,7 +123,7 @@ func (s *Server) firstRun(ctx context.Context, port int) error {
 	}
 	for attempt := 1; ; attempt++ {
 		var err error
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = FreePort(); err != nil {
 			return err
 		}
 		err = s.run(ctx)
