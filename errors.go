@@ -31,6 +31,7 @@ var (
 
 	errPanic   = errors.New("the handler panicked")
 	errTimeout = errors.New("the handler did not return in time")
+	errHeld    = errors.New("rouse: another session holds the checkpoints (look for it in pg_locks)")
 	errEnded   = errors.New("rouse: a projection must not commit or roll back its transaction")
 )
 
