@@ -127,10 +127,6 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// heldSQL counts the session-level locks of Rouse in this database: the sleepers' ('rouS') and those of presence ('rouP').
-const heldSQL = `select count(*) from pg_locks where locktype = 'advisory' and objsubid = 2 and classid in (1919907155, 1919907152)
-	and database = (select oid from pg_database where datname = current_database())`
-
 // Behind a pooler in transaction mode LISTEN succeeds and delivers nothing, and a session-level lock would stay with a
 // connection that others get. The worker notices before it takes any, says so once, and polls.
 func TestWorkerBehindATransactionPoolerPolls(t *testing.T) {
