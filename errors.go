@@ -83,6 +83,12 @@ func isDivision(err error) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == "22012"
 }
 
+// isReadOnly tells whether a statement failed because its session may only read.
+func isReadOnly(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "25006"
+}
+
 // isOutage tells whether the server said that it, or the session, is going away.
 func isOutage(err error) bool {
 	var pgErr *pgconn.PgError

@@ -23,7 +23,7 @@ func outage() time.Duration {
 
 // knocksPerSecond is the most connections that a worker may ask for while it gets none: far above what it does with growing
 // pauses, and far below what it would do without any.
-const knocksPerSecond = 25
+const knocksPerSecond = 15
 
 // front is a fixed address before the server of a stage.
 func (s *stage) front() *address {
