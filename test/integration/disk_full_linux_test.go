@@ -1,26 +1,30 @@
 package integration_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/pgserver"
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
 // smallDisk mounts a disk of some megabytes that the account of a server may use, until the end of the test.
-func smallDisk(t *testing.T, server *pgserver.Server, megabytes int) string {
+func smallDisk(t *testing.T, server *pgserver.Server, name string, megabytes int) string {
 	t.Helper()
-	dir := filepath.Join(server.DataDir(), "small_disk")
+	dir := filepath.Join(server.DataDir(), name)
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	options := fmt.Sprintf("size=%dm,mode=0700", megabytes)
 	if cred := accountOf(t, server).Credential; cred != nil {
@@ -51,28 +55,67 @@ func fill(t *testing.T, dir string) (free func()) {
 	return func() { require.NoError(t, os.Remove(path)) }
 }
 
-// The disk of the tables fills up under load: nothing can be appended, and no read model written. When there is room again,
-// everything that was committed is handled, once and in order, and no event is blamed.
+// noRoom is how a log line goes on after the projection's name when the server has no room for what it writes.
+const noRoom = `,"error":"ERROR: could not extend file`
+
+// gated is a recorder of whole batches that waits at a gate.
+type gated struct {
+	batchRecorder
+	gate *sync.RWMutex
+}
+
+func (g gated) ApplyBatch(ctx context.Context, batch *pgx.Batch, events []eventstore.Event) error {
+	g.gate.RLock()
+	defer g.gate.RUnlock()
+	return g.batchRecorder.ApplyBatch(ctx, batch, events)
+}
+
+// A disk fills up under load: that of all tables, so that nothing can be appended, noted or saved, or that of the read model
+// alone. When there is room again, everything that was committed is handled, once and in order, and no event is blamed.
 func TestDiskThatIsFullForAWhile(t *testing.T) {
 	t.Parallel()
 	server := testdb.Server(t, map[string]string{"autovacuum": "off"})
-	s := newStage(t, testdb.On(t, server))
-	disk := smallDisk(t, server, 48)
-	s.exec("create tablespace small location '" + disk + "'")
-	s.exec("alter table all in tablespace pg_default set tablespace small")
-	s.exec("alter index all in tablespace pg_default set tablespace small")
+	for name, move := range map[string][]string{
+		"all":  {"alter table all in tablespace pg_default set tablespace all_disk", "alter index all in tablespace pg_default set tablespace all_disk"},
+		"read": {"alter table seen set tablespace read_disk"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, testdb.On(t, server))
+			disk := smallDisk(t, server, name+"_disk", 48)
+			s.exec("create tablespace " + name + "_disk location '" + disk + "'")
+			for _, sql := range move {
+				s.exec(sql)
+			}
+			s.livesThroughAFullDisk(disk)
+		})
+	}
+}
+
+func (s *stage) livesThroughAFullDisk(disk string) {
+	t := s.t
 	log := &journal{}
+	gate := &sync.RWMutex{}
+	hook := func(context.Context, pgx.Tx, eventstore.Event) error {
+		gate.RLock()
+		defer gate.RUnlock()
+		return nil
+	}
 	w := s.start(s.pool(s.URL), rouse.Config{
-		Projections: []rouse.Projection{batchRecorder{recorder{name: "batched"}}, recorder{name: "single"}},
+		Projections: []rouse.Projection{gated{batchRecorder{recorder{name: "batched"}}, gate}, recorder{name: "single", hook: hook}},
 		Effects:     []rouse.Effect{&outside{done: map[string]int{}}},
-		Retries:     -1, Log: zerolog.New(log),
+		Retries:     -1, Log: zerolog.New(log), // an event that is blamed once is parked
 	}).started()
 	load := s.startLoad(s.pool(s.URL), 4, time.Millisecond)
 	load.more(t, 100)
 
+	gate.Lock() // so that there is more to write than there is room in the pages that are there
+	_, err := s.Pool.Exec(s.ctx, appendSQL, "many", 2000)
+	require.NoError(t, err)
 	free := fill(t, disk)
-	testdb.Eventually(t, patience, "the worker to have no room", func() (bool, error) {
-		return log.has("warn", "No space left on device"), nil
+	gate.Unlock()
+	testdb.Eventually(t, patience, "handlers to have no room, again and again", func() (bool, error) {
+		return log.count(`"projection":"batched"`+noRoom) > 2 && log.count(`"projection":"single"`+noRoom) > 2, nil
 	})
 	w.until("batched", rouse.StateRetrying)
 	w.until("single", rouse.StateRetrying)
