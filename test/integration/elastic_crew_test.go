@@ -107,13 +107,16 @@ func newCrew(t *testing.T, order elasticOrder) *crew {
 	c.order.URL = c.URL
 	c.eventually(patience, "the server to be up for longer than a lease: until then nobody is declared dead",
 		"select pg_postmaster_start_time() < clock_timestamp() - interval '6 seconds'")
-	t.Cleanup(func() {
-		for _, w := range c.workers {
-			w.end(os.Kill)
-			<-w.exited
-		}
-	})
+	t.Cleanup(c.disband)
 	return c
+}
+
+// disband kills whoever is left.
+func (c *crew) disband() {
+	for _, w := range c.workers {
+		w.end(os.Kill)
+		<-w.exited
+	}
 }
 
 // join starts a worker, without waiting for it.
