@@ -236,7 +236,11 @@ func (k *work) within(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, events []e
 	if err := guarded(ctx, func() error { return k.batch.ApplyBatch(ctx, &batch, events) }); err != nil {
 		return err
 	}
-	return k.send(ctx, conn, &batch, end)
+	err := k.send(ctx, conn, &batch, end)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		return fmt.Errorf("%w: %w", errTimeout, err)
+	}
+	return err
 }
 
 // call calls a handler with one event within its time and turns a panic into an error.
