@@ -114,13 +114,16 @@ func newCrewOn(t *testing.T, db *testdb.DB, order elasticOrder) *crew {
 	t.Helper()
 	c := &crew{stage: newStage(t, db), order: order, workers: map[string]*workerProcess{}}
 	c.order.URL = c.URL
-	t.Cleanup(func() {
-		for _, w := range c.workers {
-			w.end(os.Kill)
-			<-w.exited
-		}
-	})
+	t.Cleanup(c.disband)
 	return c
+}
+
+// disband kills whoever is left.
+func (c *crew) disband() {
+	for _, w := range c.workers {
+		w.end(os.Kill)
+		<-w.exited
+	}
 }
 
 // join starts a worker, without waiting for it.
