@@ -49,6 +49,7 @@ run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 
 test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
+	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
 	$(GO) test $(RACE) -count=1 -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes
