@@ -29,7 +29,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test stress bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build demo run test stress model fuzz bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,15 @@ test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener
+
+model: ## the models of docs/model, and that their broken variants fail; installs spin on Debian
+	@exec scripts/model
+
+# Every fuzz target of the packages, one after the other, for so long. Their seeds run with `make test`.
+FUZZTIME ?= 20s
+
+fuzz: ## every fuzz target for FUZZTIME=20s
+	@scripts/fuzz '$(FUZZTIME)' '$(GO)'
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

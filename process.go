@@ -11,6 +11,7 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/knownbad"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -276,7 +277,10 @@ func queueEnd(batch *pgx.Batch, end ending) {
 		also(batch)
 	}
 	end.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
-		_, err := results.Exec()
+		tag, err := results.Exec()
+		if knownbad.ClientFenced && err == nil && tag.RowsAffected() < int64(len(end.save.Fences)) {
+			err = catchup.ErrFenced
+		}
 		if migrations.Lacking(err) { // of the checkpoints, which is no fault of the handler's
 			return outage{err}
 		}

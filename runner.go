@@ -273,7 +273,7 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	if err := r.opened(ctx); err != nil {
 		return nil, err
 	}
-	s.hold(leases)
+	s.hold(s.kept(leases))
 	if s.owned > 0 {
 		if err := s.recall(ctx); err != nil {
 			return nil, err
