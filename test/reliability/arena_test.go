@@ -27,7 +27,7 @@ type form struct {
 
 var (
 	shortForm = form{duration: 18 * time.Second, pace: 0.6, seats: 4, perSecond: 300}
-	longForm  = form{pace: 1, seats: 6, perSecond: 900}
+	longForm  = form{pace: 1, seats: 6, perSecond: 750}
 )
 
 // arena is everything that takes part.

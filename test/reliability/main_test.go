@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/test/process"
 )
@@ -44,7 +46,11 @@ var (
 
 func TestMain(m *testing.M) {
 	process.Play(map[string]func() int{"worker": worker})
-	testdb.Main(m)
+	// A link of the proxy that is closed while a toxic comes or goes may leave goroutines of its own behind.
+	testdb.Main(m,
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
+		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).write"))
 }
 
 // patience is how long anything may take after everything was healed, on a machine that is busy with other tests.
