@@ -12,8 +12,10 @@ DURATION ?=
 WORKERS  ?=
 RATE     ?=
 
-# The seed of `make soak`, which repeats a schedule of faults. Empty: a new one.
-SEED ?=
+# The seed of `make soak`, which repeats a schedule of faults, and an image of
+# PostgreSQL to run it in. Empty: a new seed; the PostgreSQL of this machine.
+SEED  ?=
+IMAGE ?=
 
 # Packages under test, further flags of `go test`, and how many packages run at
 # once. Each of them has a PostgreSQL server of its own unless TEST_DATABASE_URL
@@ -67,9 +69,9 @@ FUZZTIME ?= 20s
 fuzz: ## every fuzz target for FUZZTIME=20s
 	@scripts/fuzz '$(FUZZTIME)' '$(GO)'
 
-soak: ## faults at random for DURATION=2m, by SEED=7 or a new one; the run is added to docs/reliability.md
+soak: ## faults at random for DURATION=2m, by SEED=7 or a new one, in IMAGE=postgres:18 or not; it is added to docs/reliability.md
 	$(GO) test -count=1 -v -run '^TestSoak$$' -timeout 4h ./test/reliability -args -duration '$(or $(DURATION),2m)' \
-		$(if $(SEED),-seed '$(SEED)') -record '$(CURDIR)/docs' -of '$(VERSION)'
+		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') -record '$(CURDIR)/docs' -of '$(VERSION)'
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

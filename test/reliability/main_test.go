@@ -40,6 +40,7 @@ var (
 	seedFlag     = flag.Uint64("seed", 0, "repeat the schedule of this seed; 0: that of ROUSE_SEED, else a new one")
 	durationFlag = flag.Duration("duration", 0, "how long to inject faults; 0: the short form")
 	recordFlag   = flag.String("record", "", "the folder docs, to add the run to the page reliability.md; empty: nowhere")
+	imageFlag    = flag.String("image", "", "run PostgreSQL in a container of this image; empty: the one of this machine")
 	versionFlag  = flag.String("of", "dev", "the version to write into the record")
 	writeFlag    = flag.Bool("write", false, "write the tables of reliability.md anew from the runs that are recorded")
 )
@@ -54,7 +55,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long anything may take after everything was healed, on a machine that is busy with other tests.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // chooseSeed is the seed that was asked for, or a new one. It is printed first, and with every failure.
 func chooseSeed(t *testing.T) uint64 {

@@ -175,7 +175,7 @@ lease of 1 s, while eight appenders write, half of them through a proxy. The sam
 - *Without another fault* are the recoveries during which nothing else was broken or recovering. The others include whatever
   else was broken at the time, an outage of the server too.
 - *Lost* is acknowledged and not in the log, or in the log and passed by without being handled, or without its effect outside
-  the database. *Stuck* is not handled within a minute after everything was healed. A commit that was not answered may be there
+  the database. *Stuck* is not handled within two minutes after everything was healed. A commit that was not answered may be there
   or not, as a whole, and never twice. Effects outside the database are done at least once.
 
 `
