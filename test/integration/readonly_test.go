@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +23,8 @@ func TestDatabaseThatIsReadOnlyForAWhile(t *testing.T) {
 			log := &journal{}
 			cfg.Projections = []rouse.Projection{batchRecorder{recorder{name: "batched"}}, recorder{name: "single"}}
 			cfg.LeaseTTL, cfg.Retries, cfg.Log = time.Second, -1, zerolog.New(log)
-			w := s.start(s.pool(s.URL), cfg).started()
+			pool := s.pool(s.URL)
+			w := s.start(pool, cfg).started()
 			s.append(s.Pool, "a")
 			s.exact("batched")
 			s.exact("single")
@@ -39,6 +41,7 @@ func TestDatabaseThatIsReadOnlyForAWhile(t *testing.T) {
 			testdb.Eventually(t, patience, "the log to say why it stands still", func() (bool, error) {
 				return log.has("warn", `read-only transaction (SQLSTATE 25006)","message":"the control connection is lost`), nil
 			})
+			s.fill(pool)
 			_, err := writer.Exec(s.ctx, "alter database "+s.Name+" reset default_transaction_read_only")
 			require.NoError(t, err)
 			s.Pool.Reset()
@@ -47,5 +50,15 @@ func TestDatabaseThatIsReadOnlyForAWhile(t *testing.T) {
 			require.Zero(t, s.int("select count(*) from parked_events"))
 			w.stop()
 		})
+	}
+}
+
+// fill opens as many connections of a pool as there can be.
+func (s *stage) fill(pool *pgxpool.Pool) {
+	s.t.Helper()
+	for range pool.Config().MaxConns {
+		conn, err := pool.Acquire(s.ctx)
+		require.NoError(s.t, err)
+		defer conn.Release()
 	}
 }
