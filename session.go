@@ -75,7 +75,7 @@ func (s *session) hold(leases []partition.Lease) {
 func (s *session) run(ctx, workCtx context.Context) error {
 	s.log.Info().Int(keyPartitions, s.owned).Int64(keyPosition, s.done).Msg("partitions claimed")
 	s.progress.unknown()
-	f := s.w.newFeed(catchup.NewReader(s.w.pool, s.events, s.token, catchup.SlotsOf(s.mine(), s.partitions), s.done))
+	f := s.newFeed()
 	feedCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.run(feedCtx) }()
@@ -162,7 +162,7 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 		return fmt.Errorf("%w: its head is %d and a checkpoint %d", catchup.ErrLogBehind, b.Head, s.highest)
 	}
 	b = s.within(b)
-	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b.Events)); err != nil || !finished {
+	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b)); err != nil || !finished {
 		return err
 	}
 	s.done = b.To
@@ -177,11 +177,16 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 }
 
 // fresh leaves out what a partition has handled before it came to this worker, and what the handler does not want.
-func (s *session) fresh(events []eventstore.Event) []eventstore.Event {
-	kept := events[:0]
-	for _, ev := range events {
+func (s *session) fresh(b catchup.Batch) []eventstore.Event {
+	if b.Partial {
+		s.gaps.forget() // the versions in between are not here to be seen
+	}
+	kept := b.Events[:0]
+	for _, ev := range b.Events {
 		if ev.GlobalPosition > s.fence(ev).Floor {
-			s.gaps.see(ev)
+			if !b.Partial {
+				s.gaps.see(ev)
+			}
 			if s.work.scope.has(ev) {
 				kept = append(kept, ev)
 			}
