@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,15 +21,24 @@ import (
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
-// counter counts the events that were read from the log through a pool, and the statements that the pool has sent.
-type counter struct{ events, statements atomic.Int64 }
+// counter counts the events that were read from the log through a pool, and the round trips of its connections but for probes.
+type counter struct {
+	events, trips atomic.Int64
+	pooled        sync.Map // the connections of the pool; those that a worker opens beside it have the same settings
+}
 
-func (c *counter) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+func (c *counter) trip(conn *pgx.Conn) {
+	if _, is := c.pooled.Load(conn); is {
+		c.trips.Add(1)
+	}
+}
+
+func (c *counter) TraceBatchStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	c.trip(conn)
 	return ctx
 }
 
 func (c *counter) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
-	c.statements.Add(1)
 	if strings.Contains(data.SQL, "from events where global_position > $1") {
 		c.events.Add(data.CommandTag.RowsAffected())
 	}
@@ -36,8 +46,10 @@ func (c *counter) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.Trace
 
 func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-func (c *counter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	c.statements.Add(1)
+func (c *counter) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if !strings.Contains(data.SQL, "pg_notify") && data.SQL != "-- ping" { // with which a pool looks at what it hands out
+		c.trip(conn)
+	}
 	return ctx
 }
 
@@ -51,6 +63,10 @@ func (b *bundle) counted() (*pgxpool.Pool, *counter) {
 	require.NoError(b.t, err)
 	cfg.ConnConfig.Tracer = c
 	cfg.MaxConns = 12
+	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		c.pooled.Store(conn, nil)
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(b.ctx, cfg)
 	require.NoError(b.t, err)
 	b.t.Cleanup(pool.Close)
@@ -188,4 +204,34 @@ func (b *bundle) slowAppend(aggregate string, version int) {
 		assert.NoError(b.t, try(func(tx pgx.Tx) error { return tx.Rollback(b.ctx) }))
 	}
 	assert.NoError(b.t, try(func(tx pgx.Tx) error { return tx.Commit(b.ctx) }))
+}
+
+// A worker that has nothing to do sends next to nothing on its event path, however many projections it has. Its heartbeats and
+// the watch go over a connection of their own, and the probe is the one statement that is expected here every few seconds.
+func TestIdleWorkerSendsNextToNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pool, c := b.counted()
+	w := b.start(pool, rouse.Config{Projections: []rouse.Projection{
+		projection{name: "one"}, batched{projection: projection{name: "two"}}, scoped{projection: projection{name: "three"}, events: []string{"odd"}},
+	}}).started()
+	b.append("e")
+	require.NoError(t, w.Drain(b.ctx))
+	length, most := 5*time.Second, int64(1)
+	if os.Getenv("ROUSE_STRESS") != "" {
+		length, most = time.Minute, 6
+	}
+	// The pauses between polls double up to half a minute, and the looks come to rest ten seconds after the last change.
+	testdb.Eventually(t, patience, "a while without any statement", func() (bool, error) {
+		before := c.trips.Load()
+		<-time.After(4 * time.Second) // there is no signal for nothing
+		return c.trips.Load() == before, nil
+	})
+	before := c.trips.Load()
+	<-time.After(length)
+	require.LessOrEqual(t, c.trips.Load()-before, most)
+	at := b.append("odd")
+	require.NoError(t, w.Drain(b.ctx))
+	require.Contains(t, b.done("three"), at, "it was not idle because it was dead")
+	require.NoError(t, w.stop())
 }
