@@ -57,6 +57,7 @@ type Control struct {
 	mu       sync.Mutex // protects the fields below
 	changed  chan struct{}
 	leaving  bool
+	members  int
 	trust    context.Context // nil while there is none
 	distrust context.CancelCauseFunc
 	lapse    *time.Timer
@@ -147,6 +148,20 @@ func (c *Control) Trust(ctx context.Context) (context.Context, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// Trusted tells whether there is trust at this moment, and so whether changes are told.
+func (c *Control) Trusted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trust != nil
+}
+
+// Members is how many living members there were at the last look, this one included; 0: nobody has looked yet.
+func (c *Control) Members() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members
 }
 
 // Leave tells the others that this process is stopping, so that they plan without it. It does not wait.
@@ -333,11 +348,12 @@ func (c *Control) watch(ctx context.Context, conn *pgx.Conn) (members int, err e
 	if err := conn.QueryRow(ctx, sqlWatch).Scan(&members, &now); err != nil {
 		return 0, fmt.Errorf("partition: watch the members: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.members = members
 	if now != c.seen {
 		c.seen = now
-		c.mu.Lock()
 		c.broadcast()
-		c.mu.Unlock()
 	}
 	return members, nil
 }
