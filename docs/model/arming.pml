@@ -7,7 +7,7 @@
  *
  * The reader has no fallback poll while it sleeps, so whatever it finds it finds by a signal. The writer is
  * migrations/0002_triggers.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
- * reader is feed.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
+ * reader is tail.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
  * to fail.
  */
 
