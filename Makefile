@@ -34,7 +34,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test stress soak bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build demo run test stress soak model fuzz bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,16 +52,26 @@ demo: build ## see it work: a database, workers that join, die, leave and freeze
 run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 	@exec bin/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
 
-test: ## all tests; TEST_DATABASE_URL names a server, else one is started
+test: ## all tests, and each Go benchmark once; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
-	$(GO) test $(RACE) -count=1 -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
+	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
+	$(GO) test $(RACE) -count=1 -bench . -benchtime 1x -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
 
-stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes
-	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener
+stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
+	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener ./catchup
 
-soak: ## faults at random for DURATION=2m, by SEED=7 or a new one, in IMAGE=postgres:18 or not; it is added to docs/reliability.md
+model: ## the models of docs/model, and that their broken variants fail; installs spin on Debian
+	@exec scripts/model
+
+# Every fuzz target of the packages, one after the other, for so long. Their seeds run with `make test`.
+FUZZTIME ?= 20s
+
+fuzz: ## every fuzz target for FUZZTIME=20s
+	@scripts/fuzz '$(FUZZTIME)' '$(GO)'
+
+soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE=postgres:18; docs/reliability.md gains the run
 	$(GO) test -count=1 -v -run '^TestSoak$$' -timeout 4h ./test/reliability -args -duration '$(or $(DURATION),2m)' \
-		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') -record '$(CURDIR)/docs' -of '$(VERSION)'
+		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') $(if $(PACE),-pace '$(PACE)') -record '$(CURDIR)/docs' -of '$(VERSION)'
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

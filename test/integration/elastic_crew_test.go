@@ -111,12 +111,15 @@ func newCrewOn(t *testing.T, db *testdb.DB, order elasticOrder) *crew {
 	t.Helper()
 	c := &crew{stage: newStage(t, db), order: order, workers: map[string]*process.Process{}}
 	c.order.URL = c.URL
-	t.Cleanup(func() {
-		for _, w := range c.workers {
-			w.Kill()
-		}
-	})
+	t.Cleanup(c.disband)
 	return c
+}
+
+// disband kills whoever is left.
+func (c *crew) disband() {
+	for _, w := range c.workers {
+		w.Kill()
+	}
 }
 
 // join starts a worker, without waiting for it.
