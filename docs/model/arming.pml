@@ -184,7 +184,7 @@ active proctype reader()
 			if :: settled > after -> after = settled :: else fi;
 			q = 0; horizon = 0; head = 0; low = 0; settled = 0
 		}
-		d_step {                                  /* feed.pause: how long to wait for a wake */
+		d_step {                                  /* tail.pause: how long to wait for a wake */
 			sound = (mode == quiet);          /* without a push it polls in earnest */
 #ifndef NO_SETTLED_CHECK
 			if :: after < armed_head -> sound = false :: else fi;
