@@ -20,7 +20,8 @@ IMAGE ?=
 # Packages under test, further flags of `go test`, and how many packages run at
 # once. Each of them has a PostgreSQL server of its own unless TEST_DATABASE_URL
 # names one, so this bounds memory as well as processors.
-PKG       ?= ./...
+# The slowest packages come first, so that none of them runs alone at the end.
+PKG       ?= ./test/integration ./cmd/... ./test/... ./...
 TESTFLAGS ?=
 TEST_P    ?= 2
 
