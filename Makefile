@@ -72,7 +72,7 @@ fuzz: ## every fuzz target for FUZZTIME=20s
 
 soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE=postgres:18; docs/reliability.md gains the run
 	$(GO) test -count=1 -v -run '^TestSoak$$' -timeout 4h ./test/reliability -args -duration '$(or $(DURATION),2m)' \
-		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') $(if $(PACE),-pace '$(PACE)') -record '$(CURDIR)/docs' -of '$(VERSION)'
+		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') $(if $(PACE),-pace '$(PACE)') -record '$(CURDIR)/docs' -of '$(COMMIT)'
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

@@ -188,7 +188,11 @@ func section(runs []run) string {
 	for _, r := range runs {
 		sum.add(r)
 	}
-	fmt.Fprintf(&b, "%s events in %s runs of %s seconds in all.\n\n", thousands(sum.Events), thousands(int64(len(runs))), thousands(int64(sum.Seconds)))
+	plural := "s"
+	if len(runs) == 1 {
+		plural = ""
+	}
+	fmt.Fprintf(&b, "%s events in %d run%s, of %s seconds in all.\n\n", thousands(sum.Events), len(runs), plural, thousands(int64(sum.Seconds)))
 	b.WriteString(recoveryText)
 	b.WriteString("| lost | doubled | out of order | stuck | anything else | commits without an answer, events | effects done again |\n" +
 		"|---|---|---|---|---|---|---|\n")
@@ -199,8 +203,8 @@ func section(runs []run) string {
 		t := sum.Faults[k.name]
 		t.sort()
 		fmt.Fprintf(&b, "| %s ", k.name)
-		row(&b, int64(t.Count), t.P50, t.P99, t.Max, int64(len(t.Alone)),
-			percentile(t.Alone, 50), percentile(t.Alone, 99), percentile(t.Alone, 100))
+		fmt.Fprintf(&b, "| %s %s", thousands(int64(t.Count)), spread(t.Recoveries))
+		fmt.Fprintf(&b, "| %s %s|\n", thousands(int64(len(t.Alone))), spread(t.Alone))
 	}
 	b.WriteString("\n| date | version | PostgreSQL | seed | seconds | events | faults | verdict |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range runs {
@@ -210,6 +214,18 @@ func section(runs []run) string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %d | %d ", r.Date, r.Version, r.Postgres, r.Seed)
 		fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", r.Seconds, thousands(r.Events), thousands(int64(faults)), r.verdict())
+	}
+	return b.String()
+}
+
+// spread is three cells of a table: the median, the 99th percentile and the longest of sorted times, or that there are none.
+func spread(sorted []int64) string {
+	if len(sorted) == 0 {
+		return "| — | — | — "
+	}
+	var b strings.Builder
+	for _, p := range []int{50, 99, 100} {
+		fmt.Fprintf(&b, "| %s ", thousands(percentile(sorted, p)))
 	}
 	return b.String()
 }
@@ -293,7 +309,7 @@ func TestSoakRunsAddUp(t *testing.T) {
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	for _, want := range []string{
-		"# Before\n", "\nafter\n", "2,469,134 events in 2 runs of 200 seconds",
+		"# Before\n", "\nafter\n", "2,469,134 events in 2 runs, of 200 seconds",
 		"| 0 | 1 | 0 | 0 | 0 | 0 | 0 |",
 		"| worker kill -9 | 5 | 15 | 20 | 90 | 1 | 10 | 10 | 10 |",
 		"| 2030-01-02 | v1 | 15 | 7 | 100 | 1,234,567 | 3 | sound |",
