@@ -14,10 +14,10 @@ import (
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/yaml"
-)
+	)
 
 // stopBound is what a worker takes to stop at most: the batch in hand, and then giving up its partitions.
 const stopBound = 15 * time.Second
@@ -43,13 +43,15 @@ func build(t *testing.T, folder string) map[string]any {
 	require.NoError(t, err)
 	objects := map[string]any{}
 	for _, resource := range resources.Resources() {
-		text, err := resource.AsYAML()
+		text, err := resource.MarshalJSON()
 		require.NoError(t, err)
 		id := resource.GetApiVersion() + "/" + resource.GetKind()
 		require.Contains(t, schemas, id)
 		require.NotContains(t, objects, resource.GetKind(), "one of each kind")
 		object := schemas[id]()
-		require.NoError(t, yaml.UnmarshalStrict(text, object), "%s\n%s", id, text)
+		faults, err := json.UnmarshalStrict(text, object)
+		require.NoError(t, err, "%s\n%s", id, text)
+		require.Empty(t, faults, "%s\n%s", id, text)
 		objects[resource.GetKind()] = object
 	}
 	return objects
