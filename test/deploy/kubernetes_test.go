@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
-	)
+)
 
 // stopBound is what a worker takes to stop at most: the batch in hand, and then giving up its partitions.
 const stopBound = 15 * time.Second
