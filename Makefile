@@ -30,7 +30,7 @@ GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo run test test-deploy stress bench vulncheck lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build image demo run test test-deploy stress model fuzz bench vulncheck lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,7 @@ run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 
 test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
+	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
 	$(GO) test $(RACE) -count=1 -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
 
 test-deploy: ## the files of deploy/ against the schemas of those who read them
@@ -71,6 +72,15 @@ test-deploy: ## the files of deploy/ against the schemas of those who read them
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener
+
+model: ## the models of docs/model, and that their broken variants fail; installs spin on Debian
+	@exec scripts/model
+
+# Every fuzz target of the packages, one after the other, for so long. Their seeds run with `make test`.
+FUZZTIME ?= 20s
+
+fuzz: ## every fuzz target for FUZZTIME=20s
+	@scripts/fuzz '$(FUZZTIME)' '$(GO)'
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/knownbad"
 )
 
 // ReadTimeout bounds one read. A window is at most maxWindow rows wide, which a cold disk reads in a few seconds.
@@ -204,7 +205,7 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	if err := results.QueryRow().Scan(&head, &token); err != nil {
 		return found, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
-	if token == nil || Token(*token) != r.token {
+	if (token == nil || Token(*token) != r.token) && !knownbad.Remembered {
 		return found, ErrIncarnation
 	}
 	if locks {
@@ -244,7 +245,7 @@ func (f *reading) scanLocks(row pgx.Row) error {
 // for there is no position in between that anybody could fill.
 func (f reading) batch(after, upTo int64, limit int) Batch {
 	settled := f.head
-	if f.lowWater != nil {
+	if f.lowWater != nil && !knownbad.Horizonless {
 		settled = min(settled, *f.lowWater)
 	}
 	b := Batch{From: after, To: after, Head: f.head, Settled: settled, Holders: f.holders, Push: f.push}

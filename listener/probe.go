@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/rouse-es/rouse/internal/knownbad"
 )
 
 const (
@@ -121,7 +123,7 @@ func (p *prober) probe(ctx context.Context) (sent bool) {
 	case <-p.fresh:
 		p.connected() // the next probe is due at once
 	case <-timeout.C:
-		if conn != nil && conn == p.l.connection() {
+		if conn != nil && conn == p.l.connection() && !knownbad.Unprobed {
 			p.missed(conn)
 		}
 	}

@@ -25,6 +25,7 @@ var rooms = []room{
 	{path: "internal/pgserver", floor: beside},
 	{path: "internal/testdb", floor: beside},
 	{path: "internal/signal", floor: beside},
+	{path: "internal/knownbad", floor: beside}, // faults for the tests to find
 	{path: "internal/floors", floor: beside},
 	{path: "internal/report", floor: beside},  // what status shows
 	{path: "internal/doctor", floor: beside},  // what `rouse doctor` finds

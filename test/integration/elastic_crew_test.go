@@ -103,17 +103,27 @@ type crew struct {
 
 func newCrew(t *testing.T, order elasticOrder) *crew {
 	t.Helper()
-	c := &crew{stage: newStage(t, testdb.New(t)), order: order, workers: map[string]*workerProcess{}}
-	c.order.URL = c.URL
+	c := newCrewOn(t, testdb.New(t), order)
 	c.eventually(patience, "the server to be up for longer than a lease: until then nobody is declared dead",
 		"select pg_postmaster_start_time() < clock_timestamp() - interval '6 seconds'")
-	t.Cleanup(func() {
-		for _, w := range c.workers {
-			w.end(os.Kill)
-			<-w.exited
-		}
-	})
 	return c
+}
+
+// newCrewOn is a crew on a database of which nobody is declared dead for a while after the start of its server.
+func newCrewOn(t *testing.T, db *testdb.DB, order elasticOrder) *crew {
+	t.Helper()
+	c := &crew{stage: newStage(t, db), order: order, workers: map[string]*workerProcess{}}
+	c.order.URL = c.URL
+	t.Cleanup(c.disband)
+	return c
+}
+
+// disband kills whoever is left.
+func (c *crew) disband() {
+	for _, w := range c.workers {
+		w.end(os.Kill)
+		<-w.exited
+	}
 }
 
 // join starts a worker, without waiting for it.
