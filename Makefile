@@ -35,9 +35,12 @@ VET_SYSTEMS  := linux darwin windows
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# A static binary: it runs on any Linux, and in an image with nothing else in it.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+
 build: ## build bin/rouse
 	@echo 'make: building bin/rouse'
-	@$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/rouse ./cmd/rouse
+	@$(BUILD) -o bin/rouse ./cmd/rouse
 
 # The image holds what this target puts into dist/image: the binary, built here, and
 # the certificates of this machine. Nothing is pulled. BuildKit is used where docker has it.
@@ -50,7 +53,7 @@ image: ## build the container image, IMAGE=rouse:latest
 		if [ -f "$$bundle" ]; then cp "$$bundle" dist/image/ca-certificates.crt && chmod 644 dist/image/ca-certificates.crt; exit; fi; \
 	done; echo 'make: no certificates of public authorities were found, install ca-certificates or set SSL_CERT_FILE'; exit 1
 	@echo 'make: building $(IMAGE)'
-	@CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o dist/image/rouse ./cmd/rouse
+	@GOOS=linux $(BUILD) -o dist/image/rouse ./cmd/rouse
 	@DOCKER_BUILDKIT=$$($(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0) $(DOCKER) build -q -t '$(IMAGE)' -f deploy/Dockerfile dist/image
 
 # The recipes below become the program (exec), so that Ctrl+C, a signal sent to make
