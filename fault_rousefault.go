@@ -13,6 +13,8 @@ import (
 	"github.com/rouse-es/rouse/partition"
 )
 
+var clientFenced = knownbad.ClientFenced
+
 // idleAhead moves all checkpoints to the last visible event while a handler works, if that fault is turned on. What it
 // returns ends this.
 func (s *session) idleAhead(ctx context.Context) (end func()) {

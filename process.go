@@ -11,7 +11,6 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/internal/knownbad"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -278,7 +277,7 @@ func queueEnd(batch *pgx.Batch, end ending) {
 	}
 	end.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
-		if knownbad.ClientFenced && err == nil && tag.RowsAffected() < int64(len(end.save.Fences)) {
+		if clientFenced && err == nil && tag.RowsAffected() < int64(len(end.save.Fences)) {
 			err = catchup.ErrFenced
 		}
 		if migrations.Lacking(err) { // of the checkpoints, which is no fault of the handler's

@@ -1,6 +1,12 @@
 package rouse
 
-import "github.com/rouse-es/rouse/eventstore"
+import (
+	"maps"
+	"slices"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/eventstore"
+)
 
 // EventTyped is a Projection or an Effect that wants events of some types only. All others are passed over, and its
 // checkpoints move on over them. Scopes may grow later: events of a new type count from there on, not from the beginning.
@@ -22,6 +28,7 @@ type scope struct {
 }
 
 func scopeOf(handler any) scope {
+	handler = optional(handler)
 	var s scope
 	if typed, is := handler.(EventTyped); is {
 		s.eventTypes = set(typed.EventTypes())
@@ -47,4 +54,9 @@ func (s scope) has(ev eventstore.Event) bool {
 func in(names map[string]struct{}, name string) bool {
 	_, is := names[name]
 	return is || len(names) == 0
+}
+
+// types is the scope in the form that a reader takes.
+func (s scope) types() catchup.Types {
+	return catchup.Types{Events: slices.Sorted(maps.Keys(s.eventTypes)), Aggregates: slices.Sorted(maps.Keys(s.aggregateTypes))}
 }

@@ -18,6 +18,14 @@ import (
 // be there within a second.
 const sweepInterval = 900 * time.Millisecond
 
+// What moves partitions or steers a projection changes the membership as the control sees it, many times a second; looking is for
+// what nobody knows how to miss. So a session looks with every sweep only until restAfter after the last change, and then every
+// lookInterval.
+const (
+	restAfter    = 10 * time.Second
+	lookInterval = 30 * time.Second
+)
+
 // transientTries is how often a batch is tried as a whole when only other transactions are in its way.
 const transientTries = 3
 
@@ -34,6 +42,8 @@ type session struct {
 	changed <-chan struct{}  // the membership is another one than when wanted was computed
 	settle  <-chan time.Time // look again then; nil: not before the next sweep
 	pause   time.Duration    // the last one before looking again
+	moved   time.Time        // when the membership changed last, or the session began
+	seen    time.Time        // when it looked last
 
 	attempts attempts
 	aside    aside
@@ -75,7 +85,8 @@ func (s *session) hold(leases []partition.Lease) {
 func (s *session) run(ctx, workCtx context.Context) error {
 	s.log.Info().Int(keyPartitions, s.owned).Int64(keyPosition, s.done).Msg("partitions claimed")
 	s.progress.unknown()
-	f := s.w.newFeed(catchup.NewReader(s.w.pool, s.events, s.token, catchup.SlotsOf(s.mine(), s.partitions), s.done))
+	s.moved = time.Now()
+	f := s.newFeed()
 	feedCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.run(feedCtx) }()
@@ -141,6 +152,9 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 			if err := s.idle(workCtx); err != nil {
 				return err
 			}
+			if s.rests() {
+				continue
+			}
 		case <-s.changed:
 			changed = true
 		case <-s.settling():
@@ -162,7 +176,7 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 		return fmt.Errorf("%w: its head is %d and a checkpoint %d", catchup.ErrLogBehind, b.Head, s.highest)
 	}
 	b = s.within(b)
-	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b.Events)); err != nil || !finished {
+	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b)); err != nil || !finished {
 		return err
 	}
 	s.done = b.To
@@ -177,11 +191,16 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 }
 
 // fresh leaves out what a partition has handled before it came to this worker, and what the handler does not want.
-func (s *session) fresh(events []eventstore.Event) []eventstore.Event {
-	kept := events[:0]
-	for _, ev := range events {
+func (s *session) fresh(b catchup.Batch) []eventstore.Event {
+	if b.Partial {
+		s.gaps.forget() // the versions in between are not here to be seen
+	}
+	kept := b.Events[:0]
+	for _, ev := range b.Events {
 		if ev.GlobalPosition > s.fence(ev).Floor {
-			s.gaps.see(ev)
+			if !b.Partial {
+				s.gaps.see(ev)
+			}
 			if s.work.scope.has(ev) {
 				kept = append(kept, ev)
 			}

@@ -28,6 +28,7 @@ import (
 //
 //	runner   one per projection: claims, handles, saves
 //	feed     one per projection: reads ahead; owned by the runner's session
+//	tail     one: reads the end of the log for all feeds; the last of them to leave waits for it
 //	listener one, with one more for its probes (not with PollOnly)
 //	control  one: heartbeats, and watches the other members
 //	announce one, until every projection has started
@@ -43,6 +44,7 @@ type Worker struct {
 	started chan struct{}
 	ended   chan struct{} // closed when Run returns
 	runners []*runner
+	tails   tails
 
 	ready    chan struct{} // closed once the fields below are set
 	events   catchup.Log

@@ -4,6 +4,11 @@ package catchup
 
 import "github.com/jackc/pgx/v5"
 
-// spoilt queues another save in place of the sound one, or nothing. It never does; a build with the tag rousefault has another
-// version of this function, by which the tests prove that they would notice.
+// The faults, which no ordinary build has; see internal/knownbad.
+const (
+	horizonless = false
+	remembered  = false
+)
+
+// spoilt queues another save in place of the sound one, or nothing. Here it never does.
 func (Save) spoilt(*pgx.Batch) *pgx.QueuedQuery { return nil }

@@ -12,6 +12,11 @@ import (
 )
 
 var (
+	horizonless = knownbad.Horizonless
+	remembered  = knownbad.Remembered
+)
+
+var (
 	//go:embed fault/save_unfenced.sql
 	sqlSaveUnfenced string
 	//go:embed fault/save_silent.sql
@@ -48,18 +53,18 @@ type checkpoint struct {
 	partition  int
 }
 
-// remembered are the last positions saved by this process.
-var remembered sync.Map // of checkpoint: int64
+// saved are the last positions saved by this process.
+var saved sync.Map // of checkpoint: int64
 
 func remember(s Save) {
 	for _, f := range s.Fences {
-		remembered.Store(checkpoint{s.Projection, f.Partition}, s.To)
+		saved.Store(checkpoint{s.Projection, f.Partition}, s.To)
 	}
 }
 
 // RememberedFloor is the position that this process has saved last of a partition, or the given one if it has saved none.
 func RememberedFloor(projection string, partition int, floor int64) int64 {
-	if to, is := remembered.Load(checkpoint{projection, partition}); is {
+	if to, is := saved.Load(checkpoint{projection, partition}); is {
 		return max(floor, to.(int64))
 	}
 	return floor

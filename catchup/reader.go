@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/internal/knownbad"
 )
 
 // ReadTimeout bounds one read. A window is at most maxWindow rows wide, which a cold disk reads in a few seconds.
@@ -23,6 +22,9 @@ const (
 	maxWindow = 1 << 20 // doubled up to here while nothing is found: about 0.3 s of filtering in memory
 )
 
+// maxExpected bounds the room that is made for events before they are there.
+const maxExpected = 1000
+
 // Reader reads the log from a cursor on, for some slots. It is for one goroutine at a time.
 type Reader struct {
 	pool   *pgxpool.Pool
@@ -30,19 +32,43 @@ type Reader struct {
 	token  Token
 	slots  SlotSet
 	full   bool
+	only   Types
 	after  int64
 	window int64
+
+	scanner  eventstore.Scanner
+	expected int // how many events the next read may find: one more than the last
 }
+
+// Types are the events that a reader wants of its slots. The zero value is all of them.
+type Types struct {
+	Events, Aggregates []string // none: all
+}
+
+func (t Types) all() bool { return len(t.Events) == 0 && len(t.Aggregates) == 0 }
 
 // NewReader starts after a position, for some slots, in one incarnation of the database.
 func NewReader(pool *pgxpool.Pool, log Log, token Token, slots SlotSet, after int64) *Reader {
 	return &Reader{pool: pool, log: log, token: token, slots: slots, full: slots.Full(), after: after, window: minWindow}
 }
 
+// Only makes Next leave out what is of other types, which the server then does not send.
+func (r *Reader) Only(types Types) { r.only = types }
+
+// Turn makes the reader go on from another position, or for other slots.
+func (r *Reader) Turn(after int64, slots SlotSet) {
+	if after != r.after {
+		r.after, r.window = after, minWindow
+	}
+	if slots != r.slots {
+		r.slots, r.full = slots, slots.Full()
+	}
+}
+
 var errNoHead = fmt.Errorf("%w: it shows no value although there are events (run: grant select on its sequence to this role)", ErrSequence)
 
-// Batch is what one read found. Everything in (From, To] that belongs to the reader's slots is in Events, in order, and
-// nothing in that range will ever be added.
+// Batch is what one read found. Everything in (From, To] that belongs to the reader's slots and types is in Events, in order,
+// and nothing in that range will ever be added.
 type Batch struct {
 	Events   []eventstore.Event
 	From, To int64
@@ -58,6 +84,9 @@ type Batch struct {
 
 	// Glanced means that the batch comes from a Glance.
 	Glanced bool
+
+	// Partial means that events of the reader's slots were left out because of their types.
+	Partial bool
 
 	// Push tells whether the push trigger stood. Without it nothing wakes a reader.
 	Push bool
@@ -79,6 +108,7 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 		return Batch{}, fmt.Errorf("%w: its head is %d and the checkpoint %d", ErrLogBehind, found.head, r.after)
 	}
 	b := found.batch(r.after, upTo, limit)
+	b.Partial = !r.only.all()
 	if err := r.leap(ctx, &b, upTo); err != nil {
 		return Batch{}, err
 	}
@@ -152,12 +182,23 @@ type reading struct {
 
 func (r *Reader) read(ctx context.Context, upTo int64, limit int) (reading, error) {
 	return r.exchange(ctx, true, func(batch *pgx.Batch) {
-		if r.full {
+		switch {
+		case !r.only.all():
+			batch.Queue(sqlReadTypes, r.after, upTo, limit, r.slots[:], orNull(r.only.Events), orNull(r.only.Aggregates))
+		case r.full:
 			batch.Queue(sqlRead, r.after, upTo, limit)
-		} else {
+		default:
 			batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
 		}
 	})
+}
+
+// orNull is how no names at all are sent.
+func orNull(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	return names
 }
 
 // exchange sends the statements of one read in one round trip: the head, the locks if they are asked for, and the events.
@@ -205,7 +246,7 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	if err := results.QueryRow().Scan(&head, &token); err != nil {
 		return found, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
-	if (token == nil || Token(*token) != r.token) && !knownbad.Remembered {
+	if (token == nil || Token(*token) != r.token) && !remembered {
 		return found, ErrIncarnation
 	}
 	if locks {
@@ -217,9 +258,10 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
-	if found.events, err = pgx.CollectRows(rows, eventstore.ScanEvent); err != nil {
+	if found.events, err = r.scanner.Collect(rows, r.expected); err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
+	r.expected = min(len(found.events)+1, maxExpected)
 	if head != nil {
 		found.head = *head
 	} else if len(found.events) > 0 {
@@ -245,7 +287,7 @@ func (f *reading) scanLocks(row pgx.Row) error {
 // for there is no position in between that anybody could fill.
 func (f reading) batch(after, upTo int64, limit int) Batch {
 	settled := f.head
-	if f.lowWater != nil && !knownbad.Horizonless {
+	if f.lowWater != nil && !horizonless {
 		settled = min(settled, *f.lowWater)
 	}
 	b := Batch{From: after, To: after, Head: f.head, Settled: settled, Holders: f.holders, Push: f.push}

@@ -31,3 +31,20 @@ func (s *SlotSet) Full() bool {
 	}
 	return true
 }
+
+// join adds all slots of o.
+func (s *SlotSet) join(o *SlotSet) {
+	for i, b := range o {
+		s[i] |= b
+	}
+}
+
+// within tells whether all slots of s are in o.
+func (s *SlotSet) within(o *SlotSet) bool {
+	for i, b := range s {
+		if b&^o[i] != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -17,6 +17,8 @@ var (
 	sqlRead string
 	//go:embed sql/read_slots.sql
 	sqlReadSlots string
+	//go:embed sql/read_types.sql
+	sqlReadTypes string
 	//go:embed sql/next.sql
 	sqlNext string
 	//go:embed sql/last_visible.sql

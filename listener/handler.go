@@ -8,8 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/rouse-es/rouse/internal/knownbad"
 )
 
 const (
@@ -116,7 +114,7 @@ func (h *handler) arm(ctx context.Context) error {
 	if err := results.Close(); err != nil {
 		return fmt.Errorf("listener: arm: %w", err)
 	}
-	if knownbad.Unsettled {
+	if unsettled {
 		head = 0
 	}
 	h.armed = true

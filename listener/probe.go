@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/rouse-es/rouse/internal/knownbad"
 )
 
 const (
@@ -123,7 +121,7 @@ func (p *prober) probe(ctx context.Context) (sent bool) {
 	case <-p.fresh:
 		p.connected() // the next probe is due at once
 	case <-timeout.C:
-		if conn != nil && conn == p.l.connection() && !knownbad.Unprobed {
+		if conn != nil && conn == p.l.connection() && !unprobed {
 			p.missed(conn)
 		}
 	}

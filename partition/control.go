@@ -57,12 +57,14 @@ type Control struct {
 	mu       sync.Mutex // protects the fields below
 	changed  chan struct{}
 	leaving  bool
+	members  int
 	trust    context.Context // nil while there is none
 	distrust context.CancelCauseFunc
 	lapse    *time.Timer
 
 	seen  string // the membership as it was last seen; only serve looks
 	quiet bool   // that the connection is lost has been said; only Run looks
+	code  string // and with which SQLSTATE; another one is another reason
 }
 
 // NewControl makes a Control; Run runs it.
@@ -85,8 +87,8 @@ func (c *Control) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		if !c.quiet {
-			c.quiet = true
+		if code := codeOf(err); !c.quiet || code != c.code {
+			c.quiet, c.code = true, code
 			c.explain(err)
 		}
 		select {
@@ -97,6 +99,15 @@ func (c *Control) Run(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.end(context.Canceled)
+}
+
+// codeOf is the server's code of an error, empty if it is none of the server's.
+func codeOf(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
 }
 
 // explain logs why a session ended. What a person has to mend is an error, and what is away comes back.
@@ -137,6 +148,20 @@ func (c *Control) Trust(ctx context.Context) (context.Context, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// Trusted tells whether there is trust at this moment, and so whether changes are told.
+func (c *Control) Trusted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trust != nil
+}
+
+// Members is how many living members there were at the last look, this one included; 0: nobody has looked yet.
+func (c *Control) Members() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members
 }
 
 // Leave tells the others that this process is stopping, so that they plan without it. It does not wait.
@@ -323,11 +348,12 @@ func (c *Control) watch(ctx context.Context, conn *pgx.Conn) (members int, err e
 	if err := conn.QueryRow(ctx, sqlWatch).Scan(&members, &now); err != nil {
 		return 0, fmt.Errorf("partition: watch the members: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.members = members
 	if now != c.seen {
 		c.seen = now
-		c.mu.Lock()
 		c.broadcast()
-		c.mu.Unlock()
 	}
 	return members, nil
 }

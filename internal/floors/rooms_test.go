@@ -51,6 +51,7 @@ var unwanted = []string{
 	"github.com/spf13/pflag",
 	"github.com/stretchr/testify",
 	"go.uber.org/goleak",
+	"github.com/Shopify/toxiproxy",
 	"testing",
 }
 
@@ -67,6 +68,7 @@ var helpers = []helper{
 	{path: "github.com/stretchr/testify", users: testRooms},
 	{path: "go.uber.org/goleak", users: testRooms},
 	{path: "github.com/ory/dockertest", users: testRooms},
+	{path: "github.com/Shopify/toxiproxy", users: testRooms},
 }
 
 // testRooms exist to be used by tests, in this module or by its users.

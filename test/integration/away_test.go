@@ -13,12 +13,12 @@ import (
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
-// outage is how long the server is away: longer than a lease and than the pauses between attempts take to grow.
+// outage is how long the server is away: in the stress run long enough for every pause between attempts to grow to its longest.
 func outage() time.Duration {
 	if os.Getenv("ROUSE_STRESS") != "" {
 		return 2 * time.Minute
 	}
-	return 8 * time.Second
+	return 4 * time.Second
 }
 
 // knocksPerSecond is the most connections that a worker may ask for while it gets none: far above what it does with growing
@@ -94,7 +94,7 @@ func TestRevokedConnectMakesNoStorm(t *testing.T) {
 	s.exec("revoke connect on database " + s.Name + " from hand")
 	s.exec("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'hand'")
 	w.until("r", rouse.StateRetrying)
-	front.patientlyRefused(t, 6*time.Second)
+	front.patientlyRefused(t, 4*time.Second)
 	s.append(s.Pool, "a")
 	require.Len(t, s.handled("r"), 1)
 	s.exec("grant connect on database " + s.Name + " to hand")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rouse-es/rouse/internal/pgserver"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 // clockScript is a postgres whose wall clock is off by what a file says, such as "+1h"; the file is read every second.
@@ -82,7 +83,7 @@ func programs(t *testing.T) string {
 func TestClocksThatDisagree(t *testing.T) {
 	t.Parallel()
 	server, clock := serverWithAClock(t, "+1d")
-	c := &crew{stage: newStage(t, testdb.On(t, server)), order: elasticOrder{TTL: time.Second}, workers: map[string]*workerProcess{}}
+	c := &crew{stage: newStage(t, testdb.On(t, server)), order: elasticOrder{TTL: time.Second}, workers: map[string]*process.Process{}}
 	c.order.URL = c.URL
 	t.Cleanup(c.disband)
 	ahead := func(hours float64) func() (bool, error) {
@@ -94,20 +95,15 @@ func TestClocksThatDisagree(t *testing.T) {
 	c.settled(16, 16)
 	load := c.startLoad(c.pool(c.URL), 2, 5*time.Millisecond)
 	load.more(t, 50)
-	frozen := func() {
-		t.Helper()
-		require.NoError(t, c.workers["w0"].cmd.Process.Signal(syscall.SIGSTOP))
-		c.settled(32)
-		load.more(t, 20)
-		require.NoError(t, c.workers["w0"].cmd.Process.Signal(syscall.SIGCONT))
-		c.settled(16, 16)
-	}
-	frozen()
+	require.NoError(t, c.workers["w0"].Signal(syscall.SIGSTOP))
+	c.settled(32)
+	load.more(t, 20)
+	require.NoError(t, c.workers["w0"].Signal(syscall.SIGCONT))
+	c.settled(16, 16)
 	clock.set(t, "-1d")
 	testdb.Eventually(t, patience, "the server's clock to have stepped back", func() (bool, error) { return c.now().Before(time.Now().Add(-23 * time.Hour)), nil })
 	load.more(t, 50)
 	c.settled(16, 16)
-	frozen()
 	c.kill("w1")
 	c.settled(32)
 	c.join("w1")

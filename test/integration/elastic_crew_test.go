@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 func init() { roles["elastic-worker"] = elasticWorker }
@@ -40,10 +40,7 @@ type elasticOrder struct {
 
 // elasticWorker is the main function of the process. It ends by SIGTERM, and with the process that started it.
 func elasticWorker() int {
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
+	process.OutliveNobody()
 	ctx, stop := signal.Context(context.Background())
 	defer stop()
 	if err := runElasticWorker(ctx); err != nil {
@@ -84,7 +81,7 @@ func runElasticWorker(ctx context.Context) error {
 		defer close(announced)
 		select {
 		case <-w.Started():
-			fmt.Println(lineStarted)
+			fmt.Println(process.Started)
 		case <-ended:
 		}
 	}()
@@ -98,7 +95,7 @@ func runElasticWorker(ctx context.Context) error {
 type crew struct {
 	*stage
 	order   elasticOrder
-	workers map[string]*workerProcess
+	workers map[string]*process.Process
 }
 
 func newCrew(t *testing.T, order elasticOrder) *crew {
@@ -112,7 +109,7 @@ func newCrew(t *testing.T, order elasticOrder) *crew {
 // newCrewOn is a crew on a database of which nobody is declared dead for a while after the start of its server.
 func newCrewOn(t *testing.T, db *testdb.DB, order elasticOrder) *crew {
 	t.Helper()
-	c := &crew{stage: newStage(t, db), order: order, workers: map[string]*workerProcess{}}
+	c := &crew{stage: newStage(t, db), order: order, workers: map[string]*process.Process{}}
 	c.order.URL = c.URL
 	t.Cleanup(c.disband)
 	return c
@@ -121,8 +118,7 @@ func newCrewOn(t *testing.T, db *testdb.DB, order elasticOrder) *crew {
 // disband kills whoever is left.
 func (c *crew) disband() {
 	for _, w := range c.workers {
-		w.end(os.Kill)
-		<-w.exited
+		w.Kill()
 	}
 }
 
@@ -133,8 +129,8 @@ func (c *crew) join(label string) {
 	order.Label = label
 	encoded, err := json.Marshal(order)
 	require.NoError(c.t, err)
-	cmd := roleCommand(c.t, "elastic-worker", elasticEnv+"="+string(encoded))
-	c.workers[label], err = startWorkerProcess(c.t, cmd, label, func(string) {})
+	cmd := process.Command(c.t, "elastic-worker", elasticEnv+"="+string(encoded))
+	c.workers[label], err = process.Start(c.t, cmd, label, process.Options{})
 	require.NoError(c.t, err)
 }
 
@@ -143,12 +139,12 @@ func (c *crew) leave(label string) {
 	c.t.Helper()
 	w := c.workers[label]
 	select {
-	case <-w.started: // before its start the signal would find nobody to take it
-	case <-time.After(processTimeout):
-		require.FailNow(c.t, label+" has not started", "%s", w.log)
+	case <-w.Started: // before its start the signal would find nobody to take it
+	case <-time.After(process.Patience):
+		require.FailNow(c.t, label+" has not started", "%s", w.Log)
 	}
-	w.end(signalTerm)
-	w.wantCleanExit()
+	w.End(signalTerm)
+	w.WantCleanExit()
 	delete(c.workers, label)
 }
 
@@ -156,8 +152,7 @@ func (c *crew) leave(label string) {
 func (c *crew) kill(label string) {
 	c.t.Helper()
 	w := c.workers[label]
-	w.end(os.Kill)
-	<-w.exited
+	w.Kill()
 	delete(c.workers, label)
 }
 

@@ -34,7 +34,7 @@ func TestPoolThatRecyclesItsConnectionsLeavesTheListenerAlone(t *testing.T) {
 		and database = (select oid from pg_database where datname = current_database())`
 	before, epochs := s.int(holders), s.int("select sum(epoch)::bigint from projection_checkpoints")
 	require.EqualValues(t, 3, s.int(heldSQL))
-	for pool.Stat().MaxLifetimeDestroyCount() < 12 {
+	for pool.Stat().MaxLifetimeDestroyCount() < 6 {
 		recycled, woken := pool.Stat().MaxLifetimeDestroyCount(), w.Status().LastWake
 		s.append(s.Pool, "a")
 		testdb.Eventually(t, patience, "a push", func() (bool, error) { return w.Status().LastWake.After(woken), nil })

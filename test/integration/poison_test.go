@@ -15,6 +15,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 func init() { roles["poisoned worker"] = poisonedWorker }
@@ -82,7 +83,7 @@ func TestEventThatKillsItsProcessIsParked(t *testing.T) {
 	parked := func() int64 { return s.int("select count(*) from parked_events") }
 	deaths := 0
 	for parked() == 0 {
-		cmd := roleCommand(t, "poisoned worker", urlEnv+"="+s.URL)
+		cmd := process.Command(t, "poisoned worker", urlEnv+"="+s.URL)
 		stdin, err := cmd.StdinPipe()
 		require.NoError(t, err)
 		cmd.Stderr = os.Stderr

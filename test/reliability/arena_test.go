@@ -26,8 +26,8 @@ type form struct {
 }
 
 var (
-	shortForm = form{duration: 18 * time.Second, pace: 0.6, seats: 4, perSecond: 300}
-	longForm  = form{pace: 1, seats: 6, perSecond: 900}
+	shortForm = form{duration: 12 * time.Second, pace: 0.6, seats: 3, perSecond: 150}
+	longForm  = form{pace: 1, seats: 6, perSecond: 750}
 )
 
 // arena is everything that takes part.
@@ -35,7 +35,7 @@ type arena struct {
 	t       *testing.T
 	form    form
 	seed    uint64
-	machine machine
+	machine testdb.Machine
 	db      *database
 	seats   []*seat
 	door    *gate      // of half of the appenders
@@ -51,7 +51,7 @@ type arena struct {
 
 // newArena has a worker on each seat, in a database of the machine, which is nil where no fault breaks the server. broken is
 // what their projection is.
-func newArena(t *testing.T, f form, seed uint64, m machine, db *testdb.DB, broken bool) *arena {
+func newArena(t *testing.T, f form, seed uint64, m testdb.Machine, db *testdb.DB, broken bool) *arena {
 	t.Helper()
 	a := &arena{t: t, form: f, seed: seed, machine: m, record: newRecord(), count: map[string]int{}}
 	a.db = newDatabase(t, db.URL)

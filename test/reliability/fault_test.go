@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/rouse-es/rouse/internal/testdb"
 )
 
 // fault is something that breaks, and is mended.
@@ -56,37 +58,33 @@ func (f together) Heal(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// machine is what runs the PostgreSQL that is broken: a *pgserver.Server, or a container.
-type machine interface {
-	// URL is the address of a database, the same through every fault.
-	URL(database string) string
-	Major() int
-	Crash(ctx context.Context) error
-	Halt(ctx context.Context) error
-	Restart(ctx context.Context) error
-	Pause() error
-	Resume() error
+// killer is a machine that can be ended in two ways: by kill -9, and by the server's own immediate stop, which is its Crash.
+// The crash of any other is kill -9.
+type killer interface {
+	Kill(ctx context.Context) error
 }
 
-// killServer is kill -9 of the server and everything that belongs to it; a machine without that crashes.
-func killServer(m machine) fault {
-	kill := m.Crash
-	if killer, can := m.(interface {
-		Kill(ctx context.Context) error
-	}); can {
-		kill = killer.Kill
+// killServer is kill -9 of the server and everything that belongs to it.
+func killServer(m testdb.Machine) fault {
+	if k, is := m.(killer); is {
+		return simple{"server kill -9", k.Kill, m.Restart}
 	}
-	return simple{"server kill -9", kill, m.Restart}
+	return simple{"server kill -9", m.Crash, m.Restart}
 }
 
-// crashServer is the server's own immediate stop: nothing is flushed.
-func crashServer(m machine) fault { return simple{"server immediate stop", m.Crash, m.Restart} }
+// crashServer is the server's own immediate stop, where there is one: nothing is flushed.
+func crashServer(m testdb.Machine) fault {
+	if _, is := m.(killer); is {
+		return simple{"server immediate stop", m.Crash, m.Restart}
+	}
+	return killServer(m)
+}
 
 // restartServer is an orderly stop and start.
-func restartServer(m machine) fault { return simple{"server restart", m.Halt, m.Restart} }
+func restartServer(m testdb.Machine) fault { return simple{"server restart", m.Halt, m.Restart} }
 
 // pauseServer freezes the server: connections stay open and nobody answers.
-func pauseServer(m machine) fault {
+func pauseServer(m testdb.Machine) fault {
 	return simple{"server frozen",
 		func(context.Context) error { return m.Pause() },
 		func(context.Context) error { return m.Resume() }}

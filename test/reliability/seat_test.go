@@ -16,6 +16,9 @@ import (
 	"github.com/rouse-es/rouse/test/process"
 )
 
+// startAgain is how long after a worker that did not start the next one is started.
+const startAgain = 300 * time.Millisecond
+
 // seat is a place in the fleet: a gate, and the process of a worker that connects through it. A worker does not start without
 // its database; then there is another try, as by everything that keeps services running.
 type seat struct {
@@ -48,7 +51,7 @@ func (s *seat) start() error {
 	s.started++
 	o := order{
 		URL: s.gate.url, Label: fmt.Sprintf("w%d#%d", s.number, s.started), Broken: s.broken,
-		BatchSize: []int{20, 100, 500}[s.rng.IntN(3)], Plain: !s.broken && s.rng.IntN(3) == 0,
+		BatchSize: []int{50, 200, 500}[s.rng.IntN(3)], Plain: !s.broken && s.rng.IntN(6) == 0,
 	}
 	o.Effects = filepath.Join(s.folder, o.Label)
 	encoded, err := json.Marshal(o)
@@ -63,7 +66,7 @@ func (s *seat) start() error {
 	s.process = p
 	s.keeper.Go(func() {
 		<-p.Exited
-		pause(context.Background(), 50*time.Millisecond)
+		pause(context.Background(), startAgain)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.process == p && !s.empty {

@@ -19,8 +19,8 @@ func TestSoak(t *testing.T) {
 		f = longForm
 		f.duration = *durationFlag
 	}
-	private := testdb.Server(t, nil)
-	a := newArena(t, f, seed, private, testdb.On(t, private), false)
+	m := newMachine(t)
+	a := newArena(t, f, seed, m, testdb.On(t, m), false)
 	o := a.run(newSchedule(seed, f.duration, f.pace, f.seats))
 	e, err := a.collect(t.Context())
 	require.NoError(t, err)
@@ -34,8 +34,21 @@ func TestSoak(t *testing.T) {
 	require.True(t, v.sound(), "PostgreSQL %d, seed %d: %+v", r.Postgres, seed, v)
 	require.Zero(t, o.unrecovered, "PostgreSQL %d, seed %d: faults after which something was never handled again", r.Postgres, seed)
 	for _, k := range kinds {
-		require.Positive(t, o.count[k.name], "seed %d: %s did not happen", seed, k.name)
+		name := k.name
+		if k.target == servers {
+			name = k.make(a, entry{}).Name()
+		}
+		require.Positive(t, o.count[name], "seed %d: %s did not happen", seed, name)
 	}
+}
+
+// newMachine runs the server that is broken.
+func newMachine(t *testing.T) testdb.Machine {
+	t.Helper()
+	if *imageFlag != "" {
+		return testdb.Container(t, *imageFlag, nil)
+	}
+	return testdb.Server(t, nil)
 }
 
 // log prints how often each fault happened and how long recoveries took.

@@ -9,7 +9,7 @@ import (
 )
 
 // lookEvery is how often the watcher looks at the checkpoints, and so how exact a recovery is.
-const lookEvery = 10 * time.Millisecond
+const lookEvery = 20 * time.Millisecond
 
 // watcher measures how long it takes after a fault until events are handled again. It looks at the checkpoints of the
 // projection, on a connection of its own, and lives through every fault.

@@ -1,0 +1,228 @@
+package rouse
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/listener"
+)
+
+// tail reads the end of the log for all feeds of this process in one incarnation of the database. The first feed that enters
+// starts it, and the last one that leaves ends it and waits for it. One that has failed is given to nobody any more.
+type tail struct {
+	*catchup.Tail
+	w     *Worker
+	log   catchup.Log
+	token catchup.Token
+
+	feeds  int // protected by tails.mu
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	reader   *catchup.Reader
+	wake     *listener.Wake // nil without a listener
+	schedule *catchup.Schedule
+	calm     bool          // the last read found nothing open
+	took     time.Duration // the last full read
+	found    time.Time     // when the last read that found something ended
+}
+
+// tails hands out the tail of a process.
+type tails struct {
+	mu      sync.Mutex // protects the field below, and tail.feeds
+	current *tail
+}
+
+// enter gives a feed the tail for what it reads. The feed must leave it.
+func (w *Worker) enter(log catchup.Log, token catchup.Token) *tail {
+	w.tails.mu.Lock()
+	defer w.tails.mu.Unlock()
+	t := w.tails.current
+	if t == nil || t.log != log || t.token != token || t.Failed() {
+		ctx, cancel := context.WithCancel(context.Background()) // it outlives every single feed
+		t = &tail{
+			Tail: catchup.NewTail(w.cfg.BatchSize), w: w, log: log, token: token, cancel: cancel, ended: make(chan struct{}),
+			reader: catchup.NewReader(w.pool, log, token, catchup.SlotSet{}, 0), schedule: catchup.NewSchedule(),
+		}
+		w.tails.current = t
+		go func() {
+			defer close(t.ended)
+			t.run(ctx)
+		}()
+	}
+	t.feeds++
+	return t
+}
+
+// leave ends the tail if nobody is left.
+func (t *tail) leave() {
+	t.w.tails.mu.Lock()
+	t.feeds--
+	last := t.feeds == 0
+	if last && t.w.tails.current == t {
+		t.w.tails.current = nil
+	}
+	t.w.tails.mu.Unlock()
+	if last {
+		t.cancel()
+		<-t.ended
+	}
+}
+
+// run reads until ctx is cancelled or a read fails: until there is nothing more, and then again at the next wake.
+func (t *tail) run(ctx context.Context) {
+	if t.w.listener != nil {
+		wake, unsubscribe := t.w.listener.Subscribe()
+		defer unsubscribe()
+		t.wake = wake
+	}
+	woken := false
+	for ctx.Err() == nil {
+		after, slots, wanted := t.Want()
+		if !wanted {
+			select {
+			case <-t.Moved():
+			case <-ctx.Done():
+			}
+			continue
+		}
+		t.reader.Turn(after, slots)
+		b, err := t.next(ctx, woken)
+		if err != nil {
+			t.Fail(err)
+			return
+		}
+		t.Add(b, slots)
+		if len(b.Events) > 0 {
+			t.found = time.Now()
+			t.schedule.Reset()
+		}
+		if b.More {
+			t.yield(ctx, b)
+			continue
+		}
+		woken = t.wait(ctx, b)
+	}
+}
+
+// next reads on. After a wake in a calm log it glances first: what was just appended is handed out before the full look, which
+// follows at once.
+func (t *tail) next(ctx context.Context, woken bool) (catchup.Batch, error) {
+	if woken && t.calm && t.w.listener.State().Mode == listener.Quiet {
+		t.calm = false
+		b, ok, err := t.reader.Glance(ctx, t.w.cfg.BatchSize)
+		if ok || err != nil {
+			return b, err
+		}
+	}
+	began := time.Now()
+	b, err := t.reader.Next(ctx, t.w.cfg.BatchSize)
+	if err != nil {
+		return b, err
+	}
+	t.took = time.Since(began)
+	t.w.observe(b, woken)
+	t.calm = !b.More && b.To >= b.Head
+	return b, nil
+}
+
+// glancePause is what a full look waits after a glance, so as not to compete with the handler for what the glance has found.
+const glancePause = 2 * time.Millisecond
+
+// yield lets the handlers go first after a glance, unless there is another wake.
+func (t *tail) yield(ctx context.Context, b catchup.Batch) {
+	if !b.Glanced {
+		return
+	}
+	timer := time.NewTimer(glancePause)
+	defer timer.Stop()
+	select {
+	case <-t.wake.C:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// observe takes note of what a read has seen besides events.
+func (w *Worker) observe(b catchup.Batch, woken bool) {
+	if w.listener != nil {
+		w.listener.Observe(b.Head, b.Holders, woken)
+	}
+	if w.noPush.Swap(!b.Push) == b.Push && !b.Push {
+		w.log.Warn().Msg("the trigger rouse_append_after on events is missing or not enabled: nothing wakes the worker, it polls" +
+			" (run: alter table events enable always trigger rouse_append_after)")
+	}
+}
+
+// In a torrent there is something to read at any time, and every read takes processor time from the writers. So a reader rests
+// for restShare times as long as its last read took, at most maxRest: it takes a ninth of one processor where there is enough of
+// it, and makes way where writers use it all, because then a read takes longer. With 3 and 20 ms, 64 writers on two processors
+// kept 0.82 of their rate.
+//
+// All members together read at most once per memberRest, so that many processes cost the server no more than one or two do: 64 of
+// them read 1000 times a second, and not 21,000 times as they would every 3 ms. Those that have found nothing of their own for a
+// second make way for the others.
+const (
+	restShare = 8
+	maxRest   = 30 * time.Millisecond
+
+	memberRest = time.Millisecond
+	idleRest   = 4 * memberRest
+	idleAfter  = time.Second
+)
+
+// torrentRest is how long a reader rests whose last read took so long, among so many members. idle: it has found nothing lately.
+func torrentRest(took time.Duration, members int, idle bool) time.Duration {
+	share := memberRest
+	if idle {
+		share = idleRest
+	}
+	return max(min(restShare*took, maxRest), time.Duration(members)*share)
+}
+
+func (t *tail) rest(ctx context.Context) {
+	if t.w.listener == nil || t.w.listener.State().Mode != listener.Torrent {
+		return
+	}
+	timer := time.NewTimer(torrentRest(t.took, t.w.control.Members(), time.Since(t.found) > idleAfter))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// wait returns at the next wake, or when it is time to look without one; it tells which.
+func (t *tail) wait(ctx context.Context, b catchup.Batch) (woken bool) {
+	t.rest(ctx)
+	timer := time.NewTimer(t.pause(b))
+	defer timer.Stop()
+	var wakes <-chan struct{}
+	if t.wake != nil {
+		wakes = t.wake.C
+	}
+	select {
+	case <-wakes:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// pause is how long to wait for a wake. It is short while an open append holds back what is behind it, which nobody will
+// notify if it rolls back, and until everything that was open when the listener armed is settled, because that may not
+// notify at all. Only after that is a reader asleep.
+func (t *tail) pause(b catchup.Batch) time.Duration {
+	var state listener.State
+	if t.w.listener != nil {
+		state = t.w.listener.State()
+	}
+	armed := state.Mode == listener.Quiet
+	if b.Blocked || armed && max(b.Settled, b.To) < state.ArmedHead {
+		return t.schedule.Settle(time.Now())
+	}
+	return t.schedule.Poll(armed && state.Proven && b.Push)
+}
