@@ -87,7 +87,7 @@ func TestClocksThatDisagree(t *testing.T) {
 	c.order.URL = c.URL
 	t.Cleanup(c.disband)
 	ahead := func(hours float64) func() (bool, error) {
-		return func() (bool, error) { return c.now().Sub(time.Now()).Hours() > hours, nil }
+		return func() (bool, error) { return time.Until(c.now()).Hours() > hours, nil }
 	}
 	testdb.Eventually(t, patience, "the server's clock to be ahead", ahead(23))
 	c.join("w0")
