@@ -86,6 +86,7 @@ func (s *session) rebalance(ctx, workCtx context.Context) (again bool, err error
 		}
 	}
 	extra, missing := without(mine, s.wanted), without(s.wanted, mine)
+	s.planned.Store(len(extra)+len(missing) == 0 && s.settled)
 	free, _ := standing.Free(missing, s.w.instance)
 	if len(extra) == 0 && !free && !s.reread() && !standing.Reset {
 		return false, nil
@@ -108,6 +109,7 @@ func (s *session) standby(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		s.standing()
+		s.pulse.resting()
 		changed := false
 		select {
 		case <-ctx.Done():
@@ -118,6 +120,7 @@ func (s *session) standby(ctx context.Context) error {
 		case <-s.settling():
 		}
 		s.looked(changed)
+		s.pulse.working()
 		s.changed = s.w.control.Changed()
 		standing, err := s.look(ctx)
 		if err != nil {
@@ -131,6 +134,10 @@ func (s *session) standby(ctx context.Context) error {
 
 // standing says why this worker has nothing to do.
 func (s *session) standing() {
+	s.planned.Store(s.paused || s.settled && len(s.wanted) == 0)
+	if s.paused || len(s.wanted) == 0 {
+		s.caughtUp.Store(true)
+	}
 	if s.paused {
 		s.setState(StatePaused)
 		return
