@@ -82,7 +82,7 @@ func (a *app) root() *cobra.Command {
 	for _, name := range []string{"schema", "json", "log-level", "log-format"} {
 		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
-	root.AddCommand(a.versionCommand(), a.migrateCommand(), a.appendCommand(), a.statusCommand(), a.workerCommand(),
+	root.AddCommand(a.versionCommand(), a.migrateCommand(), a.appendCommand(), a.statusCommand(), a.workerCommand(), a.tailCommand(),
 		a.projectionCommand(), a.parkedCommand(), a.doctorCommand(), a.demoCommand(), a.benchCommand(), a.schemaKeeperCommand())
 	return root
 }
