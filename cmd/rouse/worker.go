@@ -18,6 +18,7 @@ import (
 	"github.com/rouse-es/rouse/metrics"
 	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/tracing"
 )
 
 // workerFlags are the flags of `rouse worker`.
@@ -157,6 +158,14 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	if server != nil {
 		defer func() { _ = server.listener.Close() }() // if it does not come to serving
 	}
+	spans, stopSpans, err := a.tracer(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopSpans()
+	if spans != nil {
+		a.tracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
+	}
 	pool, err := a.pool(ctx, "rouse worker "+cfg.Label, cfg.Concurrency+2) // the handlers, the reader, and one to spare
 	if err != nil {
 		return err
@@ -171,6 +180,9 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	m := metrics.New(pool)
 	if server != nil {
 		cfg.Observer = m.Observer()
+	}
+	if spans != nil {
+		cfg.Observer = tracing.Observe(cfg.Observer, spans)
 	}
 	w, err := rouse.New(pool, cfg)
 	if err != nil {
