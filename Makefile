@@ -47,12 +47,12 @@ demo: build ## see it work: a database, workers that join, die, leave and freeze
 run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 	@exec bin/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
 
-test: ## all tests; TEST_DATABASE_URL names a server, else one is started
+test: ## all tests, and each Go benchmark once; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
-	$(GO) test $(RACE) -count=1 -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
+	$(GO) test $(RACE) -count=1 -bench . -benchtime 1x -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
 
-stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes
-	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener
+stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
+	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener ./catchup
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

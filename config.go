@@ -183,7 +183,7 @@ func (c Config) policies() []OnFailure {
 }
 
 func (c Config) onFailure(handler any) OnFailure {
-	if policy, is := handler.(FailurePolicy); is {
+	if policy, is := optional(handler).(FailurePolicy); is {
 		return policy.OnFailure()
 	}
 	return c.OnFailure

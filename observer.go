@@ -34,7 +34,7 @@ type Observer struct {
 	Fenced func(projection string, events int)
 
 	// VersionGap is told of an aggregate whose version jumped: want was due, and the event has another one. Once per
-	// aggregate. Something writes versions that it should not, or the append trigger was off.
+	// aggregate, and not while a projection with EventTypes or AggregateTypes is far behind. Something writes versions that it should not, or the append trigger was off.
 	VersionGap func(projection string, ev eventstore.Event, want int64)
 
 	// State is told of every change of a projection's state.

@@ -10,7 +10,8 @@ import (
 
 // Projection turns events into a read model in the same database, exactly once.
 //
-// Its methods are called by Config.Concurrency goroutines at a time, and one aggregate's events by one of them.
+// Its methods are called by Config.Concurrency goroutines at a time, and one aggregate's events by one of them. Other projections
+// of the process get the same events: their Payload and Metadata must not be changed.
 type Projection interface {
 	// Name names the checkpoints in the database. It must never change.
 	Name() string
@@ -26,7 +27,7 @@ type Projection interface {
 // BatchProjection is a Projection that can also queue the statements of many events at once. They travel in one round trip
 // together with the begin, the checkpoint and the commit: at 500 events a batch that is an order of magnitude faster than
 // Apply. A batch that fails is halved until the event to blame is found; that one
-// goes through Apply.
+// goes through Apply. Batched makes one of a type that says for a single event what is to be queued.
 type BatchProjection interface {
 	Projection
 
@@ -40,7 +41,8 @@ type BatchProjection interface {
 // after it has returned, so after a crash an event may come again: at least once. Use the event's ID as the idempotency
 // key, never its position, which a crash of the server may give to another event.
 //
-// Its methods are called by Config.Concurrency goroutines at a time, and one aggregate's events by one of them.
+// Its methods are called by Config.Concurrency goroutines at a time, and one aggregate's events by one of them. Others get the same
+// events: their Payload and Metadata must not be changed.
 type Effect interface {
 	// Name names the checkpoints in the database. It must never change.
 	Name() string

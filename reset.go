@@ -29,7 +29,7 @@ func (r *runner) reset(ctx context.Context) error {
 		if err := tx.QueryRow(ctx, sqlResetLock, r.name).Scan(&to, &force, &back); err != nil || to == nil {
 			return err // or somebody else was faster
 		}
-		resetter, can := r.work.projection.(Resetter)
+		resetter, can := optional(r.work.projection).(Resetter)
 		if back && !can && !force {
 			r.log.Error().Int64(keyPosition, *to).Msg("the projection is not started over: it cannot empty its read model (implement rouse.Resetter, or ask with force)")
 			_, err := tx.Exec(ctx, sqlResetRefused, r.name, noReset)

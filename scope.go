@@ -28,6 +28,7 @@ type scope struct {
 }
 
 func scopeOf(handler any) scope {
+	handler = optional(handler)
 	var s scope
 	if typed, is := handler.(EventTyped); is {
 		s.eventTypes = set(typed.EventTypes())

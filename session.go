@@ -18,6 +18,14 @@ import (
 // be there within a second.
 const sweepInterval = 900 * time.Millisecond
 
+// What moves partitions or steers a projection changes the membership as the control sees it, many times a second; looking is for
+// what nobody knows how to miss. So a session looks with every sweep only until restAfter after the last change, and then every
+// lookInterval.
+const (
+	restAfter    = 10 * time.Second
+	lookInterval = 30 * time.Second
+)
+
 // transientTries is how often a batch is tried as a whole when only other transactions are in its way.
 const transientTries = 3
 
@@ -34,6 +42,8 @@ type session struct {
 	changed <-chan struct{}  // the membership is another one than when wanted was computed
 	settle  <-chan time.Time // look again then; nil: not before the next sweep
 	pause   time.Duration    // the last one before looking again
+	moved   time.Time        // when the membership changed last, or the session began
+	seen    time.Time        // when it looked last
 
 	attempts attempts
 	aside    aside
@@ -80,6 +90,7 @@ func (s *session) hold(leases []partition.Lease) {
 func (s *session) run(ctx, workCtx context.Context) error {
 	s.log.Info().Int(keyPartitions, s.owned).Int64(keyPosition, s.done).Msg("partitions claimed")
 	s.progress.unknown()
+	s.moved = time.Now()
 	f := s.newFeed()
 	s.feed.Store(f)
 	feedCtx, cancel := context.WithCancel(ctx)
@@ -150,6 +161,9 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 			}
 			if err := s.idle(workCtx); err != nil {
 				return err
+			}
+			if s.rests() {
+				continue
 			}
 		case <-s.changed:
 			changed = true

@@ -66,9 +66,16 @@ func (s *session) settling() <-chan time.Time {
 // looked takes note that the time to look again is over, and whether there was a change, so that the pauses begin anew.
 func (s *session) looked(changed bool) {
 	s.settle = nil
+	s.seen = time.Now()
 	if changed {
-		s.pause = 0
+		s.pause, s.moved = 0, s.seen
 	}
+}
+
+// rests tells whether there is no reason to look: everybody has what they should, nothing has changed for a while, and a change
+// would be told.
+func (s *session) rests() bool {
+	return s.settled && s.w.control.Trusted() && time.Since(s.moved) > restAfter && time.Since(s.seen) < lookInterval
 }
 
 // rebalance looks whether the partitions are still shared as they should be. What is to go is saved and given up here; then,

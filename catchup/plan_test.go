@@ -2,9 +2,11 @@ package catchup_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +49,7 @@ func (b *bundle) explain(generic string, name string, types string, args string)
 	var text string
 	for _, statement := range []string{
 		"set local max_parallel_workers_per_gather = 0",
+		"set local enable_bitmapscan = off",
 		"set local plan_cache_mode = " + generic,
 		"prepare s (" + types + ") as " + string(sql),
 	} {
@@ -63,24 +66,46 @@ func (b *bundle) explain(generic string, name string, types string, args string)
 // Every read goes along the primary key and stops at its limit: no sort, no scan of the table, whatever is asked for.
 func TestReadsGoAlongThePrimaryKey(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	setup(t).planned(100_000)
+}
+
+func TestStressReadsOfAMillionGoAlongThePrimaryKey(t *testing.T) {
+	if os.Getenv("ROUSE_STRESS") == "" {
+		t.Skip("set ROUSE_STRESS=1 (make stress)")
+	}
+	t.Parallel()
+	setup(t).planned(1_000_000)
+}
+
+// planned checks the plans of all reads in a log of so many events, in which one type is rare and one does not occur.
+func (b *bundle) planned(events int) {
+	t := b.t
 	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
-		select 'thing', 'a' || n % 1000, n / 1000 + 1, 'e', '{}' from generate_series(0, 99999) n`)
+		select case n % 10 when 0 then 'user' else 'order' end, 'a' || n % 1000, n / 1000 + 1, case n % 1000 when 0 then 'rare' else 'e' end, '{}'
+		from generate_series(0, $1::int - 1) n`, events)
 	b.exec("vacuum analyze events")
 	slots := "decode(repeat('11', 128), 'hex')" // a partition of four, which the planner cannot estimate
+	types := map[string]string{
+		"rare": "'{rare}', null", "absent": "'{never}', null", "both": "'{e,rare}', '{user}'", "aggregates": "null, '{user}'", "all": "null, null",
+	}
 	for _, generic := range []string{"force_generic_plan", "force_custom_plan"} {
-		for _, from := range []string{"0", "50000", "99990", "1000000"} {
-			for name, p := range map[string]plan{
-				"read":       b.explain(generic, "read", "bigint, bigint, int", from+", "+from+"::bigint + 65536, 500"),
-				"read_slots": b.explain(generic, "read_slots", "bigint, bigint, int, bytea", from+", "+from+"::bigint + 65536, 500, "+slots),
-			} {
-				require.Equal(t, []string{"Limit", "Index Scan"}, p.nodes(), "%s from %s, %s", name, from, generic)
+		for _, from := range []int{0, events / 2, events - 10, 10 * events} {
+			args := fmt.Sprintf("%d, %d, 500", from, from+1<<16)
+			plans := map[string]plan{
+				"read":       b.explain(generic, "read", "bigint, bigint, int", args),
+				"read_slots": b.explain(generic, "read_slots", "bigint, bigint, int, bytea", args+", "+slots),
+			}
+			for name, of := range types {
+				plans["read_types "+name] = b.explain(generic, "read_types", "bigint, bigint, int, bytea, text[], text[]", args+", "+slots+", "+of)
+			}
+			for name, p := range plans {
+				require.Equal(t, []string{"Limit", "Index Scan"}, p.nodes(), "%s from %d, %s", name, from, generic)
 				require.Equal(t, "events_pkey", p.leaf().Index)
 				require.Equal(t, "Forward", p.leaf().Way)
 			}
 			for name, way := range map[string]string{"next": "Forward", "last_visible": "Backward"} {
-				p := b.explain(generic, name, "bigint", from)
-				require.Equal(t, "events_pkey", p.leaf().Index, "%s from %s, %s", name, from, generic)
+				p := b.explain(generic, name, "bigint", strconv.Itoa(from))
+				require.Equal(t, "events_pkey", p.leaf().Index, "%s from %d, %s", name, from, generic)
 				require.Equal(t, "Index Only Scan", p.leaf().Node)
 				require.Equal(t, way, p.leaf().Way)
 				require.False(t, slices.Contains(p.nodes(), "Sort"))

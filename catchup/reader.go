@@ -22,6 +22,9 @@ const (
 	maxWindow = 1 << 20 // doubled up to here while nothing is found: about 0.3 s of filtering in memory
 )
 
+// maxExpected bounds the room that is made for events before they are there.
+const maxExpected = 1000
+
 // Reader reads the log from a cursor on, for some slots. It is for one goroutine at a time.
 type Reader struct {
 	pool   *pgxpool.Pool
@@ -32,6 +35,9 @@ type Reader struct {
 	only   Types
 	after  int64
 	window int64
+
+	scanner  eventstore.Scanner
+	expected int // how many events the next read may find: one more than the last
 }
 
 // Types are the events that a reader wants of its slots. The zero value is all of them.
@@ -252,9 +258,10 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
-	if found.events, err = pgx.CollectRows(rows, eventstore.ScanEvent); err != nil {
+	if found.events, err = r.scanner.Collect(rows, r.expected); err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
+	r.expected = min(len(found.events)+1, maxExpected)
 	if head != nil {
 		found.head = *head
 	} else if len(found.events) > 0 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -49,26 +50,48 @@ var errColumns = errors.New("eventstore: these rows are not events: select event
 // It decodes the bytes of the row by hand where the server sent the binary form, which takes about half the time of
 // Scan, and falls back to Scan in the query modes that get text.
 func ScanEvent(row pgx.CollectableRow) (Event, error) {
-	fields := row.FieldDescriptions()
-	raw := row.RawValues()
-	if len(fields) != columnCount || len(raw) != columnCount {
-		return Event{}, errColumns
+	binary, err := isBinary(row)
+	if err != nil {
+		return Event{}, err
 	}
-	for i, v := range raw {
-		if v == nil {
-			return Event{}, fmt.Errorf("eventstore: %s of an event is null: the table events has lost its NOT NULL", fields[i].Name)
-		}
+	raw := row.RawValues()
+	if err := checkNulls(row.FieldDescriptions(), raw); err != nil {
+		return Event{}, err
+	}
+	if !binary {
+		return scanText(row)
+	}
+	return decode(raw)
+}
+
+// isBinary checks that a row is an event, and tells whether the server sent the binary form.
+func isBinary(row pgx.CollectableRow) (bool, error) {
+	fields := row.FieldDescriptions()
+	if len(fields) != columnCount {
+		return false, errColumns
 	}
 	for _, t := range binaryTypes {
 		f := &fields[t.column]
 		if f.DataTypeOID != uint32(t.oid) {
-			return Event{}, errColumns
+			return false, errColumns
 		}
 		if f.Format != pgtype.BinaryFormatCode {
-			return scanText(row)
+			return false, nil
 		}
 	}
-	return decode(raw)
+	return true, nil
+}
+
+func checkNulls(fields []pgconn.FieldDescription, raw [][]byte) error {
+	if len(raw) != columnCount {
+		return errColumns
+	}
+	for i, v := range raw {
+		if v == nil {
+			return fmt.Errorf("eventstore: %s of an event is null: the table events has lost its NOT NULL", fields[i].Name)
+		}
+	}
+	return nil
 }
 
 // decode reads the binary form of the columns. The raw values belong to the connection and are overwritten by the next
@@ -86,19 +109,23 @@ func decode(raw [][]byte) (Event, error) {
 	json := make([]byte, 0, payload+len(raw[colMetadata]))
 	json = append(append(json, raw[colPayload]...), raw[colMetadata]...)
 
+	ev := numbers(raw)
+	ev.AggregateType, ev.AggregateID, ev.Type = text[:types], text[types:types+ids], text[types+ids:]
+	ev.Payload = json[:payload:payload] // full, so that appending to it does not reach the metadata
+	ev.Metadata = json[payload:]
+	return ev, nil
+}
+
+// numbers reads what has a fixed length.
+func numbers(raw [][]byte) Event {
 	return Event{
 		GlobalPosition:   int64(binary.BigEndian.Uint64(raw[colPosition])),
 		ID:               ID(raw[colID]),
-		AggregateType:    text[:types],
-		AggregateID:      text[types : types+ids],
 		AggregateVersion: int64(binary.BigEndian.Uint64(raw[colAggregateVersion])),
-		Type:             text[types+ids:],
 		Version:          int(int32(binary.BigEndian.Uint32(raw[colVersion]))),
-		Payload:          json[:payload:payload], // full, so that appending to it does not reach the metadata
-		Metadata:         json[payload:],
 		Slot:             int16(binary.BigEndian.Uint16(raw[colSlot])),
 		CreatedAt:        decodeTime(int64(binary.BigEndian.Uint64(raw[colCreatedAt]))),
-	}, nil
+	}
 }
 
 // checkLengths makes sure that decode reads no short value.

@@ -58,6 +58,7 @@ type Control struct {
 	mu       sync.Mutex // protects the fields below
 	changed  chan struct{}
 	leaving  bool
+	members  int
 	trust    context.Context // nil while there is none
 	distrust context.CancelCauseFunc
 	lapse    *time.Timer
@@ -80,13 +81,6 @@ func (c *Control) tick() { c.ticked.Store(time.Now().UnixNano()) }
 // Ticked is when the loop last went round, which it does every second or faster, whatever the database does. One statement of it
 // takes 2 seconds at most.
 func (c *Control) Ticked() time.Time { return time.Unix(0, c.ticked.Load()) }
-
-// Trusted tells whether there is trust at the moment; see Trust.
-func (c *Control) Trusted() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.trust != nil
-}
 
 // Run keeps the control connection until ctx is cancelled, and then takes the member's row away. It lives through every
 // failure of the server and of the network.
@@ -156,6 +150,20 @@ func (c *Control) Trust(ctx context.Context) (context.Context, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// Trusted tells whether there is trust at this moment, and so whether changes are told.
+func (c *Control) Trusted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trust != nil
+}
+
+// Members is how many living members there were at the last look, this one included; 0: nobody has looked yet.
+func (c *Control) Members() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members
 }
 
 // Leave tells the others that this process is stopping, so that they plan without it. It does not wait.
@@ -343,11 +351,12 @@ func (c *Control) watch(ctx context.Context, conn *pgx.Conn) (members int, err e
 	if err := conn.QueryRow(ctx, sqlWatch).Scan(&members, &now); err != nil {
 		return 0, fmt.Errorf("partition: watch the members: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.members = members
 	if now != c.seen {
 		c.seen = now
-		c.mu.Lock()
 		c.broadcast()
-		c.mu.Unlock()
 	}
 	return members, nil
 }

@@ -1,0 +1,76 @@
+package eventstore_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+// A Scanner gives what ScanEvent gives, in every mode, for small and large JSON, with few types and with more than it remembers;
+// and nothing that it gives changes when it reads on, or when somebody appends to it.
+func TestScanner_ReadsWhatScanEventReads(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.Pool.Exec(b.ctx, `
+		insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload, metadata, created_at)
+		select 'type' || n % 3, 'aggregate' || n, 1, case when n % 2 = 0 then 'Even' else 'Odd' || n end,
+		       to_json(repeat('x', case n % 50 when 0 then 20000 else n % 700 end)), to_json(n), timestamptz '2026-01-01' + n * interval '1 s'
+		from generate_series(1, 3000) n`)
+	require.NoError(t, err)
+	const sql = "select " + eventstore.Columns + " from events where global_position > $1 order by global_position limit $2"
+	for _, mode := range modes {
+		pool := b.pool(t, mode)
+		rows, err := pool.Query(b.ctx, sql, 0, 5000)
+		require.NoError(t, err)
+		want, err := pgx.CollectRows(rows, eventstore.ScanEvent)
+		require.NoError(t, err)
+		require.Len(t, want, 3000)
+		var s eventstore.Scanner
+		var got []eventstore.Event
+		for after := int64(0); ; {
+			rows, err := pool.Query(b.ctx, sql, after, 700)
+			require.NoError(t, err)
+			some, err := s.Collect(rows, len(got)%3)
+			require.NoError(t, err)
+			if len(some) == 0 {
+				break
+			}
+			after = some[len(some)-1].GlobalPosition
+			got = append(got, some...)
+		}
+		for i := range got {
+			_ = append(got[i].Payload, "overwritten"...)
+			_ = append(got[i].Metadata, "overwritten"...)
+		}
+		require.Equal(t, want, got, mode)
+	}
+}
+
+func TestScanner_RefusesOtherRows(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(t, order, eventstore.NoStream(), some(1)...)
+	nullable := strings.Replace(eventstore.Columns, "payload", "null::json", 1)
+	for columns, message := range map[string]string{
+		"global_position": "select eventstore.Columns", eventstore.Columns + ", 1": "select eventstore.Columns", nullable: "null",
+	} {
+		for _, mode := range modes {
+			rows, err := b.pool(t, mode).Query(b.ctx, "select "+columns+" from events")
+			require.NoError(t, err)
+			var s eventstore.Scanner
+			_, err = s.Collect(rows, 1)
+			assert.ErrorContains(t, err, message, "%s, %s", columns, mode)
+		}
+	}
+	var s eventstore.Scanner
+	rows, err := b.Pool.Query(b.ctx, "select no_such_column")
+	if err == nil {
+		_, err = s.Collect(rows, 1)
+	}
+	assert.ErrorContains(t, err, "no_such_column", "the error of a statement is not lost")
+}
