@@ -5,19 +5,25 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-# How long `make demo` and `make run` append, such as 10s, how many workers there
+# How long `make demo` and `make run` append and `make soak` goes on, such as 10s, how many workers there
 # are, and how many events per second. Empty: as `rouse demo --help` says, and for
 # `make run` until Ctrl+C with one worker.
 DURATION ?=
 WORKERS  ?=
 RATE     ?=
 
+# The seed of `make soak`, which repeats a schedule of faults, and an image of
+# PostgreSQL to run it in. Empty: a new seed; the PostgreSQL of this machine.
+SEED  ?=
+IMAGE ?=
+
 # Packages under test, further flags of `go test`, and how many packages run at
 # once. Each of them has a PostgreSQL server of its own unless TEST_DATABASE_URL
 # names one, so this bounds memory as well as processors.
-PKG       ?= ./...
+# The slowest packages come first, so that none of them runs alone at the end.
+PKG       ?= ./test/integration ./cmd/... ./test/... ./...
 TESTFLAGS ?=
-TEST_P    ?= 2
+TEST_P    ?= 3
 
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
@@ -29,7 +35,7 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test stress bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build demo run test stress soak model fuzz bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,10 +55,24 @@ run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 
 test: ## all tests, and each Go benchmark once; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
+	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
 	$(GO) test $(RACE) -count=1 -bench . -benchtime 1x -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener ./catchup
+
+model: ## the models of docs/model, and that their broken variants fail; installs spin on Debian
+	@exec scripts/model
+
+# Every fuzz target of the packages, one after the other, for so long. Their seeds run with `make test`.
+FUZZTIME ?= 20s
+
+fuzz: ## every fuzz target for FUZZTIME=20s
+	@scripts/fuzz '$(FUZZTIME)' '$(GO)'
+
+soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE=postgres:18; docs/reliability.md gains the run
+	$(GO) test -count=1 -v -run '^TestSoak$$' -timeout 4h ./test/reliability -args -duration '$(or $(DURATION),2m)' \
+		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') $(if $(PACE),-pace '$(PACE)') -record '$(CURDIR)/docs' -of '$(VERSION)'
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

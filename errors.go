@@ -31,6 +31,7 @@ var (
 
 	errPanic   = errors.New("the handler panicked")
 	errTimeout = errors.New("the handler did not return in time")
+	errHeld    = errors.New("rouse: another session holds the checkpoints (look for it in pg_locks)")
 	errEnded   = errors.New("rouse: a projection must not commit or roll back its transaction")
 )
 
@@ -80,6 +81,12 @@ func isTransient(err error) bool {
 func isDivision(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == "22012"
+}
+
+// isReadOnly tells whether a statement failed because its session may only read.
+func isReadOnly(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "25006"
 }
 
 // isOutage tells whether the server said that it, or the session, is going away.

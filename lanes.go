@@ -12,6 +12,7 @@ import (
 // attemptAll hands the events of one batch to Config.Concurrency handlers at once, each with partitions of its own, and waits
 // for all of them. It tells whether everything is done; it is not when the worker has to stop.
 func (s *session) attemptAll(ctx, workCtx context.Context, events []eventstore.Event) (finished bool, err error) {
+	defer s.idleAhead(workCtx)()
 	lanes := s.lanes(events)
 	errs := make([]error, len(lanes))
 	var wg sync.WaitGroup

@@ -112,9 +112,10 @@ func (k *work) acquire(ctx context.Context, f func(conn *pgx.Conn) error) error 
 }
 
 // pipelined is the way of a BatchProjection: begin, effects, save and commit in one round trip, or in two if the handler
-// reads results. The save raises in the server, so nothing after it happens when the fence is broken.
-func (k *work) pipelined(ctx context.Context, events []eventstore.Event, end ending) error {
-	ctx, cancel := k.limited(ctx)
+// reads results. The save raises in the server, so nothing after it happens when the fence is broken. Nothing is heard of any
+// of it before all is done, so when the handler's time is up it may have been the save that waited.
+func (k *work) pipelined(parent context.Context, events []eventstore.Event, end ending) error {
+	ctx, cancel := k.limited(parent)
 	defer cancel()
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed read write")
@@ -122,7 +123,20 @@ func (k *work) pipelined(ctx context.Context, events []eventstore.Event, end end
 	if err := guarded(ctx, func() error { return k.batch.ApplyBatch(ctx, &batch, events) }); err != nil {
 		return err
 	}
-	return k.acquire(ctx, func(conn *pgx.Conn) error { return k.send(ctx, conn, &batch, end) })
+	err := k.acquire(ctx, func(conn *pgx.Conn) error { return k.send(ctx, conn, &batch, end) })
+	if errors.Is(err, errTimeout) && !isHung(err) && k.held(parent, end) {
+		return outage{fmt.Errorf("%w: %w", errHeld, err)}
+	}
+	return err
+}
+
+// held tells whether another session holds a checkpoint that end has to move.
+func (k *work) held(ctx context.Context, end ending) bool {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	var free int
+	err := k.pool.QueryRow(ctx, sqlFree, end.save.Projection, end.partitions()).Scan(&free)
+	return err == nil && free < len(end.save.Fences)
 }
 
 // send sends what a handler has queued, and ends the transaction behind it.
@@ -144,7 +158,11 @@ func (k *work) finish(ctx context.Context, conn *pgx.Conn, end ending) error {
 	defer cancel()
 	var batch pgx.Batch
 	queueEnd(&batch, end)
-	return conn.SendBatch(ctx, &batch).Close()
+	err := conn.SendBatch(ctx, &batch).Close()
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w, or the server is silent: %w", errHeld, err)
+	}
+	return err
 }
 
 // readsResults tells whether the handler reads the results of what it has queued. It may refuse them, so the commit must not
@@ -218,7 +236,11 @@ func (k *work) within(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, events []e
 	if err := guarded(ctx, func() error { return k.batch.ApplyBatch(ctx, &batch, events) }); err != nil {
 		return err
 	}
-	return k.send(ctx, conn, &batch, end)
+	err := k.send(ctx, conn, &batch, end)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		return fmt.Errorf("%w: %w", errTimeout, err)
+	}
+	return err
 }
 
 // call calls a handler with one event within its time and turns a panic into an error.
@@ -254,7 +276,10 @@ func queueEnd(batch *pgx.Batch, end ending) {
 		also(batch)
 	}
 	end.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
-		_, err := results.Exec()
+		tag, err := results.Exec()
+		if clientFenced && err == nil && tag.RowsAffected() < int64(len(end.save.Fences)) {
+			err = catchup.ErrFenced
+		}
 		if migrations.Lacking(err) { // of the checkpoints, which is no fault of the handler's
 			return outage{err}
 		}

@@ -156,6 +156,10 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 
 // explain logs why a session ended and says how long to wait before the next.
 func (r *runner) explain(ctx context.Context, err error, pauses *backoff.ExponentialBackOff) time.Duration {
+	if isReadOnly(err) {
+		// A session that began while the database was read-only stays so for as long as it lives.
+		r.w.pool.Reset()
+	}
 	switch {
 	case err == nil: // partitions are to be shared anew
 		return 0
@@ -277,7 +281,7 @@ func (r *runner) open(ctx context.Context) (*session, error) {
 	if err := r.opened(ctx); err != nil {
 		return nil, err
 	}
-	s.hold(leases)
+	s.hold(s.kept(leases))
 	if s.owned > 0 {
 		if err := s.recall(ctx); err != nil {
 			return nil, err

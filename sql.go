@@ -5,6 +5,8 @@ import _ "embed" // the statements
 var (
 	//go:embed sql/work.sql
 	sqlWork string
+	//go:embed sql/free.sql
+	sqlFree string
 	//go:embed sql/stopped.sql
 	sqlStopped string
 	//go:embed sql/started.sql

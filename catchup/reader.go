@@ -246,7 +246,7 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	if err := results.QueryRow().Scan(&head, &token); err != nil {
 		return found, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
-	if token == nil || Token(*token) != r.token {
+	if (token == nil || Token(*token) != r.token) && !remembered {
 		return found, ErrIncarnation
 	}
 	if locks {
@@ -287,7 +287,7 @@ func (f *reading) scanLocks(row pgx.Row) error {
 // for there is no position in between that anybody could fill.
 func (f reading) batch(after, upTo int64, limit int) Batch {
 	settled := f.head
-	if f.lowWater != nil {
+	if f.lowWater != nil && !horizonless {
 		settled = min(settled, *f.lowWater)
 	}
 	b := Batch{From: after, To: after, Head: f.head, Settled: settled, Holders: f.holders, Push: f.push}

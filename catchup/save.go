@@ -29,6 +29,9 @@ type Save struct {
 // Queue adds the save to a pipelined transaction. It raises in the server, so a COMMIT queued after it does not commit a
 // stale owner's effects. Read its result with SaveError.
 func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {
+	if queued := s.spoilt(batch); queued != nil {
+		return queued
+	}
 	if len(s.Fences) == 1 {
 		f := s.Fences[0]
 		return batch.Queue(sqlSaveOne, s.Projection, s.Instance, string(s.Token), int32(f.Partition), f.Epoch, f.Floor, s.To)

@@ -114,6 +114,9 @@ func (h *handler) arm(ctx context.Context) error {
 	if err := results.Close(); err != nil {
 		return fmt.Errorf("listener: arm: %w", err)
 	}
+	if unsettled {
+		head = 0
+	}
 	h.armed = true
 	h.l.armed(head)
 	return nil

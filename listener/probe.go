@@ -122,7 +122,7 @@ func (p *prober) probe(ctx context.Context) (sent bool) {
 	case <-p.fresh:
 		p.connected() // the next probe is due at once
 	case <-timeout.C:
-		if conn != nil && conn == p.l.connection() {
+		if conn != nil && conn == p.l.connection() && !unprobed {
 			p.missed(conn)
 		}
 	}

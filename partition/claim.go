@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -100,7 +101,7 @@ func (c Claim) Claim(ctx context.Context, pool *pgxpool.Pool) ([]Lease, error) {
 		return ErrResized
 	})
 	if err != nil {
-		return nil, fmt.Errorf("partition: claim partitions of %s: %w", c.Projection, err)
+		return nil, fmt.Errorf("partition: claim partitions of %s: %w", c.Projection, named(err))
 	}
 	return leases, nil
 }
@@ -118,9 +119,18 @@ func Release(ctx context.Context, pool *pgxpool.Pool, projection, instance strin
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("partition: release the partitions of %s: %w", projection, err)
+		return fmt.Errorf("partition: release the partitions of %s: %w", projection, named(err))
 	}
 	return nil
+}
+
+// named says what a lock timeout is about, which the server's own words do not.
+func named(err error) error {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available
+		return fmt.Errorf("another session holds the checkpoints (look for it in pg_locks): %w", err)
+	}
+	return err
 }
 
 // durably runs f in a READ COMMITTED transaction that commits synchronously and waits for locks only so long.

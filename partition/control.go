@@ -67,6 +67,7 @@ type Control struct {
 
 	seen  string // the membership as it was last seen; only serve looks
 	quiet bool   // that the connection is lost has been said; only Run looks
+	code  string // and with which SQLSTATE; another one is another reason
 }
 
 // NewControl makes a Control; Run runs it.
@@ -98,8 +99,8 @@ func (c *Control) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		if !c.quiet {
-			c.quiet = true
+		if code := codeOf(err); !c.quiet || code != c.code {
+			c.quiet, c.code = true, code
 			c.explain(err)
 		}
 		select {
@@ -110,6 +111,15 @@ func (c *Control) Run(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.end(context.Canceled)
+}
+
+// codeOf is the server's code of an error, empty if it is none of the server's.
+func codeOf(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
 }
 
 // explain logs why a session ended. What a person has to mend is an error, and what is away comes back.

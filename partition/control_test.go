@@ -156,6 +156,7 @@ func TestControlTakesNoLockThroughAPooler(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	c := b.control(partition.DefaultTTL, func(cfg *pgx.ConnConfig) {
+		cfg.TLSConfig, cfg.Fallbacks = nil, nil // to see the messages
 		dial := cfg.DialFunc
 		cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dial(ctx, network, address)

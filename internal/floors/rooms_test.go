@@ -27,6 +27,7 @@ var rooms = []room{
 	{path: "internal/pgserver", floor: beside},
 	{path: "internal/testdb", floor: beside},
 	{path: "internal/signal", floor: beside},
+	{path: "internal/knownbad", floor: beside}, // faults for the tests to find
 	{path: "internal/floors", floor: beside},
 	{path: "internal/report", floor: beside},  // what status shows
 	{path: "internal/doctor", floor: beside},  // what `rouse doctor` finds
@@ -55,6 +56,7 @@ var unwanted = []string{
 	"github.com/exaring/otelpgx",
 	"github.com/stretchr/testify",
 	"go.uber.org/goleak",
+	"github.com/Shopify/toxiproxy",
 	"testing",
 }
 
@@ -71,6 +73,7 @@ var helpers = []helper{
 	{path: "github.com/stretchr/testify", users: testRooms},
 	{path: "go.uber.org/goleak", users: testRooms},
 	{path: "github.com/ory/dockertest", users: testRooms},
+	{path: "github.com/Shopify/toxiproxy", users: testRooms},
 }
 
 // testRooms exist to be used by tests, in this module or by its users.

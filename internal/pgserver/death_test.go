@@ -229,7 +229,7 @@ func TestFreePortIsFree(t *testing.T) {
 	taken := l.Addr().(*net.TCPAddr).Port
 	require.False(t, portIsFree(taken))
 	require.NoError(t, l.Close())
-	port, err := freePort()
+	port, err := FreePort()
 	require.NoError(t, err)
 	require.True(t, portIsFree(port))
 	require.Less(t, port, 32768, "outgoing connections could sit on it")

@@ -117,3 +117,6 @@ func signalAll(pids []int, sig syscall.Signal) error {
 	}
 	return errors.Join(errs...)
 }
+
+// killAll kills processes in the given order.
+func killAll(pids []int) error { return signalAll(pids, syscall.SIGKILL) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 )
 
@@ -155,6 +156,31 @@ func (s *Server) Crash(ctx context.Context) error {
 	return err
 }
 
+// Kill kills postgres and all its backends at once (SIGKILL), so that no process
+// of the server can do anything more. It waits until postgres is gone. The data
+// stay for Restart, which goes through crash recovery.
+func (s *Server) Kill(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.mustRun(); err != nil {
+		return err
+	}
+	if s.frozen == nil { // what is frozen makes no process that would be missed
+		frozen, err := s.keeper.freeze(s.process.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		s.frozen = frozen
+	}
+	// The parent last: until it is gone, the ids of its children are theirs.
+	slices.Reverse(s.frozen)
+	err := killAll(s.frozen)
+	s.frozen = nil
+	err = errors.Join(err, s.waitExit(ctx, s.process), s.keeper.thaw(nil))
+	s.process, s.killed = nil, true
+	return err
+}
+
 // Restart starts the server again on the same data and port, after Halt, Crash
 // or a death of its own. It returns when the server answers.
 func (s *Server) Restart(ctx context.Context) error {
@@ -169,7 +195,14 @@ func (s *Server) Restart(ctx context.Context) error {
 	if err := s.thaw(); err != nil {
 		return err
 	}
-	return s.run(ctx)
+	err := s.run(ctx)
+	// Killed backends that are not gone yet hold the shared memory, and postgres
+	// does not start beside them.
+	for deadline := time.Now().Add(crashTimeout); err != nil && s.killed && ctx.Err() == nil && time.Now().Before(deadline); {
+		err = s.run(ctx)
+	}
+	s.killed = s.killed && err != nil
+	return err
 }
 
 // Pause freezes the server and all its backends (SIGSTOP): connections stay

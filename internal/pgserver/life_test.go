@@ -35,6 +35,22 @@ func TestLife(t *testing.T) {
 		require.Equal(t, []int32{1}, value[[]int32](t, s, "select array_agg(n order by n) from durable"))
 		require.Zero(t, value[int](t, s, "select count(*) from volatile"), "crash recovery empties unlogged tables")
 	})
+	t.Run("KillLeavesNoProcessAndWhatWasCommitted", func(t *testing.T) {
+		require.NoError(t, s.exec(t.Context(), "insert into volatile values (4)"))
+		backend := connect(t, s)
+		require.NoError(t, s.exec(t.Context(), "insert into durable values (4)"))
+		require.NoError(t, s.Kill(t.Context()))
+		require.Error(t, backend.Ping(t.Context()), "its backend is gone too")
+		require.Error(t, s.ping(t.Context()), "nobody answers")
+		require.ErrorIs(t, s.Kill(t.Context()), ErrNotRunning)
+		require.NoError(t, s.Restart(t.Context()))
+		require.Equal(t, []int32{1, 4}, value[[]int32](t, s, "select array_agg(n order by n) from durable"))
+		require.Zero(t, value[int](t, s, "select count(*) from volatile"), "crash recovery empties unlogged tables")
+
+		require.NoError(t, s.Pause())
+		require.NoError(t, s.Kill(t.Context()), "also one that is frozen")
+		require.NoError(t, s.Restart(t.Context()))
+	})
 	t.Run("HaltKeepsEverything", func(t *testing.T) {
 		require.NoError(t, s.exec(t.Context(), "insert into volatile values (3)"))
 		connect(t, s) // does not hold it up

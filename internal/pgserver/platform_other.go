@@ -34,4 +34,5 @@ func (k *keeper) freeze(int) ([]int, error)     { return nil, ErrUnsupported }
 func (k *keeper) thaw([]int) error              { return ErrUnsupported }
 func interrupt(*os.Process) error               { return ErrUnsupported }
 func quit(*os.Process) error                    { return ErrUnsupported }
+func killAll([]int) error                       { return ErrUnsupported }
 func ownedPrivately(os.FileInfo) bool           { return false }

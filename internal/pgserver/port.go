@@ -16,8 +16,9 @@ const (
 	highestPort = 32000
 )
 
-// freePort finds a port that nobody listens on.
-func freePort() (int, error) {
+// FreePort finds a port on 127.0.0.1 that nobody listens on. Somebody else may
+// take it before the caller does.
+func FreePort() (int, error) {
 	for range 200 {
 		port := lowestPort + rand.IntN(highestPort-lowestPort)
 		if portIsFree(port) {

@@ -34,6 +34,7 @@ type Server struct {
 	keeper  *keeper    // nil after Stop
 	process *process   // nil while halted or crashed
 	frozen  []int      // processes stopped by Pause
+	killed  bool       // the last end was by Kill
 }
 
 // Start runs a server and returns when it answers. ctx bounds the start only.
@@ -122,7 +123,7 @@ func (s *Server) firstRun(ctx context.Context, port int) error {
 	}
 	for attempt := 1; ; attempt++ {
 		var err error
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = FreePort(); err != nil {
 			return err
 		}
 		err = s.run(ctx)

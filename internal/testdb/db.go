@@ -12,8 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/rouse-es/rouse/internal/pgserver"
 )
 
 // poolSize is how many connections a test's pool has at most. The server has 200
@@ -52,9 +50,9 @@ func Empty(t testing.TB) *DB {
 	return onShared(t, emptyDatabase)
 }
 
-// On returns a database with the current schema on a private server, such as one
-// from Server. It ends with that server.
-func On(t testing.TB, server *pgserver.Server) *DB {
+// On returns a database with the current schema on a server from Server or
+// Container. It ends with that server.
+func On(t testing.TB, server Machine) *DB {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()

@@ -45,15 +45,16 @@ var shared struct {
 var fast = map[string]string{"fsync": "off"}
 
 // Main is the body of TestMain. It runs the tests, stops the private server, and
-// fails if a goroutine is left. It does not return.
-func Main(m *testing.M) {
+// fails if a goroutine is left, besides those of libraries that ignore names. It
+// does not return.
+func Main(m *testing.M, ignore ...goleak.Option) {
 	code := m.Run()
 	if err := stopShared(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := goleak.Find(ignore...); err != nil {
 			fmt.Fprintf(os.Stderr, "testdb: goroutines are left after the tests: %v\n", err)
 			code = 1
 		}

@@ -16,6 +16,7 @@ import (
 type address struct {
 	listener net.Listener
 	target   atomic.Int64 // port
+	knocks   atomic.Int64 // connections that were asked for
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex                // protects conns
@@ -53,6 +54,7 @@ func (a *address) accept() {
 		if err != nil {
 			return
 		}
+		a.knocks.Add(1)
 		a.wg.Go(func() { a.forward(client) })
 	}
 }

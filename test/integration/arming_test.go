@@ -61,7 +61,7 @@ func TestAppendOpenAtTheArmingKeepsTheWorkerAwake(t *testing.T) {
 		// By the fallback poll alone this many reads would take minutes.
 		wake, from := w.Status().LastWake, reads.n.Load()
 		const many = 20
-		testdb.Eventually(t, 30*time.Second, "the worker to go on reading", func() (bool, error) { return reads.n.Load() >= from+many, nil })
+		testdb.Eventually(t, patience/2, "the worker to go on reading", func() (bool, error) { return reads.n.Load() >= from+many, nil })
 		require.Equal(t, wake, w.Status().LastWake, "and nobody wakes it")
 		if round%2 == 0 {
 			require.NoError(t, open.Commit(s.ctx))

@@ -268,7 +268,7 @@ func TestSilentConnectionsAreGivenUp(t *testing.T) {
 		}).started()
 		return s, front, w
 	}
-	const within = 3 * patience // a pool may hand out several of them one after the other
+	within := 3 * patience // a pool may hand out several of them one after the other
 	t.Run("UnderLoad", func(t *testing.T) {
 		t.Parallel()
 		s, front, w := setup(t)

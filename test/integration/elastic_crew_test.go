@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 func init() { roles["elastic-worker"] = elasticWorker }
@@ -40,10 +40,7 @@ type elasticOrder struct {
 
 // elasticWorker is the main function of the process. It ends by SIGTERM, and with the process that started it.
 func elasticWorker() int {
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
+	process.OutliveNobody()
 	ctx, stop := signal.Context(context.Background())
 	defer stop()
 	if err := runElasticWorker(ctx); err != nil {
@@ -79,41 +76,38 @@ func runElasticWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ended, announced := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(announced)
-		select {
-		case <-w.Started():
-			fmt.Println(lineStarted)
-		case <-ended:
-		}
-	}()
-	err = w.Run(ctx)
-	close(ended)
-	<-announced
-	return err
+	return process.Work(ctx, w)
 }
 
 // crew is a stage with processes of elastic workers on it, by label.
 type crew struct {
 	*stage
 	order   elasticOrder
-	workers map[string]*workerProcess
+	workers map[string]*process.Process
 }
 
 func newCrew(t *testing.T, order elasticOrder) *crew {
 	t.Helper()
-	c := &crew{stage: newStage(t, testdb.New(t)), order: order, workers: map[string]*workerProcess{}}
-	c.order.URL = c.URL
+	c := newCrewOn(t, testdb.New(t), order)
 	c.eventually(patience, "the server to be up for longer than a lease: until then nobody is declared dead",
 		"select pg_postmaster_start_time() < clock_timestamp() - interval '6 seconds'")
-	t.Cleanup(func() {
-		for _, w := range c.workers {
-			w.end(os.Kill)
-			<-w.exited
-		}
-	})
 	return c
+}
+
+// newCrewOn is a crew on a database of which nobody is declared dead for a while after the start of its server.
+func newCrewOn(t *testing.T, db *testdb.DB, order elasticOrder) *crew {
+	t.Helper()
+	c := &crew{stage: newStage(t, db), order: order, workers: map[string]*process.Process{}}
+	c.order.URL = c.URL
+	t.Cleanup(c.disband)
+	return c
+}
+
+// disband kills whoever is left.
+func (c *crew) disband() {
+	for _, w := range c.workers {
+		w.Kill()
+	}
 }
 
 // join starts a worker, without waiting for it.
@@ -123,8 +117,8 @@ func (c *crew) join(label string) {
 	order.Label = label
 	encoded, err := json.Marshal(order)
 	require.NoError(c.t, err)
-	cmd := roleCommand(c.t, "elastic-worker", elasticEnv+"="+string(encoded))
-	c.workers[label], err = startWorkerProcess(c.t, cmd, label, func(string) {})
+	cmd := process.Command(c.t, "elastic-worker", elasticEnv+"="+string(encoded))
+	c.workers[label], err = process.Start(c.t, cmd, label, process.Options{})
 	require.NoError(c.t, err)
 }
 
@@ -133,12 +127,12 @@ func (c *crew) leave(label string) {
 	c.t.Helper()
 	w := c.workers[label]
 	select {
-	case <-w.started: // before its start the signal would find nobody to take it
-	case <-time.After(processTimeout):
-		require.FailNow(c.t, label+" has not started", "%s", w.log)
+	case <-w.Started: // before its start the signal would find nobody to take it
+	case <-time.After(process.Patience):
+		require.FailNow(c.t, label+" has not started", "%s", w.Log)
 	}
-	w.end(signalTerm)
-	w.wantCleanExit()
+	w.End(signalTerm)
+	w.WantCleanExit()
 	delete(c.workers, label)
 }
 
@@ -146,8 +140,7 @@ func (c *crew) leave(label string) {
 func (c *crew) kill(label string) {
 	c.t.Helper()
 	w := c.workers[label]
-	w.end(os.Kill)
-	<-w.exited
+	w.Kill()
 	delete(c.workers, label)
 }
 

@@ -124,10 +124,10 @@ func TestElasticStressFrozen(t *testing.T) {
 		victim := fmt.Sprintf("w%d", rand.IntN(3))
 		lost := c.partitionsOf(victim)
 		since := c.now()
-		require.NoError(t, c.workers[victim].cmd.Process.Signal(syscall.SIGSTOP))
+		require.NoError(t, c.workers[victim].Signal(syscall.SIGSTOP))
 		took.add(c.takenOver(since, victim, lost))
 		c.settled(16, 16)
-		require.NoError(t, c.workers[victim].cmd.Process.Signal(syscall.SIGCONT))
+		require.NoError(t, c.workers[victim].Signal(syscall.SIGCONT))
 		c.settled(11, 11, 10)
 	}
 	took.print(t)

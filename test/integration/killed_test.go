@@ -16,6 +16,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 // The environment of a worker process.
@@ -76,7 +77,7 @@ func recordingConfig(label string) rouse.Config {
 // process starts a worker process and waits until it has claimed its partitions. The returned function kills it (kill -9).
 func (s *stage) process(label string) (kill func()) {
 	s.t.Helper()
-	cmd := roleCommand(s.t, "recording worker", urlEnv+"="+s.URL, labelEnv+"="+label)
+	cmd := process.Command(s.t, "recording worker", urlEnv+"="+s.URL, labelEnv+"="+label)
 	stdin, err := cmd.StdinPipe()
 	require.NoError(s.t, err)
 	cmd.Stderr = os.Stderr

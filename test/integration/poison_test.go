@@ -15,6 +15,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 func init() { roles["poisoned worker"] = poisonedWorker }
@@ -82,7 +83,7 @@ func TestEventThatKillsItsProcessIsParked(t *testing.T) {
 	parked := func() int64 { return s.int("select count(*) from parked_events") }
 	deaths := 0
 	for parked() == 0 {
-		cmd := roleCommand(t, "poisoned worker", urlEnv+"="+s.URL)
+		cmd := process.Command(t, "poisoned worker", urlEnv+"="+s.URL)
 		stdin, err := cmd.StdinPipe()
 		require.NoError(t, err)
 		cmd.Stderr = os.Stderr
@@ -143,6 +144,46 @@ func TestEventThatHangsEveryHandlerIsParked(t *testing.T) {
 	s.append(s.Pool, "good")
 	s.caughtUp("p", patience)
 	require.Equal(t, faults{Lost: 2}, s.faults("p"))
+}
+
+// sluggish is a recorder of whole batches that cannot handle one type of event, and takes too long over another.
+type sluggish struct{ recorder }
+
+func (r sluggish) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+	var batch pgx.Batch
+	if err := r.ApplyBatch(ctx, &batch, []eventstore.Event{ev}); err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, &batch).Close()
+}
+
+func (r sluggish) ApplyBatch(ctx context.Context, batch *pgx.Batch, events []eventstore.Event) error {
+	for _, ev := range events {
+		switch ev.Type {
+		case "bad":
+			return rouse.Permanent(errStumble)
+		case "slow":
+			batch.Queue("select pg_sleep(60)")
+		}
+	}
+	return batchRecorder(r).ApplyBatch(ctx, batch, events)
+}
+
+// A batch that takes too long is its handler's fault also where it has events behind a parked one in it, which are sorted out
+// first: the slow event is found, tried as often as any other, and parked, and the rest flows on.
+func TestSlowBatchBehindAParkedEventIsParked(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, testdb.New(t))
+	s.start(s.pool(s.URL), rouse.Config{
+		Projections: []rouse.Projection{sluggish{recorder{name: "p"}}}, HandlerTimeout: 200 * time.Millisecond, Retries: -1,
+	}).started()
+	const insert = `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values `
+	s.exec(insert + "('thing', 'x', 1, 'bad', '{}')")
+	s.eventually(patience, "the event to be parked", "select count(*) = 1 from parked_events")
+	s.exec(insert + "('thing', 'y', 1, 'slow', '{}'), ('thing', 'x', 2, 'happened', '{}'), ('thing', 'z', 1, 'happened', '{}')")
+	s.caughtUp("p", patience)
+	require.EqualValues(t, 3, s.int("select count(*) from parked_events"))
+	require.Equal(t, faults{Lost: 3}, s.faults("p"))
 }
 
 // Parking commits with the checkpoint, asynchronously: a crash of the server loses both or none.

@@ -13,6 +13,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 // resize changes the number of partitions and wants it to be done.
@@ -180,7 +181,7 @@ func TestKilledResizeHoldsNobody(t *testing.T) {
 	s.lone("even", 0, 2).started() // partition 1 has no owner, so the change never comes about
 	s.awaitHandled(s.appendTo(3, 2, 1, 0))
 
-	cmd := roleCommand(t, "resizer", urlEnv+"="+s.URL)
+	cmd := process.Command(t, "resizer", urlEnv+"="+s.URL)
 	require.NoError(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	s.eventually(patience, "the barrier", "select barrier > 0 from projections")

@@ -20,8 +20,16 @@ import (
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
-// patience bounds everything that a test waits for.
-const patience = time.Minute
+// patience bounds everything that a test waits for. patienceEnv shortens it where the test is expected to fail.
+var patience = time.Minute
+
+const patienceEnv = "ROUSE_TEST_PATIENCE"
+
+func init() {
+	if short, err := time.ParseDuration(os.Getenv(patienceEnv)); err == nil {
+		patience = short
+	}
+}
 
 // stage is a database with a table that projections write down in what they get.
 type stage struct {

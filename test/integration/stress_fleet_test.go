@@ -1,26 +1,19 @@
 package integration_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rouse-es/rouse/test/process"
 )
 
-const (
-	fleetTotal = 3 // static workers, 0 to 2
-
-	processTimeout = time.Minute // to start or to end, on a machine that is busy with other tests
-)
+const fleetTotal = 3 // static workers, 0 to 2
 
 // fleet is the worker processes of a stress test: one for each index, and a second one for index 1, by mistake.
 type fleet struct {
@@ -38,7 +31,7 @@ type fleet struct {
 // seat is a place in the fleet and the process that has it now, nil if none has.
 type seat struct {
 	index   int
-	process *workerProcess
+	process *process.Process
 }
 
 // newFleet starts the fleet. At the end of the test none of its processes is left.
@@ -47,8 +40,7 @@ func newFleet(t testing.TB, url string, stumbles bool, seed uint64) *fleet {
 	t.Cleanup(func() {
 		for _, s := range f.seats {
 			if s.process != nil {
-				s.process.end(os.Kill)
-				<-s.process.exited
+				s.process.Kill()
 			}
 		}
 	})
@@ -73,8 +65,8 @@ func (f *fleet) start(s *seat) error {
 	if err != nil {
 		return err
 	}
-	cmd := roleCommand(f.t, "stress-worker", stressWorkerEnv+"="+string(encoded))
-	s.process, err = startWorkerProcess(f.t, cmd, order.Name, f.note)
+	cmd := process.Command(f.t, "stress-worker", stressWorkerEnv+"="+string(encoded))
+	s.process, err = process.Start(f.t, cmd, order.Name, process.Options{Note: f.note})
 	return err
 }
 
@@ -103,8 +95,7 @@ func (f *fleet) disturb(ctx context.Context, longestPause time.Duration) error {
 			f.stop(s)
 			f.note("stopped")
 		} else {
-			s.process.end(os.Kill)
-			<-s.process.exited
+			s.process.Kill()
 			f.note("killed")
 		}
 		pauseFor(ctx, time.Duration(f.rng.Int64N(int64(300*time.Millisecond))))
@@ -117,18 +108,18 @@ func (f *fleet) disturb(ctx context.Context, longestPause time.Duration) error {
 // stop tells a worker to stop, and wants it to end cleanly. Before its start the signal would find nobody to take it.
 func (f *fleet) stop(s *seat) {
 	f.awaitStart(s)
-	s.process.end(syscall.SIGTERM)
-	s.process.wantCleanExit()
+	s.process.End(syscall.SIGTERM)
+	s.process.WantCleanExit()
 }
 
 // stopAll stops all workers at once.
 func (f *fleet) stopAll() {
 	f.awaitStart(f.seats...)
 	for _, s := range f.seats {
-		s.process.end(syscall.SIGTERM)
+		s.process.End(syscall.SIGTERM)
 	}
 	for _, s := range f.seats {
-		s.process.wantCleanExit()
+		s.process.WantCleanExit()
 	}
 }
 
@@ -136,115 +127,10 @@ func (f *fleet) stopAll() {
 func (f *fleet) awaitStart(seats ...*seat) {
 	for _, s := range seats {
 		select {
-		case <-s.process.started:
-		case <-s.process.exited:
-		case <-time.After(processTimeout):
-			f.t.Errorf("%s has not started within %v", s.process.name, processTimeout)
+		case <-s.process.Started:
+		case <-s.process.Exited:
+		case <-time.After(process.Patience):
+			f.t.Errorf("%s has not started within %v", s.process.Name, process.Patience)
 		}
 	}
-}
-
-// workerProcess is one process of a worker. Two goroutines belong to it, which end with the process: one reads what it
-// reports, the other waits for its end.
-type workerProcess struct {
-	t       testing.TB
-	name    string
-	cmd     *exec.Cmd
-	stdin   io.Closer // its end is the end of the process
-	log     *logTail
-	started chan struct{}
-	exited  chan struct{}
-
-	mu    sync.Mutex // protects ended
-	ended bool       // this test has asked for its end
-	err   error      // how it ended; good once exited is closed
-}
-
-func startWorkerProcess(t testing.TB, cmd *exec.Cmd, name string, note func(line string)) (*workerProcess, error) {
-	p := &workerProcess{t: t, name: name, cmd: cmd, log: &logTail{}, started: make(chan struct{}), exited: make(chan struct{})}
-	cmd.Stderr = p.log
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	p.stdin = stdin
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		defer close(p.exited)
-		p.listen(stdout, note)
-		p.err = cmd.Wait()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if !p.ended {
-			t.Errorf("%s ended by itself: %v\n%s", name, p.err, p.log)
-		}
-		if strings.Contains(p.log.String(), "DATA RACE") {
-			t.Errorf("%s has a data race:\n%s", name, p.log)
-		}
-	}()
-	return p, nil
-}
-
-// listen reads reports until the process has ended.
-func (p *workerProcess) listen(stdout io.Reader, note func(line string)) {
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if lines.Text() == lineStarted {
-			close(p.started)
-			continue
-		}
-		note(lines.Text())
-	}
-}
-
-func (p *workerProcess) end(with os.Signal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	_ = p.cmd.Process.Signal(with) // an error means that it has ended already
-}
-
-// wantCleanExit waits for a process that was told to stop.
-func (p *workerProcess) wantCleanExit() {
-	p.t.Helper()
-	select {
-	case <-p.exited:
-	case <-time.After(processTimeout):
-		p.t.Errorf("%s did not stop within %v of SIGTERM\n%s", p.name, processTimeout, p.log)
-		p.end(os.Kill)
-		<-p.exited
-		return
-	}
-	if p.err != nil {
-		p.t.Errorf("%s did not stop cleanly: %v\n%s", p.name, p.err, p.log)
-	}
-}
-
-// logTail keeps the end of what is written to it.
-type logTail struct {
-	mu  sync.Mutex // protects end
-	end []byte
-}
-
-func (l *logTail) Write(p []byte) (int, error) {
-	const most = 16 << 10
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.end = append(l.end, p...)
-	if len(l.end) > 2*most {
-		l.end = append(l.end[:0], l.end[len(l.end)-most:]...)
-	}
-	return len(p), nil
-}
-
-func (l *logTail) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.end)
 }

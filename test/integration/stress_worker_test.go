@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/signal"
+	"github.com/rouse-es/rouse/test/process"
 )
 
 func init() { roles["stress-worker"] = stressWorker }
@@ -35,20 +35,16 @@ type workerOrder struct {
 
 // What a worker process reports, a line each.
 const (
-	lineStarted = "started"
-	lineFenced  = "fenced"
-	lineFailed  = "failed"
-	lineGap     = "gap"
-	lineMode    = "mode " // and the mode
+	lineFenced = "fenced"
+	lineFailed = "failed"
+	lineGap    = "gap"
+	lineMode   = "mode " // and the mode
 )
 
 // stressWorker is the main function of a worker process. It ends by SIGTERM, and with the process that started it, whose end
 // closes standard input.
 func stressWorker() int {
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
+	process.OutliveNobody()
 	ctx, stop := signal.Context(context.Background())
 	defer stop()
 	if err := runStressWorker(ctx); err != nil {
@@ -89,20 +85,7 @@ func runStressWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	announced := make(chan struct{})
-	go func() {
-		defer close(announced)
-		select {
-		case <-w.Started():
-			fmt.Println(lineStarted)
-		case <-ended:
-		}
-	}()
-	err = w.Run(ctx)
-	close(ended)
-	<-announced
-	return err
+	return process.Work(ctx, w)
 }
 
 func (o workerOrder) projection() rouse.Projection {

@@ -40,6 +40,18 @@ func (j *journal) has(level, text string) bool {
 	return false
 }
 
+// count is the number of lines with some text in them.
+func (j *journal) count(text string) (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for line := range strings.Lines(j.text.String()) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
 // refused runs a worker that must not start, and returns why it did not.
 func (s *stage) refused() error {
 	s.t.Helper()

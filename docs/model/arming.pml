@@ -1,0 +1,224 @@
+/*
+ * Arming: appends that notify only if somebody sleeps, a listener that connects, arms, gives up S in a torrent, loses its
+ * connection or goes deaf, and a reader that sleeps without ever polling.
+ *
+ * Checked in every state in which nothing moves any more (appends may have ended, or stay open for ever):
+ *   asleep_beside_an_event   a committed event that can be read is not handled, and no signal is on its way
+ *
+ * The reader has no fallback poll while it sleeps, so whatever it finds it finds by a signal. The writer is
+ * migrations/0002_triggers.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
+ * reader is tail.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
+ * to fail.
+ */
+
+#ifndef WRITERS
+#define WRITERS 2     /* processes that append, */
+#define TURNS   1     /* transactions of each, */
+#define EVENTS  1     /* and statements of each transaction, of one event each, at most */
+#define FAULTS  1     /* what befalls the listener, at most */
+#endif
+#define TOP (WRITERS * TURNS * EVENTS)
+
+#define ANY  255      /* no low water: nobody holds K */
+#define SEEN 255      /* a row that is committed */
+
+mtype = { polling, quiet, torrent };
+
+byte  seq;             /* last position given out */
+byte  key[WRITERS];    /* K: 0 not held, else one more than the position its key holds */
+byte  row[TOP + 1];    /* 0 nothing, SEEN, or one more than the writer whose transaction is open */
+
+bool  S;               /* held by the listening session, and gone with it */
+bool  listens;         /* the session has executed LISTEN */
+byte  session;         /* which one */
+bool  deaf;            /* what is sent to it does not arrive */
+bool  queue;           /* a notification that the listener has not taken yet */
+
+mtype mode = polling;  /* Listener.state, */
+byte  armed_head;
+bool  wake;            /* and the reader's Wake: one slot */
+bool  waiting;         /* the reader waits for it */
+byte  after;           /* where the reader has come to */
+
+bool  cut, mute, busy; /* what the world does to the listener */
+bool  asleep_beside_an_event;
+
+#define MY_ROWS(to) for (q : 1 .. TOP) { if :: row[q] == me + 1 -> row[q] = to :: else fi } q = 0
+#define PROBE if :: S -> notify = true :: else fi
+
+proctype writer(byte me)
+{
+	byte turn, low, at, to, q;
+	bool notify;
+begin:	atomic { turn++; low = seq }                      /* the BEFORE trigger looks at the sequence, */
+	atomic { key[me] = low + 1; low = 0 }             /* and takes K */
+#ifdef PROBE_FIRST
+	atomic { PROBE }
+#endif
+	do
+	:: atomic { at < EVENTS -> at++; seq++; row[seq] = me + 1 }
+#ifndef PROBE_FIRST
+		atomic { PROBE }                          /* the AFTER trigger asks whether somebody sleeps */
+#endif
+	:: atomic { at > 0 -> at = 0;
+		if
+		:: MY_ROWS(SEEN);                         /* commits: visible, */
+			if :: notify && listens -> to = session :: else fi;
+			notify = false; break
+		:: MY_ROWS(0); notify = false; break      /* rolls back, which tells nobody, */
+		:: goto end_open                          /* or stays open */
+		fi }
+	od;
+	key[me] = 0;                                      /* lets go of K, */
+	atomic {                                          /* and then sends what it has to tell */
+		if :: to != 0 && to == session && listens && !deaf -> queue = true :: else fi;
+		to = 0;
+		if :: turn < TURNS -> goto begin :: goto end_done fi
+	}
+end_open: false;
+end_done: turn = 0
+}
+
+/* hub.broadcast: the slot is there whether somebody waits or not. */
+#ifdef NO_SLOT
+#define BROADCAST if :: waiting -> wake = true :: else fi
+#else
+#define BROADCAST wake = true
+#endif
+
+#define LISTEN atomic { listens = true; session++ }
+#define DROP   listens = false; S = false; deaf = false; queue = false
+
+inline arm() {
+#ifdef HEAD_BEFORE_S
+	head = seq;
+	S = true;
+#else
+	S = true;
+	head = seq;                                       /* S first, then the head */
+#endif
+#ifdef LISTEN_AFTER_READ
+	atomic { armed_head = head; mode = quiet; BROADCAST; head = 0 }
+	if :: !listens -> LISTEN :: else fi
+#else
+	armed_head = head;
+	atomic { mode = quiet; head = 0 }
+	BROADCAST
+#endif
+}
+
+active proctype listener()
+{
+	byte head;
+connect:
+#ifndef LISTEN_AFTER_READ
+	LISTEN;
+#endif
+	arm();
+end_rest: do
+	:: atomic { queue -> queue = false; BROADCAST }
+	:: atomic { busy -> S = false }                   /* a torrent */
+		atomic { mode = torrent; armed_head = 0; BROADCAST }
+		do
+		:: atomic { queue -> queue = false }
+		:: atomic { !busy -> break }
+		od;
+		arm()
+	:: atomic { cut -> cut = false; DROP }            /* the connection ends, which is noticed */
+#ifndef SILENT_LOSS
+		atomic { mode = polling; armed_head = 0; BROADCAST }
+#endif
+		goto again
+	:: atomic { mute && !deaf -> deaf = true; mute = false; queue = false }
+#ifndef NO_PROBE
+	:: atomic { deaf -> DROP; mode = polling; armed_head = 0; BROADCAST; goto again } /* a probe does not arrive */
+#endif
+	od;
+again:	if
+	:: goto connect
+	:: true
+	fi;
+end_away: false                                           /* the server does not let it listen again */
+}
+
+/* What may befall the listener, or not. */
+active proctype world()
+{
+	byte faults;
+	do
+	:: atomic { faults < FAULTS -> faults++; cut = true }
+	:: atomic { faults < FAULTS -> faults++; mute = true }
+	:: atomic { faults < FAULTS -> faults++; busy = true }
+		busy = false
+	:: atomic { faults = 0; break }
+	od
+}
+
+active proctype reader()
+{
+	byte head, low, settled, horizon, q;
+	bool blocked, sound;
+	do
+	::
+		head = seq;
+		d_step {
+			low = ANY;
+			for (q : 0 .. WRITERS - 1) {
+				if
+				:: key[q] > 0 && key[q] - 1 < low -> low = key[q] - 1
+				:: else
+				fi
+			}
+			q = 0
+		}
+		d_step {                                  /* read, and hand out what is settled or follows without a hole */
+			settled = (low < head -> low : head);
+			horizon = (settled > after -> settled : after);
+			for (q : 1 .. TOP) {
+				if
+				:: q > after && row[q] == SEEN && q - 1 > horizon -> blocked = true
+				:: q > after && row[q] == SEEN && q - 1 <= horizon -> after = q; horizon = (q > horizon -> q : horizon)
+				:: else
+				fi
+			}
+			if :: settled > after -> after = settled :: else fi;
+			q = 0; horizon = 0; head = 0; low = 0; settled = 0
+		}
+		d_step {                                  /* tail.pause: how long to wait for a wake */
+			sound = (mode == quiet);          /* without a push it polls in earnest */
+#ifndef NO_SETTLED_CHECK
+			if :: after < armed_head -> sound = false :: else fi;
+#endif
+#ifndef NO_BLOCKED_CHECK
+			if :: blocked -> sound = false :: else fi;
+#endif
+			blocked = false;
+			waiting = true
+		}
+end_asleep:	atomic { wake || !sound -> wake = false; waiting = false; sound = false }
+	od
+}
+
+/* Nothing moves any more: the reader sleeps, for while it reads it moves. Everything committed has to be handled. */
+active proctype judge()
+{
+	byte q;
+end_judge: atomic {
+		timeout ->
+		for (q : 1 .. TOP) {
+			if
+			:: row[q] == SEEN && q > after -> asleep_beside_an_event = true
+			:: else
+			fi
+		}
+		assert(!asleep_beside_an_event)
+	}
+}
+
+init {
+	atomic {
+		byte i;
+		for (i : 0 .. WRITERS - 1) { run writer(i) }
+		i = 0
+	}
+}
