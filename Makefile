@@ -20,9 +20,10 @@ IMAGE ?=
 # Packages under test, further flags of `go test`, and how many packages run at
 # once. Each of them has a PostgreSQL server of its own unless TEST_DATABASE_URL
 # names one, so this bounds memory as well as processors.
-PKG       ?= ./...
+# The slowest packages come first, so that none of them runs alone at the end.
+PKG       ?= ./test/integration ./cmd/... ./test/... ./...
 TESTFLAGS ?=
-TEST_P    ?= 2
+TEST_P    ?= 3
 
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
@@ -90,9 +91,9 @@ FUZZTIME ?= 20s
 fuzz: ## every fuzz target for FUZZTIME=20s
 	@scripts/fuzz '$(FUZZTIME)' '$(GO)'
 
-soak: ## faults at random for DURATION=2m, by SEED=7 or a new one, in IMAGE=postgres:18 or not; it is added to docs/reliability.md
+soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE=postgres:18; docs/reliability.md gains the run
 	$(GO) test -count=1 -v -run '^TestSoak$$' -timeout 4h ./test/reliability -args -duration '$(or $(DURATION),2m)' \
-		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') -record '$(CURDIR)/docs' -of '$(VERSION)'
+		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') $(if $(PACE),-pace '$(PACE)') -record '$(CURDIR)/docs' -of '$(VERSION)'
 
 bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
 	@exec bin/rouse bench latency

@@ -86,6 +86,9 @@ func (a *app) pool(ctx context.Context, name string, conns int) (*pgxpool.Pool, 
 		return nil, err
 	}
 	cfg.MaxConns = max(cfg.MaxConns, int32(conns))
+	if a.tracePool != nil {
+		a.tracePool(cfg)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -99,9 +99,10 @@ func (a *app) explain(err error) (code int, sentence string) {
 		return exitSchema, plain(err)
 	}
 	if sentence, is := a.unreachable(err); is {
-		return exitDatabase, sentence
+		return exitDatabase, oneLine(sentence)
 	}
-	return a.refused(err)
+	code, sentence = a.refused(err)
+	return code, oneLine(sentence)
 }
 
 // unreachable explains what keeps a connection from being made, or ended it.
@@ -145,7 +146,7 @@ func (a *app) refused(err error) (code int, sentence string) {
 
 // plain is the message of an error on one line, without the prefix of the package that it comes from.
 func plain(err error) string {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	text := oneLine(err.Error())
 	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: ", "bench: ", "parked: "} {
 		if rest, has := strings.CutPrefix(text, prefix); has {
 			return rest
@@ -153,6 +154,9 @@ func plain(err error) string {
 	}
 	return text
 }
+
+// oneLine is a text on one line. What the server says may have several, and so may what was typed as its address.
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", "; ") }
 
 func is(err error, targets ...error) bool {
 	for _, target := range targets {

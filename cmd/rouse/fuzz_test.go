@@ -21,7 +21,7 @@ const marker = "s3cr3t"
 func FuzzAddress(f *testing.F) {
 	for _, seed := range []struct{ before, after, host string }{
 		{"", "", "127.0.0.1"}, {"a@b", "", "h"}, {"%zz", "", "h"}, {"", "/x", "h"}, {"", "?sslmode=x", "h"}, {"'", `\`, "h:x"},
-		{" ", "'", "[::1"}, {"#", "\n", "/tmp"}, {"", "@h:99999", "h,i,j"}, {"ü", "\x00", ""},
+		{" ", "'", "[::1"}, {"#", "\n", "/tmp"}, {"", "@h:99999", "h,i,j"}, {"ü", "\x00", ""}, {"", "", "\n"},
 	} {
 		f.Add(seed.before, seed.after, seed.host)
 	}

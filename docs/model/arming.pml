@@ -7,7 +7,7 @@
  *
  * The reader has no fallback poll while it sleeps, so whatever it finds it finds by a signal. The writer is
  * migrations/0002_triggers.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
- * reader is feed.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
+ * reader is tail.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
  * to fail.
  */
 
@@ -184,7 +184,7 @@ active proctype reader()
 			if :: settled > after -> after = settled :: else fi;
 			q = 0; horizon = 0; head = 0; low = 0; settled = 0
 		}
-		d_step {                                  /* feed.pause: how long to wait for a wake */
+		d_step {                                  /* tail.pause: how long to wait for a wake */
 			sound = (mode == quiet);          /* without a push it polls in earnest */
 #ifndef NO_SETTLED_CHECK
 			if :: after < armed_head -> sound = false :: else fi;

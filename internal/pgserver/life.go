@@ -196,7 +196,8 @@ func (s *Server) Restart(ctx context.Context) error {
 		return err
 	}
 	err := s.run(ctx)
-	// Killed backends that are not gone yet hold the shared memory, and postgres does not start beside them.
+	// Killed backends that are not gone yet hold the shared memory, and postgres
+	// does not start beside them.
 	for deadline := time.Now().Add(crashTimeout); err != nil && s.killed && ctx.Err() == nil && time.Now().Before(deadline); {
 		err = s.run(ctx)
 	}

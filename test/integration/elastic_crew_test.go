@@ -76,19 +76,7 @@ func runElasticWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ended, announced := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(announced)
-		select {
-		case <-w.Started():
-			fmt.Println(process.Started)
-		case <-ended:
-		}
-	}()
-	err = w.Run(ctx)
-	close(ended)
-	<-announced
-	return err
+	return process.Work(ctx, w)
 }
 
 // crew is a stage with processes of elastic workers on it, by label.

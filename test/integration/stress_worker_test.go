@@ -85,20 +85,7 @@ func runStressWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	announced := make(chan struct{})
-	go func() {
-		defer close(announced)
-		select {
-		case <-w.Started():
-			fmt.Println(process.Started)
-		case <-ended:
-		}
-	}()
-	err = w.Run(ctx)
-	close(ended)
-	<-announced
-	return err
+	return process.Work(ctx, w)
 }
 
 func (o workerOrder) projection() rouse.Projection {

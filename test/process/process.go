@@ -11,6 +11,7 @@ package process
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -69,6 +70,29 @@ func OutliveNobody() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(3)
 	}()
+}
+
+// Worker is what Work runs, such as a *rouse.Worker.
+type Worker interface {
+	Started() <-chan struct{}
+	Run(ctx context.Context) error
+}
+
+// Work runs a worker to its end, and reports Started once it is at work.
+func Work(ctx context.Context, w Worker) error {
+	ended, announced := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(announced)
+		select {
+		case <-w.Started():
+			fmt.Println(Started)
+		case <-ended:
+		}
+	}()
+	err := w.Run(ctx)
+	close(ended)
+	<-announced
+	return err
 }
 
 // Options say how a process is watched. The zero value is fine.

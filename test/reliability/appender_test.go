@@ -98,7 +98,7 @@ func (a *appender) run(ctx context.Context) error {
 	}
 	a.due = time.Now()
 	for ctx.Err() == nil {
-		at := attempt{stream: a.streams[a.rng.IntN(len(a.streams))], size: 1 + a.rng.Int64N(8)}
+		at := attempt{stream: a.streams[a.rng.IntN(len(a.streams))], size: a.size()}
 		a.pace(ctx, at.size)
 		if err := a.append(ctx, at); err != nil {
 			return err
@@ -108,14 +108,22 @@ func (a *appender) run(ctx context.Context) error {
 	return nil
 }
 
+// size is how many events a transaction has: a few, and one in twenty is an import.
+func (a *appender) size() int64 {
+	if a.rng.IntN(20) == 0 {
+		return 100 + a.rng.Int64N(200)
+	}
+	return 1 + a.rng.Int64N(8)
+}
+
 func (a *appender) newStream() *stream {
 	a.made++
 	return &stream{id: fmt.Sprintf("a%d-%d", a.number, a.made), slot: -1}
 }
 
-// pace waits until the next transaction is due. What an outage has delayed is made up for up to a second.
+// pace waits until the next transaction is due. What an outage has delayed is made up, up to five seconds of it.
 func (a *appender) pace(ctx context.Context, events int64) {
-	if late := time.Now().Add(-time.Second); a.due.Before(late) {
+	if late := time.Now().Add(-5 * time.Second); a.due.Before(late) {
 		a.due = late
 	}
 	a.due = a.due.Add(time.Duration(events) * a.perEvent)

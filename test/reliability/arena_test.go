@@ -27,7 +27,7 @@ type form struct {
 
 var (
 	shortForm = form{duration: 12 * time.Second, pace: 0.6, seats: 3, perSecond: 150}
-	longForm  = form{pace: 1, seats: 6, perSecond: 750}
+	longForm  = form{pace: 1, seats: 4, perSecond: 1000}
 )
 
 // arena is everything that takes part.

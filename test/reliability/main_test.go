@@ -39,6 +39,7 @@ func statement(name string) string {
 var (
 	seedFlag     = flag.Uint64("seed", 0, "repeat the schedule of this seed; 0: that of ROUSE_SEED, else a new one")
 	durationFlag = flag.Duration("duration", 0, "how long to inject faults; 0: the short form")
+	paceFlag     = flag.Float64("pace", 1, "how close together the faults of a long form come: 1 for two to three a second, less for fewer")
 	recordFlag   = flag.String("record", "", "the folder docs, to add the run to the page reliability.md; empty: nowhere")
 	imageFlag    = flag.String("image", "", "run PostgreSQL in a container of this image; empty: the one of this machine")
 	versionFlag  = flag.String("of", "dev", "the version to write into the record")

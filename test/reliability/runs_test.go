@@ -163,8 +163,9 @@ func splice(page, text string) (string, error) {
 }
 
 // recoveryText says what the numbers mean.
-const recoveryText = "`make soak`" + ` makes them: two to three faults a second at random, on top of each other, on six workers with a
-lease of 1 s, while eight appenders write, half of them through a proxy. The same seed makes the same schedule.
+const recoveryText = "`make soak`" + ` makes them: two to three faults a second at random, on top of each other, or fewer (` + "`PACE`" + `), on four workers
+with a lease of 1 s, while eight appenders write, half of them through a proxy, and now and then in bulk. The same seed makes the
+same schedule.
 
 - *Recovery* is the time until, in every partition that the fault affects, the first event that was appended after a moment is
   handled and committed. It is seen every 20 ms, and includes the wait for that event.

@@ -17,7 +17,7 @@ func TestSoak(t *testing.T) {
 	f := shortForm
 	if *durationFlag > 0 {
 		f = longForm
-		f.duration = *durationFlag
+		f.duration, f.pace = *durationFlag, *paceFlag
 	}
 	m := newMachine(t)
 	a := newArena(t, f, seed, m, testdb.On(t, m), false)

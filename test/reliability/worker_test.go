@@ -81,19 +81,7 @@ func runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ended, announced := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(announced)
-		select {
-		case <-w.Started():
-			fmt.Println(process.Started)
-		case <-ended:
-		}
-	}()
-	err = w.Run(ctx)
-	close(ended)
-	<-announced
-	return err
+	return process.Work(ctx, w)
 }
 
 func (o order) projection() rouse.Projection {
