@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -19,6 +20,10 @@ import (
 // endAllSQL ends all other sessions of this database.
 const endAllSQL = `select count(pg_terminate_backend(pid)) from pg_stat_activity
 	where datname = current_database() and pid <> pg_backend_pid()`
+
+// sleeperSinceSQL says whether a session that began after $1 holds S.
+const sleeperSinceSQL = `select exists (select from pg_locks join pg_stat_activity using (pid)
+	where locktype = 'advisory' and classid = 1919907155 and datname = current_database() and backend_start > $1)`
 
 // armedAgain waits until another session than before holds S.
 func (b *testBundle) armedAgain(t *testing.T, l *running, before int32) (pid int32) {
@@ -62,21 +67,21 @@ func TestReconnect_IsBackAfterAllConnectionsWereDropped(t *testing.T) {
 	b := setup(t)
 	cfg, _ := b.config(t)
 	l := b.run(t, cfg)
-	pid := b.armed(t, l)
+	b.armed(t, l)
 	other := b.Conn(t)
 	for range 3 {
 		// Fill the pool with connections that were used just now, which it does not look at again before it lends them.
 		b.fillPool(t)
+		var ended time.Time
+		require.NoError(t, other.QueryRow(b.ctx, "select clock_timestamp()").Scan(&ended))
 		_, err := other.Exec(b.ctx, endAllSQL)
 		require.NoError(t, err)
 		since := time.Now()
 		testdb.Eventually(t, patience, "the listener to be back", func() (bool, error) {
-			var back int32
-			err := other.QueryRow(b.ctx, "select coalesce(max(pid), 0) from pg_locks where locktype = 'advisory' and classid = 1919907155 and pid <> $1", pid).Scan(&back)
-			if err != nil || back == 0 {
+			var back bool
+			if err := other.QueryRow(b.ctx, sleeperSinceSQL, ended).Scan(&back); err != nil || !back {
 				return false, err
 			}
-			pid = back
 			return l.quiet()
 		})
 		took := time.Since(since)
@@ -85,14 +90,28 @@ func TestReconnect_IsBackAfterAllConnectionsWereDropped(t *testing.T) {
 	}
 }
 
-// fillPool uses as many connections of the pool as there can be.
+// fillPool uses as many connections of the pool as there can be, living ones.
 func (b *testBundle) fillPool(t *testing.T) {
 	t.Helper()
+	var held []*pgxpool.Conn
+	defer func() {
+		for _, conn := range held {
+			conn.Release()
+		}
+	}()
 	for range b.Pool.Config().MaxConns {
-		conn, err := b.Pool.Acquire(b.ctx)
-		require.NoError(t, err)
-		defer conn.Release()
-		require.NoError(t, conn.Ping(b.ctx))
+		testdb.Eventually(t, patience, "a living connection", func() (bool, error) {
+			conn, err := b.Pool.Acquire(b.ctx)
+			if err != nil {
+				return false, err
+			}
+			if conn.Ping(b.ctx) != nil {
+				conn.Release() // one that was ended and that nobody had used since; the pool drops it
+				return false, nil
+			}
+			held = append(held, conn)
+			return true, nil
+		})
 	}
 }
 
