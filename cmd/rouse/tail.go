@@ -217,8 +217,8 @@ func (t *tailing) show(ev eventstore.Event) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(shown)
 	}
-	line := "%s  %12s  %s/%s  v%d  %s"
-	args := []any{ev.CreatedAt.Local().Format("15:04:05.000"), grouped(ev.GlobalPosition), ev.AggregateType, ev.AggregateID, ev.AggregateVersion, ev.Type}
+	line := "%s  %12s  %s  v%d  %s"
+	args := []any{ev.CreatedAt.Local().Format("15:04:05.000"), grouped(ev.GlobalPosition), printable(ev.AggregateType + "/" + ev.AggregateID), ev.AggregateVersion, printable(ev.Type)}
 	if t.flags.payload {
 		line, args = line+"  %s", append(args, ev.Payload)
 	}
