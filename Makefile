@@ -32,17 +32,35 @@ RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
 # only what the product needs.
 STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test stress soak model fuzz bench lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build image demo run test test-deploy stress soak model fuzz bench vulncheck lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# A static binary: it runs on any Linux, and in an image with nothing else in it.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+
 build: ## build bin/rouse
 	@echo 'make: building bin/rouse'
-	@$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/rouse ./cmd/rouse
+	@$(BUILD) -o bin/rouse ./cmd/rouse
+
+# The image holds what this target puts into dist/image: the binary, built here, and
+# the certificates of this machine. Nothing is pulled. BuildKit is used where docker has it.
+IMAGE  ?= rouse:latest
+DOCKER ?= docker
+
+image: ## build the container image, IMAGE=rouse:latest
+	@rm -rf dist/image && mkdir -p dist/image
+	@for bundle in "$$SSL_CERT_FILE" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do \
+		if [ -f "$$bundle" ]; then cp "$$bundle" dist/image/ca-certificates.crt && chmod 644 dist/image/ca-certificates.crt; exit; fi; \
+	done; echo 'make: no certificates of public authorities were found, install ca-certificates or set SSL_CERT_FILE'; exit 1
+	@echo 'make: building $(IMAGE)'
+	@GOOS=linux $(BUILD) -o dist/image/rouse ./cmd/rouse
+	@DOCKER_BUILDKIT=$$($(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0) $(DOCKER) build -q -t '$(IMAGE)' -f deploy/Dockerfile dist/image
 
 # The recipes below become the program (exec), so that Ctrl+C, a signal sent to make
 # and the exit code meet it and nobody in between, as `go run` would be.
@@ -57,6 +75,9 @@ test: ## all tests, and each Go benchmark once; TEST_DATABASE_URL names a server
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
 	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
 	$(GO) test $(RACE) -count=1 -bench . -benchtime 1x -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
+
+test-deploy: ## the files of deploy/ against the schemas of those who read them
+	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener ./catchup
@@ -93,6 +114,9 @@ lint-static: ## staticcheck, set up by staticcheck.conf
 
 lint-golangci: ## golangci-lint, set up by .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...
+
+vulncheck: ## known faults in what the product is built of
+	@GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' exec scripts/vulncheck
 
 vet: ## go vet for Linux, macOS and Windows
 	@set -e; for os in $(VET_SYSTEMS); do echo "GOOS=$$os go vet ./..."; CGO_ENABLED=0 GOOS=$$os $(GO) vet ./...; done

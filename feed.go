@@ -23,6 +23,8 @@ type feed struct {
 	member *catchup.Member
 	joined bool  // it goes on with the tail
 	at     int64 // how far it has come
+
+	pulse pulse
 }
 
 // newFeed makes a feed for the session, which run runs.
@@ -37,6 +39,7 @@ func (s *session) newFeed() *feed {
 // run reads until ctx is cancelled or a read fails.
 func (f *feed) run(ctx context.Context) {
 	defer close(f.out)
+	defer f.pulse.yielding() // for good
 	f.enter()
 	defer func() { f.leave() }()
 	for {
@@ -45,6 +48,7 @@ func (f *feed) run(ctx context.Context) {
 			f.err = err
 			return
 		}
+		f.pulse.yielding()
 		select {
 		case f.out <- b:
 		case <-ctx.Done():
@@ -78,6 +82,7 @@ func (f *feed) next(ctx context.Context) (catchup.Batch, error) {
 			f.at = b.To
 			return b, nil
 		}
+		f.pulse.waiting(f.at)
 		select {
 		case <-f.member.C:
 		case <-ctx.Done():
@@ -89,6 +94,7 @@ func (f *feed) next(ctx context.Context) (catchup.Batch, error) {
 
 // alone reads a batch without the tail, and joins the tail if it is there.
 func (f *feed) alone(ctx context.Context) (catchup.Batch, error) {
+	f.pulse.reading()
 	b, err := f.reader.Next(ctx, f.w.cfg.BatchSize)
 	if err != nil {
 		return b, err

@@ -16,6 +16,7 @@ type Status struct {
 	States          map[string]State // by projection
 	EventsHandled   int64
 	LastWake        time.Time // zero: none yet
+	Listening       bool      // the listening connection stands, and a notification has lately come through it
 }
 
 // Status tells what the worker is doing at this moment.
@@ -32,7 +33,7 @@ func (w *Worker) Status() Status {
 	}
 	if w.listener != nil {
 		state := w.listener.State()
-		s.Mode, s.LastWake = string(state.Mode), state.LastWake
+		s.Mode, s.LastWake, s.Listening = string(state.Mode), state.LastWake, state.Proven
 	}
 	return s
 }

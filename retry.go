@@ -28,7 +28,9 @@ func (s *session) effects(ctx, workCtx context.Context, events []eventstore.Even
 		_, noted := s.attempts.of(ev)
 		behind := s.aside.among(events[i : i+1])
 		do := func() error {
-			return s.work.call(s.leased(workCtx, ev), ev, func(ctx context.Context) error { return s.work.effect.Do(ctx, ev) })
+			return s.observed(s.leased(workCtx, ev), events[i:i+1], func(ctx context.Context) error {
+				return s.work.call(ctx, ev, func(ctx context.Context) error { return s.work.effect.Do(ctx, ev) })
+			})
 		}
 		var err error
 		if !noted && behind == nil {

@@ -64,6 +64,11 @@ type runner struct {
 	progress progress
 	started  chan struct{} // closed after the first claim
 	once     sync.Once
+
+	pulse    pulse
+	feed     atomic.Pointer[feed] // the last one
+	caughtUp atomic.Bool          // it has read everything once, or had nothing to read
+	planned  atomic.Bool          // it owns what it should, as last seen
 }
 
 func (w *Worker) newRunner(name string, k work) *runner {
@@ -94,6 +99,7 @@ func (r *runner) run(ctx, workCtx context.Context) error {
 	)
 	pauses.Reset()
 	for ctx.Err() == nil {
+		r.pulse.working()
 		began := time.Now()
 		err := r.session(ctx, workCtx)
 		if stopped, is := r.stop(workCtx, err); is {
@@ -124,6 +130,7 @@ func (r *runner) stop(ctx context.Context, err error) (error, bool) {
 	default:
 		return nil, false
 	}
+	r.pulse.yielding() // for good
 	r.setState(StateStopped)
 	r.progress.fail(stopped)
 	line := r.log.Error().Err(stopped.Err)
@@ -207,6 +214,7 @@ func (r *runner) session(ctx, workCtx context.Context) error {
 		s.abandon(ctx, hung)
 	}
 	if errors.Is(context.Cause(workCtx), ErrLeaseLost) {
+		r.w.cfg.Observer.owns(r.name, nil)
 		return ErrLeaseLost // whatever else went wrong followed from it
 	}
 	return err
@@ -340,12 +348,16 @@ func (r *runner) release(ctx context.Context) {
 		return
 	}
 	r.released.Store(true)
+	r.w.cfg.Observer.owns(r.name, nil)
 }
 
 // setState changes the state and tells whether it was another one.
 func (r *runner) setState(state State) bool {
 	if r.current.Swap(state) == state {
 		return false
+	}
+	if state == StateLive {
+		r.caughtUp.Store(true)
 	}
 	r.log.Info().Str(keyState, string(state)).Msg("state changed")
 	r.w.cfg.Observer.state(r.name, state)

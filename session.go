@@ -64,6 +64,11 @@ type session struct {
 // hold takes note of what was claimed.
 func (s *session) hold(leases []partition.Lease) {
 	s.owned = len(leases)
+	owned := make([]int, len(leases))
+	for i, l := range leases {
+		owned[i] = l.Partition
+	}
+	s.w.cfg.Observer.owns(s.name, owned)
 	s.settled = s.w.cfg.static() // others may be claiming at the same time
 	if s.owned == 0 {
 		return
@@ -87,6 +92,7 @@ func (s *session) run(ctx, workCtx context.Context) error {
 	s.progress.unknown()
 	s.moved = time.Now()
 	f := s.newFeed()
+	s.feed.Store(f)
 	feedCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.run(feedCtx) }()
@@ -114,12 +120,14 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 	defer tick.Stop()
 	var due <-chan time.Time // of looking for parked events that somebody wants handled; nil: at the next tick
 	for {
+		s.pulse.working()
 		if s.held() {
 			if err := s.idle(workCtx); err != nil {
 				return err
 			}
 		}
 		changed := false
+		s.pulse.resting()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -132,11 +140,13 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 				}
 				return f.err
 			}
+			s.pulse.yielding() // to the handler, which has limits of its own
 			if err := s.handle(ctx, workCtx, b); err != nil || ctx.Err() != nil {
 				return err // after a stop the batch may be unfinished, and nothing may be handled beyond it
 			}
 			continue
 		case <-due:
+			s.pulse.yielding()
 			more, err := s.unpark(ctx, workCtx)
 			if err != nil {
 				return err
@@ -160,6 +170,7 @@ func (s *session) loop(ctx, workCtx context.Context, f *feed) error {
 		case <-s.settling():
 		}
 		s.looked(changed)
+		s.pulse.working()
 		again, err := s.rebalance(ctx, workCtx)
 		if ctx.Err() != nil {
 			return nil // which may be why it failed
@@ -307,11 +318,13 @@ func (s *session) commitOne(ctx context.Context, one []eventstore.Event) error {
 
 // together handles events by a way of the work, or sorts out those that belong behind parked ones.
 func (s *session) together(ctx context.Context, events []eventstore.Event, way func(context.Context, []eventstore.Event, ending) error) error {
-	return s.saving(events, func(end ending) (int, error) {
-		if behind := s.aside.among(events); behind != nil {
-			return s.work.sorted(ctx, events, end, behind, &s.aside)
-		}
-		return len(events), way(ctx, events, end)
+	return s.observed(ctx, events, func(ctx context.Context) error {
+		return s.saving(events, func(end ending) (int, error) {
+			if behind := s.aside.among(events); behind != nil {
+				return s.work.sorted(ctx, events, end, behind, &s.aside)
+			}
+			return len(events), way(ctx, events, end)
+		})
 	})
 }
 
@@ -338,6 +351,9 @@ func (s *session) saving(events []eventstore.Event, f func(end ending) (int, err
 	s.handled.Add(int64(handled))
 	took := time.Since(began)
 	s.w.cfg.Observer.handled(s.name, handled, took)
+	if handled == len(events) {
+		s.w.cfg.Observer.committed(s.name, events)
+	}
 	s.log.Debug().Int(keyEvents, handled).Int64(keyPosition, to).Float64(keyTookMS, float64(took.Microseconds())/1000).Msg("batch handled")
 	return nil
 }

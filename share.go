@@ -93,6 +93,7 @@ func (s *session) rebalance(ctx, workCtx context.Context) (again bool, err error
 		}
 	}
 	extra, missing := without(mine, s.wanted), without(s.wanted, mine)
+	s.planned.Store(len(extra)+len(missing) == 0 && s.settled)
 	free, _ := standing.Free(missing, s.w.instance)
 	if len(extra) == 0 && !free && !s.reread() && !standing.Reset {
 		return false, nil
@@ -115,6 +116,7 @@ func (s *session) standby(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		s.standing()
+		s.pulse.resting()
 		changed := false
 		select {
 		case <-ctx.Done():
@@ -125,6 +127,7 @@ func (s *session) standby(ctx context.Context) error {
 		case <-s.settling():
 		}
 		s.looked(changed)
+		s.pulse.working()
 		s.changed = s.w.control.Changed()
 		standing, err := s.look(ctx)
 		if err != nil {
@@ -138,6 +141,10 @@ func (s *session) standby(ctx context.Context) error {
 
 // standing says why this worker has nothing to do.
 func (s *session) standing() {
+	s.planned.Store(s.paused || s.settled && len(s.wanted) == 0)
+	if s.paused || len(s.wanted) == 0 {
+		s.caughtUp.Store(true)
+	}
 	if s.paused {
 		s.setState(StatePaused)
 		return

@@ -27,6 +27,10 @@ type tail struct {
 	calm     bool          // the last read found nothing open
 	took     time.Duration // the last full read
 	found    time.Time     // when the last read that found something ended
+
+	pulse  pulse
+	nudges chan struct{} // look now; buffered to 1, one is enough for all who ask
+	push   pushCheck
 }
 
 // tails hands out the tail of a process.
@@ -45,6 +49,7 @@ func (w *Worker) enter(log catchup.Log, token catchup.Token) *tail {
 		t = &tail{
 			Tail: catchup.NewTail(w.cfg.BatchSize), w: w, log: log, token: token, cancel: cancel, ended: make(chan struct{}),
 			reader: catchup.NewReader(w.pool, log, token, catchup.SlotSet{}, 0), schedule: catchup.NewSchedule(),
+			nudges: make(chan struct{}, 1),
 		}
 		w.tails.current = t
 		go func() {
@@ -79,15 +84,21 @@ func (t *tail) run(ctx context.Context) {
 		t.wake = wake
 	}
 	woken := false
+	source := ""
 	for ctx.Err() == nil {
 		after, slots, wanted := t.Want()
 		if !wanted {
+			t.pulse.yielding()
 			select {
 			case <-t.Moved():
 			case <-ctx.Done():
 			}
 			continue
 		}
+		if t.w.reading != nil {
+			t.w.reading()
+		}
+		t.pulse.reading()
 		t.reader.Turn(after, slots)
 		b, err := t.next(ctx, woken)
 		if err != nil {
@@ -95,15 +106,23 @@ func (t *tail) run(ctx context.Context) {
 			return
 		}
 		t.Add(b, slots)
+		if t.w.listener != nil && t.push.read(b, source, t.w.listener.State()) {
+			t.w.cfg.Observer.pushMissed()
+		}
 		if len(b.Events) > 0 {
 			t.found = time.Now()
 			t.schedule.Reset()
 		}
 		if b.More {
 			t.yield(ctx, b)
+			source = ""
 			continue
 		}
-		woken = t.wait(ctx, b)
+		t.pulse.waiting(b.To)
+		source, woken = t.wait(ctx, b)
+		if source != "" {
+			t.w.cfg.Observer.woke(source)
+		}
 	}
 }
 
@@ -147,6 +166,9 @@ func (t *tail) yield(ctx context.Context, b catchup.Batch) {
 
 // observe takes note of what a read has seen besides events.
 func (w *Worker) observe(b catchup.Batch, woken bool) {
+	if b.Blocked {
+		w.cfg.Observer.blocked()
+	}
 	if w.listener != nil {
 		w.listener.Observe(b.Head, b.Holders, woken)
 	}
@@ -194,8 +216,9 @@ func (t *tail) rest(ctx context.Context) {
 	}
 }
 
-// wait returns at the next wake, or when it is time to look without one; it tells which.
-func (t *tail) wait(ctx context.Context, b catchup.Batch) (woken bool) {
+// wait returns at the next wake, or when it is time to look without one; it tells which, and nothing if ctx is cancelled,
+// and whether that was the listener's.
+func (t *tail) wait(ctx context.Context, b catchup.Batch) (source string, woken bool) {
 	t.rest(ctx)
 	timer := time.NewTimer(t.pause(b))
 	defer timer.Stop()
@@ -205,11 +228,14 @@ func (t *tail) wait(ctx context.Context, b catchup.Batch) (woken bool) {
 	}
 	select {
 	case <-wakes:
-		return true
+		return t.wake.Source(), true
+	case <-t.nudges:
+		return WakeProbe, false
 	case <-timer.C:
+		return WakePoll, false
 	case <-ctx.Done():
+		return "", false
 	}
-	return false
 }
 
 // pause is how long to wait for a wake. It is short while an open append holds back what is behind it, which nobody will
@@ -225,4 +251,32 @@ func (t *tail) pause(b catchup.Batch) time.Duration {
 		return t.schedule.Settle(time.Now())
 	}
 	return t.schedule.Poll(armed && state.Proven && b.Push)
+}
+
+// pushGrace is how long a notification may take before it counts as missed. Polls behind a proven push are at least as far apart.
+const pushGrace = catchup.MinProvenPause
+
+// pushCheck watches that the push tells of what it should. It may overlook a push that is missing, when another one comes in
+// its place; it does not report one that is not.
+type pushCheck struct {
+	owed    time.Time // since when there is something read that a push is still due for; zero: nothing
+	blocked bool      // the last read met a hole, and nothing notifies when one that made it rolls back
+}
+
+// read takes note of a read, of what led to it, and of how the listener stands, and tells whether a push is missing.
+func (p *pushCheck) read(b catchup.Batch, source string, state listener.State) (missed bool) {
+	sleeping := state.Mode == listener.Quiet && state.Proven && b.Push
+	switch {
+	case !sleeping || source == WakePush:
+		p.owed = time.Time{}
+	case !p.owed.IsZero() && time.Since(p.owed) >= pushGrace:
+		missed, p.owed = true, time.Time{}
+	}
+	last := len(b.Events) - 1
+	untold := source == WakePoll || source == WakeProbe
+	if sleeping && untold && !p.blocked && last >= 0 && b.Events[last].GlobalPosition > state.ArmedHead && p.owed.IsZero() {
+		p.owed = time.Now()
+	}
+	p.blocked = b.Blocked
+	return missed
 }

@@ -46,6 +46,8 @@ type Worker struct {
 	runners []*runner
 	tails   tails
 
+	reading func() // called before every read of the tail, by tests that stop it; nil: nothing
+
 	ready    chan struct{} // closed once the fields below are set
 	events   catchup.Log
 	listener *listener.Listener // nil with PollOnly

@@ -283,6 +283,13 @@ func (t *Tail) Fail(err error) {
 	}
 }
 
+// End is how far the tail has been read, 0 before that.
+func (t *Tail) End() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.end
+}
+
 // Failed tells whether the tail has failed.
 func (t *Tail) Failed() bool {
 	t.mu.Lock()

@@ -78,6 +78,10 @@ func (a Appended) LastPosition() int64 {
 // Append waits for other transactions that have appended the same versions to the stream and are still open; give ctx a
 // deadline. Like the transaction itself it must not be used by two goroutines at once.
 func Append(ctx context.Context, tx pgx.Tx, stream Stream, expected Expected, events ...NewEvent) (Appended, error) {
+	events, err := withMetadata(ctx, events)
+	if err != nil {
+		return Appended{}, err
+	}
 	rows, err := rowsOf(stream, expected, events)
 	if err != nil {
 		return Appended{}, err

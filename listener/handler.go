@@ -64,7 +64,7 @@ func (h *handler) take(ctx context.Context, n *pgconn.Notification) error {
 		h.l.mu.Lock()
 		h.l.state.LastWake = time.Now()
 		h.l.mu.Unlock()
-		h.l.hub.broadcast()
+		h.l.hub.broadcast(push)
 		return nil
 	}
 	if !h.l.prober.arrived(n.Payload) {
@@ -176,7 +176,7 @@ func (h *handler) torrent(ctx context.Context) error {
 		if err := h.nap(ctx); err != nil {
 			return err
 		}
-		h.l.hub.broadcast()
+		h.l.hub.broadcast(pause)
 	}
 	if h.l.isFull() {
 		h.l.setMode(Polling)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -78,6 +79,8 @@ type Listener struct {
 
 	provenAt time.Time // when the last probe arrived on the present connection
 
+	ticked atomic.Int64 // Unix nanoseconds
+
 	reconnect *backoff.ExponentialBackOff // only used by connect, and reset by arming
 }
 
@@ -94,8 +97,15 @@ func New(cfg Config) *Listener {
 	)
 	l.reconnect.Reset()
 	l.prober.init(l)
+	l.tick()
 	return l
 }
+
+func (l *Listener) tick() { l.ticked.Store(time.Now().UnixNano()) }
+
+// Ticked is when the loop that watches over the listening connection last went round, which it does every 8 seconds or faster,
+// whatever the database does.
+func (l *Listener) Ticked() time.Time { return time.Unix(0, l.ticked.Load()) }
 
 // Channel is the channel that appends to this table notify.
 func (c Config) Channel() string { return fmt.Sprintf("rouse_%d", c.Events) }
@@ -214,7 +224,7 @@ func (l *Listener) setMode(mode Mode) {
 			l.cfg.OnMode(mode)
 		}
 	}
-	l.hub.broadcast()
+	l.hub.broadcast(probe)
 }
 
 func (l *Listener) proved() {

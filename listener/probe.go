@@ -77,6 +77,7 @@ func (p *prober) run(ctx context.Context) {
 	timer := time.NewTicker(probeInterval)
 	defer timer.Stop()
 	for {
+		p.l.tick()
 		select {
 		case <-ctx.Done():
 			return

@@ -1,12 +1,36 @@
 package listener
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// What raised a wake. Of several that came as one it is the greatest.
+const (
+	pause int32 = iota + 1 // of a torrent is over
+	probe                  // the mode has changed, which a probe decides
+	push                   // an append has notified
+)
 
 // Wake is a signal that there may be something to read. It carries nothing, and any number of signals that come before the
 // reader looks are one.
 type Wake struct {
 	C <-chan struct{}
 	c chan struct{}
+
+	source atomic.Int32 // the greatest since it was last asked for
+}
+
+// Source says what has raised the signal that was just taken from C: "push", an append; "probe", a change of the mode; or
+// "poll", a torrent, in which it is raised every few milliseconds.
+func (w *Wake) Source() string {
+	switch w.source.Swap(0) {
+	case pause:
+		return "poll"
+	case probe:
+		return "probe"
+	}
+	return "push" // also one that came just after the one before was asked
 }
 
 func newWake() *Wake {
@@ -14,7 +38,9 @@ func newWake() *Wake {
 	return &Wake{C: c, c: c}
 }
 
-func (w *Wake) signal() {
+func (w *Wake) signal(source int32) {
+	for now := w.source.Load(); now < source && !w.source.CompareAndSwap(now, source); now = w.source.Load() {
+	}
 	select {
 	case w.c <- struct{}{}:
 	default:
@@ -42,10 +68,10 @@ func (h *hub) subscribe() (*Wake, func()) {
 	}
 }
 
-func (h *hub) broadcast() {
+func (h *hub) broadcast(source int32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.wakes {
-		w.signal()
+		w.signal(source)
 	}
 }

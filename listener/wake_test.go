@@ -23,11 +23,11 @@ func TestWake_AnyNumberOfSignalsIsOneWake(t *testing.T) {
 	defer unsubscribe()
 	require.False(t, pending(w), "nobody has signalled yet")
 	for range 1000 {
-		h.broadcast() // must not wait, although nobody looks
+		h.broadcast(push) // must not wait, although nobody looks
 	}
 	require.True(t, pending(w))
 	require.False(t, pending(w), "a thousand signals are one wake")
-	h.broadcast()
+	h.broadcast(push)
 	require.True(t, pending(w), "a signal after the look is a wake of its own")
 }
 
@@ -36,13 +36,33 @@ func TestWake_ReachesEveryReaderUntilItLeaves(t *testing.T) {
 	var h hub
 	first, leaveFirst := h.subscribe()
 	second, leaveSecond := h.subscribe()
-	h.broadcast()
+	h.broadcast(push)
 	require.True(t, pending(first), "a slow reader takes nothing away from another")
 	require.True(t, pending(second))
 	leaveFirst()
-	h.broadcast()
+	h.broadcast(push)
 	require.False(t, pending(first))
 	require.True(t, pending(second))
 	leaveSecond()
 	require.Empty(t, h.wakes, "who has left is forgotten")
+}
+
+// TestWakeSaysWhatRaisedIt: of several that came as one, the append's notification is what counts.
+func TestWakeSaysWhatRaisedIt(t *testing.T) {
+	t.Parallel()
+	var h hub
+	wake, end := h.subscribe()
+	defer end()
+	h.broadcast(push)
+	h.broadcast(probe)
+	h.broadcast(pause)
+	<-wake.C
+	require.Equal(t, "push", wake.Source())
+	h.broadcast(pause)
+	h.broadcast(probe)
+	<-wake.C
+	require.Equal(t, "probe", wake.Source())
+	h.broadcast(pause)
+	<-wake.C
+	require.Equal(t, "poll", wake.Source())
 }

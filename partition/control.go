@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -62,6 +63,8 @@ type Control struct {
 	distrust context.CancelCauseFunc
 	lapse    *time.Timer
 
+	ticked atomic.Int64 // Unix nanoseconds
+
 	seen  string // the membership as it was last seen; only serve looks
 	quiet bool   // that the connection is lost has been said; only Run looks
 	code  string // and with which SQLSTATE; another one is another reason
@@ -69,8 +72,16 @@ type Control struct {
 
 // NewControl makes a Control; Run runs it.
 func NewControl(cfg ControlConfig) *Control {
-	return &Control{cfg: cfg, ready: make(chan struct{}), kick: make(chan struct{}, 1), changed: make(chan struct{})}
+	c := &Control{cfg: cfg, ready: make(chan struct{}), kick: make(chan struct{}, 1), changed: make(chan struct{})}
+	c.tick()
+	return c
 }
+
+func (c *Control) tick() { c.ticked.Store(time.Now().UnixNano()) }
+
+// Ticked is when the loop last went round, which it does every second or faster, whatever the database does. One statement of it
+// takes 2 seconds at most.
+func (c *Control) Ticked() time.Time { return time.Unix(0, c.ticked.Load()) }
 
 // Run keeps the control connection until ctx is cancelled, and then takes the member's row away. It lives through every
 // failure of the server and of the network.
@@ -83,6 +94,7 @@ func (c *Control) Run(ctx context.Context) {
 	)
 	pauses.Reset()
 	for ctx.Err() == nil {
+		c.tick()
 		err := c.session(ctx, pauses)
 		if ctx.Err() != nil {
 			break
@@ -246,6 +258,7 @@ func (c *Control) serve(ctx context.Context, conn *pgx.Conn, present bool, pause
 	watch := time.NewTimer(0)
 	defer watch.Stop()
 	for due := true; ; due = false {
+		c.tick()
 		if due || time.Since(beaten) >= interval {
 			if err := c.beat(ctx, conn, present); err != nil {
 				return err

@@ -34,12 +34,15 @@ const (
 var errAddress = errors.New("the address of the database cannot be read" +
 	" (write it as postgres://user:password@host:port/database, with special characters of the password percent-encoded, or as host=... dbname=... words)")
 
+// errAddressFile means that the address, or a PGSSL* variable, names a file that is not there or cannot be read.
+var errAddressFile = errors.New("the address of the database names a file that cannot be read")
+
 // poolConfig reads the address, from the flag or from what PostgreSQL's own variables say. name is what the server shows of
 // the connections.
 func (a *app) poolConfig(name string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(a.databaseURL)
 	if err != nil {
-		return nil, errAddress // the cause quotes the address
+		return nil, addressError(err)
 	}
 	cfg.MaxConns = max(cfg.MaxConns, minConns)
 	a.complete(cfg.ConnConfig, name)
@@ -61,7 +64,7 @@ func (a *app) complete(cfg *pgx.ConnConfig, name string) {
 func (a *app) listenConfig(address, name string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(address)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--listen-url: %w", errAddress)} // the cause quotes the address
+		return nil, usageError{fmt.Errorf("--listen-url: %w", addressError(err))}
 	}
 	a.complete(cfg, name)
 	return cfg, nil
@@ -83,6 +86,9 @@ func (a *app) pool(ctx context.Context, name string, conns int) (*pgxpool.Pool, 
 		return nil, err
 	}
 	cfg.MaxConns = max(cfg.MaxConns, int32(conns))
+	if a.tracePool != nil {
+		a.tracePool(cfg)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -106,12 +106,15 @@ func (a *app) explain(err error) (code int, sentence string) {
 }
 
 // unreachable explains what keeps a connection from being made, or ended it.
-func (a *app) unreachable(err error) (sentence string, is bool) {
+func (a *app) unreachable(err error) (sentence string, unreachable bool) {
 	where := a.where()
 	var connect *pgconn.ConnectError
 	var pgErr *pgconn.PgError
+	if sentence, refused := tlsRefused(where, err); refused {
+		return sentence, true
+	}
 	switch isConnect := errors.As(err, &connect); {
-	case errors.Is(err, errAddress):
+	case is(err, errAddress, errAddressFile):
 		return plain(err), true
 	case errors.As(err, &pgErr) && (isConnect || isOutage(pgErr.Code)):
 		return loginRefused(where, pgErr), true

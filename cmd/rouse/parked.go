@@ -157,8 +157,8 @@ func (a *app) printParked(events []parked.Event, more bool) error {
 		if len(text) > errorWidth {
 			text = clip(text, errorWidth-3) + "..."
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%d\t%s/%s\t%d\t%s\t%s\t%s\t%s\t%s\n", e.Projection, e.Position, e.Aggregate.Type, e.Aggregate.ID,
-			e.Version, e.Type, attempts, seconds(time.Since(e.ParkedAt).Seconds()), due, text)
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", e.Projection, e.Position, printable(e.Aggregate.Type+"/"+e.Aggregate.ID),
+			e.Version, printable(e.Type), attempts, seconds(time.Since(e.ParkedAt).Seconds()), due, printable(text))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -223,16 +223,20 @@ func (a *app) printOne(e parkedEvent) error {
 	row("projection", e.Projection)
 	row("position", e.Position)
 	row("event id", e.ID)
-	row("aggregate", e.AggregateType+"/"+e.AggregateID)
+	row("aggregate", printable(e.AggregateType+"/"+e.AggregateID))
 	row("version", e.Version)
-	row("type", e.Type)
+	row("type", printable(e.Type))
 	row("parked", e.ParkedAt.Format(time.RFC3339)+", "+seconds(time.Since(e.ParkedAt).Seconds())+" ago")
 	row("due", e.Due)
 	row("attempts", e.Attempts)
 	if e.Error == "" {
 		e.Error = "none, it waits behind an earlier event of its aggregate"
 	}
-	row("error", e.Error)
+	lines := strings.Split(e.Error, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	row("error", strings.Join(lines, "\n"))
 	if e.Payload != nil {
 		row("payload", string(e.Payload))
 		row("metadata", string(e.Metadata))

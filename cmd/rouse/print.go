@@ -6,7 +6,10 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // printJSON prints one value as an indented document.
@@ -21,6 +24,15 @@ func (a *app) printJSON(v any) error {
 func (a *app) say(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.out, format+"\n", args...)
 	return err
+}
+
+// printable is text from the log or from a handler as a terminal may have it: what would steer it is written as in a string of Go.
+func printable(text string) string {
+	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != ' ' }) < 0 {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
 }
 
 // grouped writes a number with a comma between thousands.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,8 @@ type app struct {
 	databaseURL, schema string
 	json                bool
 	logLevel, logFormat string
+
+	tracePool func(cfg *pgxpool.Config) // makes the connections of pools have spans; nil: they have none
 
 	log    zerolog.Logger
 	parsed bool // the command line was understood: an error from now on is not one of usage
@@ -67,7 +70,6 @@ func (a *app) root() *cobra.Command {
 		Long:              about + exitCodeHelp(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.NoArgs,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -82,7 +84,7 @@ func (a *app) root() *cobra.Command {
 	for _, name := range []string{"schema", "json", "log-level", "log-format"} {
 		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
-	root.AddCommand(a.versionCommand(), a.migrateCommand(), a.appendCommand(), a.statusCommand(), a.workerCommand(),
+	root.AddCommand(a.versionCommand(), a.migrateCommand(), a.appendCommand(), a.statusCommand(), a.workerCommand(), a.tailCommand(),
 		a.projectionCommand(), a.parkedCommand(), a.doctorCommand(), a.demoCommand(), a.benchCommand(), a.schemaKeeperCommand())
 	return root
 }

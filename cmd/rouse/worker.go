@@ -15,8 +15,10 @@ import (
 	"github.com/rouse-es/rouse/internal/demo"
 	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/signal"
+	"github.com/rouse-es/rouse/metrics"
 	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/tracing"
 )
 
 // workerFlags are the flags of `rouse worker`.
@@ -30,6 +32,7 @@ type workerFlags struct {
 	untilEOF                    bool
 	handlerTimeout, stopTimeout time.Duration
 	leaseTTL                    time.Duration
+	http                        httpFlags
 }
 
 func (a *app) workerCommand() *cobra.Command {
@@ -69,6 +72,7 @@ to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projec
 	flags.DurationVar(&f.handlerTimeout, "handler-timeout", rouse.DefaultHandlerTimeout, "how long one batch may take; negative: no limit")
 	flags.DurationVar(&f.leaseTTL, "lease-ttl", rouse.DefaultLeaseTTL, "how long a worker that is frozen or cut off keeps its partitions")
 	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
+	f.http.register(flags)
 	untilEOFFlag(flags, &f.untilEOF)
 	fromEnv(flags, "projection", "ROUSE_PROJECTION")
 	fromEnv(flags, "worker-id", "WORKER_ID")
@@ -147,6 +151,21 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	if err != nil {
 		return err
 	}
+	server, err := a.listenHTTP(ctx, f.http)
+	if err != nil {
+		return err
+	}
+	if server != nil {
+		defer func() { _ = server.listener.Close() }() // if it does not come to serving
+	}
+	spans, stopSpans, err := a.tracer(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopSpans()
+	if spans != nil {
+		a.tracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
+	}
 	pool, err := a.pool(ctx, "rouse worker "+cfg.Label, cfg.Concurrency+2) // the handlers, the reader, and one to spare
 	if err != nil {
 		return err
@@ -158,10 +177,20 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	if err := builtIn[f.projection].ensure(ctx, pool); err != nil {
 		return err
 	}
+	m := metrics.New(pool)
+	if server != nil {
+		cfg.Observer = m.Observer()
+	}
+	if spans != nil {
+		cfg.Observer = tracing.Observe(cfg.Observer, spans)
+	}
 	w, err := rouse.New(pool, cfg)
 	if err != nil {
 		return err
 	}
+	m.Watch(w)
+	stop := server.serve(w, m)
+	defer stop()
 	if f.once {
 		err = w.Drain(ctx)
 	} else {

@@ -14,6 +14,8 @@ var rooms = []room{
 	{path: "", floor: 2}, // the root package, which users import
 
 	{path: "metrics", floor: 3},
+	{path: "health", floor: 3},
+	{path: "tracing", floor: 3},
 	{path: "dashboard", floor: 3},
 	{path: "relay", floor: 3},
 	{path: "rousetest", floor: 3},
@@ -49,6 +51,9 @@ var unwanted = []string{
 	"github.com/moby",
 	"github.com/spf13/cobra",
 	"github.com/spf13/pflag",
+	"github.com/prometheus",
+	"go.opentelemetry.io",
+	"github.com/exaring/otelpgx",
 	"github.com/stretchr/testify",
 	"go.uber.org/goleak",
 	"github.com/Shopify/toxiproxy",

@@ -86,6 +86,13 @@ func EachContainer(t *testing.T, settings map[string]string, test func(t *testin
 	}
 }
 
+// Docker leaves a test out that needs containers but none of Images, where no
+// Docker answers; it fails instead if EnvImage names images.
+func Docker(t testing.TB) {
+	t.Helper()
+	requireEngine(t)
+}
+
 func requireEngine(t testing.TB) *dockertest.Pool {
 	t.Helper()
 	pool, err := engine()

@@ -2,7 +2,6 @@ package integration_test
 
 import (
 	"context"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,11 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
@@ -31,78 +28,27 @@ func operationsSQL(t *testing.T, heading string) []string {
 	return blocks
 }
 
-// TestOperationsSQLWorks: the rights that the page names are enough, and its way to build a read model anew is one.
+// TestOperationsSQLWorks: the page's way to build a read model anew is one.
 func TestOperationsSQLWorks(t *testing.T) {
 	t.Parallel()
-	rights, anew := operationsSQL(t, "### Rights"), operationsSQL(t, "### Building a read model anew")
-	require.Len(t, rights, 1)
+	anew := operationsSQL(t, "### Building a read model anew")
 	require.Len(t, anew, 1)
 	binary := buildRouse(t)
-	server := testdb.Server(t, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
-	defer cancel()
-	require.NoError(t, server.CreateDatabase(ctx, "shop"))
-	address := func(role string) string {
-		u, err := url.Parse(server.URL("shop"))
-		require.NoError(t, err)
-		u.User = url.User(role)
-		u.RawQuery += "&search_path=rouse"
-		return u.String()
-	}
-	connect := func(role string) *pgx.Conn {
-		conn, err := pgx.Connect(ctx, address(role))
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = conn.Close(context.Background()) })
-		return conn
-	}
-	run := func(role string, args ...string) string {
-		cmd := exec.CommandContext(ctx, binary, args...)
-		cmd.Env = append(os.Environ(), "DATABASE_URL="+address(role))
+	s := newStage(t, testdb.New(t))
+	run := func(args ...string) {
+		cmd := exec.CommandContext(s.ctx, binary, args...)
+		cmd.Env = append(os.Environ(), "DATABASE_URL="+s.URL)
 		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%v as %s: %s", args, role, out)
-		return string(out)
+		require.NoError(t, err, "%v: %s", args, out)
 	}
-	owner := connect("postgres")
-	script := func(sql string) {
-		_, err := owner.PgConn().Exec(ctx, sql).ReadAll()
-		require.NoError(t, err, sql)
-	}
-	script(`create role app_owner login; create role app_writer login; create role app_worker login; create role app_reader login;
-		create schema rouse authorization app_owner`)
-	run("app_owner", "migrate")
-	script(rights[0])
-	script("grant create on schema rouse to app_worker") // for the table of the built-in projection
-	run("app_worker", "worker", "--once")
-	script("revoke create on schema rouse from app_worker")
-
-	writer := connect("app_writer")
-	require.NoError(t, pgx.BeginFunc(ctx, writer, func(tx pgx.Tx) error {
-		for range 3 {
-			_, err := eventstore.Append(ctx, tx, eventstore.Stream{Type: "order", ID: "o-1"}, eventstore.Any(),
-				eventstore.NewEvent{Type: "OrderPlaced", Payload: []byte(`{}`)})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-	_, err := writer.Exec(ctx, `insert into events (global_position, aggregate_type, aggregate_id, aggregate_version, event_type, payload)
-		overriding system value values (1000, 'order', 'o-2', 1, 'OrderPlaced', '{}')`)
-	require.ErrorContains(t, err, "permission denied", "nobody chooses a position")
-
-	counted := func() (n int64) {
-		require.NoError(t, owner.QueryRow(ctx, "select coalesce(sum(events), 0)::bigint from scaling_activity").Scan(&n))
-		return n
-	}
-	run("app_worker", "worker", "--once")
+	counted := func() int64 { return s.int("select coalesce(sum(events), 0)::bigint from scaling_activity") }
+	run("append", "--count", "3")
+	run("worker", "--once")
 	assert.EqualValues(t, 3, counted())
-	assert.Contains(t, run("app_reader", "status"), "lag 0 events")
-	assert.Regexp(t, `(?m)^ok +rights `, run("app_worker", "doctor"))
-	assert.Contains(t, run("app_worker", "parked", "discard", "--all", "--yes"), "no such event")
-
-	script(anew[0])
+	_, err := s.Conn(t).PgConn().Exec(s.ctx, anew[0]).ReadAll()
+	require.NoError(t, err)
 	assert.Zero(t, counted())
-	run("app_worker", "worker", "--once")
+	run("worker", "--once")
 	assert.EqualValues(t, 3, counted())
 }
 

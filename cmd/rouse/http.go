@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/health"
+	"github.com/rouse-es/rouse/metrics"
+)
+
+// tokenVariable holds the token of --http. There is no flag for it, because others see the flags of a process.
+const tokenVariable = "ROUSE_HTTP_TOKEN"
+
+// httpFlags say where and to whom a worker tells of itself.
+type httpFlags struct{ address, tokenFile string }
+
+func (f *httpFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.address, "http", "", "serve /metrics, /healthz and /readyz at HOST:PORT; beyond this machine a token is needed")
+	flags.StringVar(&f.tokenFile, "http-token-file", "", "file with the token for all but /healthz and /readyz; or the variable "+tokenVariable)
+	fromEnv(flags, "http", "ROUSE_HTTP")
+	fromEnv(flags, "http-token-file", "ROUSE_HTTP_TOKEN_FILE")
+}
+
+// httpServer serves what concerns one worker.
+type httpServer struct {
+	app      *app
+	listener net.Listener
+	token    string // empty: nobody needs one
+}
+
+// listenHTTP opens the address; nil: none is given. An address that others can reach needs a token.
+func (a *app) listenHTTP(ctx context.Context, f httpFlags) (*httpServer, error) {
+	token, err := f.token()
+	if err != nil || f.address == "" {
+		return nil, err
+	}
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", f.address)
+	if err != nil {
+		return nil, usagef("--http %s: %w (give an address of this machine and a free port, such as 127.0.0.1:8080)", f.address, err)
+	}
+	if at, is := listener.Addr().(*net.TCPAddr); token == "" && (!is || !at.IP.IsLoopback()) {
+		_ = listener.Close()
+		return nil, usagef("--http %s can be reached from other machines and needs a token: set %s or --http-token-file, or use 127.0.0.1", f.address, tokenVariable)
+	}
+	return &httpServer{app: a, listener: listener, token: token}, nil
+}
+
+// token reads the token from the file, or from the variable.
+func (f httpFlags) token() (string, error) {
+	if f.tokenFile == "" {
+		return strings.TrimSpace(os.Getenv(tokenVariable)), nil
+	}
+	raw, err := os.ReadFile(f.tokenFile)
+	if err != nil {
+		return "", usagef("--http-token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(raw))
+	if token == "" {
+		return "", usagef("--http-token-file %s is empty", f.tokenFile)
+	}
+	return token, nil
+}
+
+// handler is everything that is served.
+func (s *httpServer) handler(w *rouse.Worker, m *metrics.Metrics) http.Handler {
+	mux := http.NewServeMux()
+	probes := health.Handler(w)
+	mux.Handle("GET /healthz", probes)
+	mux.Handle("GET /readyz", probes)
+	mux.Handle("GET /metrics", s.guarded(m.Handler()))
+	// A dashboard belongs here: mux.Handle("/", s.guarded(...)).
+	return mux
+}
+
+// guarded lets those in who know the token, if there is one.
+func (s *httpServer) guarded(next http.Handler) http.Handler {
+	if s.token == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(s.token))
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		given := sha256.Sum256([]byte(strings.TrimSpace(token)))
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(given[:], want[:]) != 1 {
+			rw.Header().Set("WWW-Authenticate", `Bearer realm="rouse"`)
+			http.Error(rw, "a token is needed (Authorization: Bearer TOKEN)", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+}
+
+// serve serves until stop is called, which lets requests finish for up to 3 seconds. A nil server does nothing.
+func (s *httpServer) serve(w *rouse.Worker, m *metrics.Metrics) (stop func()) {
+	if s == nil {
+		return func() {}
+	}
+	server := &http.Server{
+		Handler: s.handler(w, m), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	s.app.log.Info().Str("address", s.listener.Addr().String()).Msg("serving http")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.app.log.Error().Err(err).Msg("http is served no more")
+		}
+	})
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+		wg.Wait()
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/internal/testdb"
+)
+
+var servingAt = regexp.MustCompile(`"address":"([^"]+)"`)
+
+// served waits until a worker serves, and returns a function that asks it, with a token or none.
+func served(t *testing.T, p *process) (get func(path, token string) (int, string)) {
+	t.Helper()
+	var base string
+	testdb.Eventually(t, processTimeout, "the worker to serve", func() (bool, error) {
+		found := servingAt.FindStringSubmatch(p.stderr.String())
+		if found == nil {
+			return false, nil
+		}
+		base = "http://" + found[1]
+		return true, nil
+	})
+	client := &http.Client{Timeout: time.Minute}
+	t.Cleanup(client.CloseIdleConnections)
+	return func(path, token string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+		require.NoError(t, err)
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := client.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+}
+
+// TestWorkerServesHTTP: metrics and probes on this machine, and it stops in order.
+func TestWorkerServesHTTP(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	mustRouse(t, db, "append", "--count", "20")
+	p := startRouse(t, on(db), "worker", "--http", "127.0.0.1:0")
+	get := served(t, p)
+	testdb.Eventually(t, processTimeout, "the worker to be ready", func() (bool, error) {
+		code, _ := get("/readyz", "")
+		return code == 200, nil
+	})
+	code, _ := get("/healthz", "")
+	assert.Equal(t, 200, code)
+	code, body := get("/metrics", "")
+	assert.Equal(t, 200, code)
+	assert.Contains(t, body, `rouse_events_handled_total{projection="scalable_projection"} 20`)
+	p.signal(t, syscall.SIGTERM)
+	assert.Zero(t, p.wait(t))
+	assert.Contains(t, p.stderr.String(), "worker stopped")
+}
+
+// TestHTTPBeyondThisMachineNeedsAToken for all but the probes.
+func TestHTTPBeyondThisMachineNeedsAToken(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	requireFault(t, runRouse(t, on(db), "worker", "--http", "0.0.0.0:0"), exitUsage, "needs a token", "ROUSE_HTTP_TOKEN")
+	requireFault(t, runRouse(t, on(db), "worker", "--http", "nowhere:port"), exitUsage, "--http nowhere:port")
+	empty := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	requireFault(t, runRouse(t, on(db), "worker", "--http", "0.0.0.0:0", "--http-token-file", empty), exitUsage, "is empty")
+
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte("t0ken\n"), 0o600))
+	get := served(t, startRouse(t, on(db), "worker", "--http", "0.0.0.0:0", "--http-token-file", file))
+	for _, path := range []string{"/healthz", "/readyz"} {
+		code, _ := get(path, "")
+		assert.NotEqual(t, http.StatusUnauthorized, code, path)
+	}
+	code, body := get("/metrics", "")
+	assert.Equal(t, http.StatusUnauthorized, code)
+	assert.NotContains(t, body, "rouse_")
+	code, _ = get("/metrics", "wrong")
+	assert.Equal(t, http.StatusUnauthorized, code)
+	code, _ = get("/metrics", "t0ken")
+	assert.Equal(t, 200, code)
+}

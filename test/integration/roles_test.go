@@ -1,0 +1,265 @@
+//go:build unix
+
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/internal/scaling"
+	"github.com/rouse-es/rouse/internal/testdb"
+)
+
+// office is a database in which each program has a role of its own, as docs/deployment.md sets it up: the owner's, one that
+// appends, one that works and one that looks.
+type office struct {
+	t      *testing.T
+	ctx    context.Context
+	binary string
+	url    string // of the superuser
+	pool   *pgxpool.Pool
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	server := testdb.Server(t, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
+	t.Cleanup(cancel)
+	require.NoError(t, server.CreateDatabase(ctx, "shop"))
+	o := &office{t: t, ctx: ctx, binary: buildRouse(t), url: server.URL("shop")}
+	var err error
+	o.pool, err = pgxpool.New(ctx, o.as("postgres"))
+	require.NoError(t, err)
+	t.Cleanup(o.pool.Close)
+	o.script("create role shop_owner login; create schema rouse authorization shop_owner")
+	o.must("shop_owner", "migrate")
+	o.must("shop_owner", "worker", "--once") // makes the table of the built-in projection
+	roles := readText(t, checkout(t), "deploy", "sql", "roles.sql")
+	o.script(roles)
+	o.script(roles) // it may be run again
+	o.script(`create role shop_appender login in role rouse_appender; create role shop_worker login in role rouse_worker;
+		create role shop_reader login in role rouse_reader`)
+	return o
+}
+
+// as is the address of a role.
+func (o *office) as(role string) string {
+	u, err := url.Parse(o.url)
+	require.NoError(o.t, err)
+	u.User = url.User(role)
+	u.RawQuery += "&search_path=rouse"
+	return u.String()
+}
+
+func (o *office) script(sql string) {
+	o.t.Helper()
+	require.NoError(o.t, o.pool.AcquireFunc(o.ctx, func(conn *pgxpool.Conn) error {
+		_, err := conn.Conn().PgConn().Exec(o.ctx, sql).ReadAll()
+		return err
+	}), sql)
+}
+
+func (o *office) command(role string, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(o.ctx, o.binary, args...)
+	cmd.Env = append(append(os.Environ(), "DATABASE_URL="+o.as(role)), env...)
+	return cmd
+}
+
+// must runs a command to its end, which has to be a good one.
+func (o *office) must(role string, args ...string) string {
+	o.t.Helper()
+	out, err := o.command(role, nil, args...).CombinedOutput()
+	require.NoError(o.t, err, "%v as %s: %s", args, role, out)
+	return string(out)
+}
+
+// officeWorker is a `rouse worker` that runs.
+type officeWorker struct {
+	cmd *exec.Cmd
+	log bytes.Buffer // to be read after its end
+}
+
+func (o *office) hire(label string) *officeWorker {
+	o.t.Helper()
+	w := &officeWorker{cmd: o.command("shop_worker", []string{"WORKER_ID=" + label}, "worker", "--retries", "1")}
+	w.cmd.Stdout, w.cmd.Stderr = &w.log, &w.log
+	require.NoError(o.t, w.cmd.Start())
+	o.t.Cleanup(func() {
+		if w.cmd.ProcessState == nil {
+			_ = w.cmd.Process.Kill()
+			_ = w.cmd.Wait()
+		}
+		if o.t.Failed() {
+			o.t.Logf("%s:\n%s", label, &w.log)
+		}
+	})
+	return w
+}
+
+func (o *office) eventually(what, sql string, args ...any) {
+	o.t.Helper()
+	testdb.Eventually(o.t, patience, what, func() (ok bool, err error) {
+		return ok, o.pool.QueryRow(o.ctx, sql, args...).Scan(&ok)
+	})
+}
+
+// shared waits until so many workers have even shares of all partitions.
+func (o *office) shared(workers int) {
+	o.t.Helper()
+	o.eventually("even shares", `select count(*) = $1 and bool_and(owner is not null) and max(n) - min(n) <= 1 from (
+		select owner, count(*) as n from projection_checkpoints where projection_name = 'scalable_projection' group by owner) s`, workers)
+}
+
+// exact waits until all events were handled, each once and in order, but for those that are parked.
+func (o *office) exact() {
+	o.t.Helper()
+	o.eventually("the last event to be handled", `select bool_and(last_global_position = (select max(global_position) from events))
+		from projection_checkpoints where projection_name = 'scalable_projection'`)
+	verdict, err := scaling.Judge(o.ctx, o.pool)
+	require.NoError(o.t, err)
+	require.True(o.t, verdict.Complete(), "%+v", verdict)
+}
+
+// TestRoles: what the three roles of deploy/sql/roles.sql may do is enough, and no more than that.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	o.areEnough()
+	o.mayNoMore()
+	o.showTheLag()
+}
+
+// areEnough: everything that a fleet goes through works under these roles: sharing, an event that fails, pausing, another number
+// of partitions, death, and fixed shares by the names of pods.
+func (o *office) areEnough() {
+	t := o.t
+	t.Helper()
+	assert.Regexp(t, `(?m)^ok +rights `, o.must("shop_worker", "doctor"))
+	o.must("shop_appender", "append", "--count", "300")
+	first, second := o.hire("first"), o.hire("second")
+	o.shared(2)
+	o.must("shop_appender", "append", "--count", "300")
+	o.exact()
+
+	// An event that fails is parked under the worker's role, and handled under it once the cause is gone.
+	o.script("alter table scaling_activity add constraint fails check (aggregate_id <> 'bad')")
+	appender, err := pgx.Connect(o.ctx, o.as("shop_appender"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = appender.Close(context.Background()) })
+	for _, aggregate := range []string{"bad", "good", "bad"} {
+		_, err := appender.Exec(o.ctx, appendSQL, aggregate, 1)
+		require.NoError(t, err)
+	}
+	o.eventually("both to be parked", "select count(*) = 2 from parked_events")
+	o.eventually("others to flow on", "select exists (select from scaling_activity where aggregate_id = 'good')")
+	assert.Contains(t, o.must("shop_reader", "status"), "parked")
+	assert.Contains(t, o.must("shop_worker", "parked", "list"), "thing/bad")
+	o.script("alter table scaling_activity drop constraint fails")
+	o.must("shop_worker", "parked", "retry", "--all", "--wait", "30s")
+	o.exact()
+
+	o.must("shop_worker", "projection", "pause", scaling.Name)
+	o.must("shop_worker", "projection", "resume", scaling.Name)
+	o.must("shop_worker", "projection", "reset", scaling.Name, "--to", "0")
+	o.exact()
+	for _, partitions := range []string{"64", "16"} {
+		o.must("shop_owner", "projection", "resize", "--partitions", partitions, scaling.Name)
+	}
+
+	require.NoError(t, first.cmd.Process.Kill())
+	_ = first.cmd.Wait()
+	o.shared(1)
+	o.must("shop_appender", "append", "--count", "300")
+	o.exact()
+	require.NoError(t, second.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, second.cmd.Wait(), "it stops in order")
+
+	o.must("shop_appender", "append", "--count", "300")
+	for _, pod := range []string{"rouse-worker-0", "rouse-worker-1"} {
+		out, err := o.command("shop_worker", []string{"WORKER_ID=" + pod, "TOTAL_WORKERS=2"}, "worker", "--once").CombinedOutput()
+		require.NoError(t, err, "%s: %s", pod, out)
+	}
+	o.exact()
+	assert.Contains(t, o.must("shop_reader", "status"), "lag 0 events")
+}
+
+// mayNoMore: what each role has no business with is refused.
+func (o *office) mayNoMore() {
+	t := o.t
+	t.Helper()
+	const event = "'thing', 't', 1, 'happened', '{}')"
+	for role, statements := range map[string][]string{
+		"shop_appender": {
+			"update events set payload = '{}'", "delete from events", "truncate events", "drop table events",
+			"alter table events disable trigger user", "create table rouse.mine (n int)",
+			"insert into events (global_position, aggregate_type, aggregate_id, aggregate_version, event_type, payload) overriding system value values (1, " + event,
+			"insert into events (created_at, aggregate_type, aggregate_id, aggregate_version, event_type, payload) values (now(), " + event,
+			"select nextval('events_global_position_seq')", "select setval('events_global_position_seq', 1)",
+			"select from projections", "update projections set state = 'paused'",
+			"select from projection_checkpoints", "update projection_checkpoints set last_global_position = 0",
+			"select from projection_workers", "select from parked_events", "delete from parked_events", "select from event_attempts",
+			"update rouse_incarnation set token = gen_random_uuid()", "update rouse_restart set at = now()",
+			"insert into rouse_migrations values (99)", "select from scaling_activity",
+		},
+		"shop_worker": {
+			"insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values (" + event,
+			"update events set payload = '{}'", "delete from events", "truncate events", "drop table events",
+			"alter table events disable trigger user", "create table rouse.mine (n int)",
+			"select nextval('events_global_position_seq')", "select setval('events_global_position_seq', 1)",
+			"delete from projections", "delete from projection_checkpoints", "truncate projection_checkpoints",
+			"update rouse_incarnation set token = gen_random_uuid()", "delete from rouse_incarnation", "delete from rouse_restart",
+			"insert into rouse_migrations values (99)", "delete from rouse_migrations", "alter table scaling_activity add x int",
+		},
+		"shop_reader": {
+			"insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values (" + event,
+			"delete from events", "update projections set state = 'paused'", "update projection_checkpoints set last_global_position = 0",
+			"delete from projection_workers", "delete from parked_events", "select from event_attempts", "select from rouse_incarnation",
+			"delete from scaling_activity", "create table rouse.mine (n int)", "select setval('events_global_position_seq', 1)",
+		},
+	} {
+		conn, err := pgx.Connect(o.ctx, o.as(role))
+		require.NoError(t, err)
+		for _, sql := range statements {
+			_, err := conn.Exec(o.ctx, sql)
+			var refused *pgconn.PgError
+			if assert.ErrorAs(t, err, &refused, "%s: %s", role, sql) {
+				assert.Equal(t, "42501", refused.Code, "%s: %s: %s", role, sql, refused.Message)
+			}
+		}
+		require.NoError(t, conn.Close(o.ctx))
+	}
+	for _, role := range []string{"rouse_appender", "rouse_worker", "rouse_reader"} {
+		_, err := pgx.Connect(o.ctx, o.as(role))
+		assert.ErrorContains(t, err, "not permitted to log in", "they are for others to be members of")
+	}
+}
+
+// showTheLag: what the example that scales on the lag asks for works under the reader's role, and is the lag in events.
+func (o *office) showTheLag() {
+	t := o.t
+	t.Helper()
+	query := scalerQuery(t)
+	conn, err := pgx.Connect(o.ctx, o.as("shop_reader"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	lag := func() (n int64) {
+		require.NoError(t, conn.QueryRow(o.ctx, query).Scan(&n))
+		return n
+	}
+	assert.Zero(t, lag())
+	o.must("shop_appender", "append", "--count", "300")
+	assert.EqualValues(t, 300, lag())
+	o.must("shop_worker", "worker", "--once")
+	testdb.Eventually(t, patience, "the lag to be gone", func() (bool, error) { return lag() == 0, nil })
+}
