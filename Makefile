@@ -14,6 +14,7 @@ RATE     ?=
 
 # The seed of `make soak`, which repeats a schedule of faults, and an image of
 # PostgreSQL to run it in. Empty: a new seed; the PostgreSQL of this machine.
+# `make image` takes IMAGE for the name of what it builds; empty: rouse:latest.
 SEED  ?=
 IMAGE ?=
 
@@ -36,7 +37,7 @@ GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo run test test-deploy stress soak model fuzz bench vulncheck lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help benchmarks build image demo run test test-deploy stress soak model fuzz bench vulncheck lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,7 +51,6 @@ build: ## build bin/rouse
 
 # The image holds what this target puts into dist/image: the binary, built here, and
 # the certificates of this machine. Nothing is pulled. BuildKit is used where docker has it.
-IMAGE  ?= rouse:latest
 DOCKER ?= docker
 
 image: ## build the container image, IMAGE=rouse:latest
@@ -58,9 +58,9 @@ image: ## build the container image, IMAGE=rouse:latest
 	@for bundle in "$$SSL_CERT_FILE" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do \
 		if [ -f "$$bundle" ]; then cp "$$bundle" dist/image/ca-certificates.crt && chmod 644 dist/image/ca-certificates.crt; exit; fi; \
 	done; echo 'make: no certificates of public authorities were found, install ca-certificates or set SSL_CERT_FILE'; exit 1
-	@echo 'make: building $(IMAGE)'
+	@echo 'make: building $(or $(IMAGE),rouse:latest)'
 	@GOOS=linux $(BUILD) -o dist/image/rouse ./cmd/rouse
-	@DOCKER_BUILDKIT=$$($(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0) $(DOCKER) build -q -t '$(IMAGE)' -f deploy/Dockerfile dist/image
+	@DOCKER_BUILDKIT=$$($(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0) $(DOCKER) build -q -t '$(or $(IMAGE),rouse:latest)' -f deploy/Dockerfile dist/image
 
 # The recipes below become the program (exec), so that Ctrl+C, a signal sent to make
 # and the exit code meet it and nobody in between, as `go run` would be.
@@ -71,10 +71,15 @@ demo: build ## see it work: a database, workers that join, die, leave and freeze
 run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 	@exec bin/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
 
-test: ## all tests, and each Go benchmark once; TEST_DATABASE_URL names a server, else one is started
+test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
 	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
-	$(GO) test $(RACE) -count=1 -bench . -benchtime 1x -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
+	$(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
+
+# In a run of its own, because with -bench no two packages are tested at once.
+benchmarks: ## each Go benchmark once
+	$(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -run '^$$' -bench . -benchtime 1x -p 1 -timeout 5m \
+		$$(grep -rl '^func Benchmark' --include='*_test.go' --exclude-dir=bench . | xargs -n 1 dirname | sort -u)
 
 test-deploy: ## the files of deploy/ against the schemas of those who read them
 	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
