@@ -263,6 +263,9 @@ func TestReaderWorksInEveryMode(t *testing.T) {
 				require.True(t, batch.More)
 				found, batch = b.next(r, 2)
 				require.Equal(t, first[2:], found)
+				require.True(t, batch.More)
+				found, batch = b.next(r, 2)
+				require.Empty(t, found)
 				require.True(t, batch.Blocked)
 				require.True(t, batch.Push)
 			}
