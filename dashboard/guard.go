@@ -193,7 +193,12 @@ func (g guard) session(r *http.Request) session {
 
 // newCookie makes a session.
 func (g guard) newCookie(r *http.Request) *http.Cookie {
-	raw := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(sessionFor).Unix()))
+	return g.cookie(r, time.Now().Add(sessionFor))
+}
+
+// cookie makes a session that ends then.
+func (g guard) cookie(r *http.Request, expiry time.Time) *http.Cookie {
+	raw := binary.BigEndian.AppendUint64(nil, uint64(expiry.Unix()))
 	nonce := make([]byte, nonceSize)
 	_, _ = rand.Read(nonce) // which never fails
 	raw = append(raw, nonce...)

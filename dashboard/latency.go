@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/internal/report"
 )
 
 const (
@@ -55,8 +57,8 @@ type reached struct {
 	seconds float64
 }
 
-// look takes the measurements of one look.
-func (l *latency) look(ctx context.Context, pool *pgxpool.Pool) error {
+// look takes the measurements of one look, after a report of the same look.
+func (l *latency) look(ctx context.Context, pool *pgxpool.Pool, r report.Report) error {
 	rows, err := pool.Query(ctx, reachedSQL, savedWithin)
 	if err != nil {
 		return fmt.Errorf("dashboard: read the latency: %w", err)
@@ -69,15 +71,15 @@ func (l *latency) look(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("dashboard: read the latency: %w", err)
 	}
 	l.take(time.Now(), all)
+	l.remember(r, all)
 	return nil
 }
 
-// take keeps what can be told to be the save of a batch: the checkpoint has moved since it was last seen, in the same hands. The
-// first time a partition is seen tells nothing, for a claim may have dated it.
+// take keeps what can be told to be the save of a batch: the checkpoint has moved since the last look, in the same hands. A claim
+// dates a checkpoint too, but does not move it, and raises the epoch.
 func (l *latency) take(at time.Time, all []reached) {
 	for _, r := range all {
 		before, known := l.seen[r.partitionKey]
-		l.seen[r.partitionKey] = r.standing
 		if known && before.epoch == r.epoch && before.checkpoint < r.checkpoint {
 			l.measured[r.projection] = append(l.measured[r.projection], measurement{at, r.seconds})
 		}
@@ -85,6 +87,19 @@ func (l *latency) take(at time.Time, all []reached) {
 	for name, list := range l.measured {
 		list = slices.DeleteFunc(list, func(m measurement) bool { return at.Sub(m.at) > latencyFor })
 		l.measured[name] = list[max(len(list)-maxMeasured, 0):]
+	}
+}
+
+// remember keeps where all partitions stood, for the next look. What was measured was read after the report.
+func (l *latency) remember(r report.Report, all []reached) {
+	clear(l.seen)
+	for _, p := range r.Projections {
+		for _, part := range p.Partitions {
+			l.seen[partitionKey{p.Name, part.Partition}] = standing{part.Checkpoint, part.Epoch}
+		}
+	}
+	for _, r := range all {
+		l.seen[r.partitionKey] = r.standing
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 	rateOver = 10 * time.Second
 
 	// newestEvents and parkedEvents are how many of each are shown.
-	newestEvents = 20
+	newestEvents = 12
 	parkedEvents = 50
 )
 
@@ -91,7 +91,7 @@ func (l *looker) read(ctx context.Context) (snapshot, error) {
 	if err != nil {
 		return snapshot{}, err
 	}
-	if err := l.latency.look(ctx, l.pool); err != nil {
+	if err := l.latency.look(ctx, l.pool, r); err != nil {
 		return snapshot{}, err
 	}
 	s := snapshot{At: now(), Database: l.pool.Config().ConnConfig.Database, Head: r.Head, Events: newest, Open: r.OpenAppends}

@@ -118,6 +118,7 @@ func (b *tab) picture(name string) {
 	if os.Getenv(screenshotsEnv) == "" {
 		return
 	}
+	js[bool](b, `document.querySelector("#database").textContent = "shop", true`) // that of a test says nothing
 	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	require.NoError(b.t, err)
 	require.NoError(b.t, os.WriteFile(filepath.Join("..", "..", "docs", "img", name+".png"), png, 0o644))
@@ -189,6 +190,9 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	versions(t, db, "bad", 1, 2)
 	b.shows("#parked td", "nobody_bad", "Waits behind an earlier event")
 	b.shows("#attention", "2 events of scalable_projection are parked")
+	if os.Getenv(screenshotsEnv) != "" {
+		b.until("something to see", `Number(document.querySelector(".note").textContent.match(/(\d+) sample/)?.[1]) > 200`)
+	}
 	b.fits()
 	b.picture("dashboard")
 	b.size(390, 844, "dark")

@@ -27,8 +27,8 @@ function span(seconds) {
   return Math.round(seconds / 86400) + " d";
 }
 
-// age is span without parts of a second, which would only flicker.
-const age = (seconds) => (seconds < 1 ? "<1 s" : span(Math.floor(seconds)));
+// age is span in whole seconds, because parts of one would only flicker.
+const age = (seconds) => (seconds < 1 ? "<1 s" : seconds < 10 ? Math.floor(seconds) + " s" : span(seconds));
 
 // Elements
 
@@ -155,7 +155,7 @@ function figures(s) {
   text($("head"), number(s.head));
   text($("rate"), s.rate >= 0.05 ? (s.rate < 10 ? s.rate.toFixed(1) : number(s.rate)) + " a second" : "no appends now");
   text($("lag"), furthest ? number(furthest.lag) : "–");
-  text($("lag-age"), furthest ? (furthest.lag > 0 ? "positions, " + span(furthest.lag_age) : "all caught up") : "no projection");
+  text($("lag-age"), furthest ? (furthest.lag_age >= 1 ? "positions, " + age(furthest.lag_age) : furthest.lag > 0 ? "positions, less than 1 s" : "all caught up") : "no projection");
   text($("count"), number(s.workers.length));
   const leaving = s.workers.filter((w) => w.leaving).length;
   text($("count-more"), leaving ? leaving + " leaving" : "");
@@ -199,7 +199,7 @@ function updateProjection(e, p, s) {
   const idle = p.state === "running" && p.partitions.length > 0 && p.unowned === p.partitions.length;
   attribute(find(".state"), "class", "state " + (p.state === "running" && !p.unowned ? "good" : "bad"));
   text(find(".state"), idle ? "no worker" : p.state);
-  text(find(".lag"), p.lag > 0 ? counted(p.lag, "position") + " behind, the first event waits for " + span(p.lag_age) : "caught up");
+  text(find(".lag"), p.lag_age >= 1 ? counted(p.lag, "position") + " behind, the first event waits for " + age(p.lag_age) : p.lag > 0 ? "less than 1 s behind" : "caught up");
   const steer = find(".top button");
   steer.hidden = !mayAct || p.state === "stopped";
   steer.dataset.act = p.state === "paused" ? "resume" : "pause";
