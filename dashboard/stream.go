@@ -173,7 +173,6 @@ func (d *Dashboard) events(rw http.ResponseWriter, r *http.Request) {
 		defer cancel()
 	}
 	out := http.NewResponseController(rw)
-	_ = out.SetReadDeadline(time.Time{}) // the server's would end a request that lasts; not every writer has one
 	rw.Header().Set("Content-Type", "text/event-stream")
 	rw.Header().Set("X-Accel-Buffering", "no") // for proxies that would collect
 	first, err := json.Marshal(hello{MayAct: d.cfg.Token != "", CSRF: who.csrf, History: d.stream.looker.histories()})

@@ -151,7 +151,8 @@ const dashboardToken = "a-token-for-this-test"
 func TestDashboardThroughAWholeDemo(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	b := browse(t, address(t, startRouse(t, append(on(db), tokenVariable+"="+dashboardToken), "dashboard", "--http", "127.0.0.1:0")))
+	served := startRouse(t, append(on(db), tokenVariable+"="+dashboardToken), "dashboard", "--http", "127.0.0.1:0")
+	b := browse(t, address(t, served))
 
 	// The login.
 	b.do(chromedp.SendKeys("#token", "wrong\r"))
@@ -159,8 +160,9 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	b.do(chromedp.SendKeys("#token", dashboardToken+"\r"))
 
 	// Nothing is there.
+	b.until("the page", `!!document.querySelector("#projections")`)
+	js[bool](b, `window.faults = [], ["error", "unhandledrejection", "securitypolicyviolation"].forEach((n) => addEventListener(n, (e) => faults.push(n + ": " + (e.message ?? e.reason ?? e.violatedDirective)))), true`)
 	b.shows(".empty", "rouse worker", "rouse append", "Nothing is parked", "No worker runs")
-	b.picture("dashboard-empty")
 
 	// Workers join.
 	worker := func(label string) *process {
@@ -174,7 +176,8 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	worker("demo-3")
 	b.shows(".legend", "demo-1: 11 of 32 (34 %)", "demo-3: 10 of 32 (31 %)")
 	assert.Equal(t, 32, js[int](b, "document.querySelectorAll('.cell').length"))
-	b.shows("#events", "200")
+	versions(t, db, "<b>x</b>", 1, 1)
+	b.shows("#events td", "user/<b>x</b>") // as text
 	b.shows("#lag-age", "all caught up")
 	stop := appending(t, db)
 	b.until("latencies", `[...document.querySelectorAll(".latency dd")].every((e) => e.textContent.endsWith("s"))`)
@@ -218,6 +221,12 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	b.do(chromedp.KeyEvent("\r"))
 	b.until("it to go on", `document.querySelector("#attention").hidden`)
 	stop()
+	assert.Empty(t, js[[]string](b, "faults"))
+
+	// It stops in order although a browser looks.
+	served.signal(t, syscall.SIGTERM)
+	assert.Zero(t, served.wait(t))
+	b.shows("#connection", "not connected")
 }
 
 // appending appends events in the background until stop is called.

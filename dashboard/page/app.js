@@ -214,11 +214,18 @@ function updateProjection(e, p, s) {
   drawMap(e, p, s);
 }
 
-// drawLag draws the lag as a line that ends now, at the right edge.
+// rounded is the next of 100, 200, 500, 1,000 and so on.
+function rounded(n) {
+  const power = 10 ** Math.floor(Math.log10(n));
+  return power * [1, 2, 5, 10].find((step) => n <= step * power);
+}
+
+// drawLag draws the lag as a line that ends now, at the right edge. Partitions without events follow once a second, so a lag of
+// what is appended in that time is no lag at all: the scale shows it as little.
 function drawLag(chart, caption, p, at) {
   const points = lags[p.name];
   const highest = Math.max(...points.map((point) => point[1]));
-  const scale = Math.max(highest, 10);
+  const scale = rounded(Math.max(highest, 100, 5 * last.rate));
   let path = "";
   let before = 0;
   for (const [when, lag] of points) {
@@ -227,7 +234,7 @@ function drawLag(chart, caption, p, at) {
     before = when;
   }
   attribute(chart.firstElementChild, "d", path);
-  text(caption, "highest " + number(highest));
+  text(caption, "0 to " + number(scale) + ", highest " + number(highest));
   attribute(chart, "aria-label", "Lag of " + p.name + " over the last 5 minutes: now " + number(p.lag) + ", highest " + number(highest));
 }
 
