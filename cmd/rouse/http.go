@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/dashboard"
 	"github.com/rouse-es/rouse/health"
 	"github.com/rouse-es/rouse/metrics"
 )
@@ -22,17 +23,18 @@ import (
 // tokenVariable holds the token of --http. There is no flag for it, because others see the flags of a process.
 const tokenVariable = "ROUSE_HTTP_TOKEN"
 
-// httpFlags say where and to whom a worker tells of itself.
+// httpFlags say where and to whom something is served.
 type httpFlags struct{ address, tokenFile string }
 
-func (f *httpFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.address, "http", "", "serve /metrics, /healthz and /readyz at HOST:PORT; beyond this machine a token is needed")
+// register adds the flags, with the address that is used if none is given and what is served there.
+func (f *httpFlags) register(flags *pflag.FlagSet, address, what string) {
+	flags.StringVar(&f.address, "http", address, "serve "+what+" at HOST:PORT; beyond this machine a token is needed")
 	flags.StringVar(&f.tokenFile, "http-token-file", "", "file with the token for all but /healthz and /readyz; or the variable "+tokenVariable)
 	fromEnv(flags, "http", "ROUSE_HTTP")
 	fromEnv(flags, "http-token-file", "ROUSE_HTTP_TOKEN_FILE")
 }
 
-// httpServer serves what concerns one worker.
+// httpServer serves at one address.
 type httpServer struct {
 	app      *app
 	listener net.Listener
@@ -73,14 +75,14 @@ func (f httpFlags) token() (string, error) {
 	return token, nil
 }
 
-// handler is everything that is served.
-func (s *httpServer) handler(w *rouse.Worker, m *metrics.Metrics) http.Handler {
+// ofWorker is everything that a worker serves.
+func (s *httpServer) ofWorker(w *rouse.Worker, m *metrics.Metrics, d *dashboard.Dashboard) http.Handler {
 	mux := http.NewServeMux()
 	probes := health.Handler(w)
 	mux.Handle("GET /healthz", probes)
 	mux.Handle("GET /readyz", probes)
 	mux.Handle("GET /metrics", s.guarded(m.Handler()))
-	// A dashboard belongs here: mux.Handle("/", s.guarded(...)).
+	mux.Handle("/", d) // which asks for the token itself
 	return mux
 }
 
@@ -102,13 +104,11 @@ func (s *httpServer) guarded(next http.Handler) http.Handler {
 	})
 }
 
-// serve serves until stop is called, which lets requests finish for up to 3 seconds. A nil server does nothing.
-func (s *httpServer) serve(w *rouse.Worker, m *metrics.Metrics) (stop func()) {
-	if s == nil {
-		return func() {}
-	}
+// serve serves until stop is called, which lets requests finish for up to 3 seconds. ending is called first, to end those that
+// would last.
+func (s *httpServer) serve(handler http.Handler, ending func()) (stop func()) {
 	server := &http.Server{
-		Handler: s.handler(w, m), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	s.app.log.Info().Str("address", s.listener.Addr().String()).Msg("serving http")
@@ -119,6 +119,7 @@ func (s *httpServer) serve(w *rouse.Worker, m *metrics.Metrics) (stop func()) {
 		}
 	})
 	return func() {
+		ending()
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		if server.Shutdown(ctx) != nil {

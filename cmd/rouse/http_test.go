@@ -63,6 +63,9 @@ func TestWorkerServesHTTP(t *testing.T) {
 	code, body := get("/metrics", "")
 	assert.Equal(t, 200, code)
 	assert.Contains(t, body, `rouse_events_handled_total{projection="scalable_projection"} 20`)
+	code, body = get("/", "")
+	assert.Equal(t, 200, code)
+	assert.Contains(t, body, "Newest events", "the dashboard")
 	p.signal(t, syscall.SIGTERM)
 	assert.Zero(t, p.wait(t))
 	assert.Contains(t, p.stderr.String(), "worker stopped")
@@ -73,6 +76,7 @@ func TestHTTPBeyondThisMachineNeedsAToken(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	requireFault(t, runRouse(t, on(db), "worker", "--http", "0.0.0.0:0"), exitUsage, "needs a token", "ROUSE_HTTP_TOKEN")
+	requireFault(t, runRouse(t, on(db), "dashboard", "--http", "0.0.0.0:0"), exitUsage, "needs a token", "ROUSE_HTTP_TOKEN")
 	requireFault(t, runRouse(t, on(db), "worker", "--http", "nowhere:port"), exitUsage, "--http nowhere:port")
 	empty := filepath.Join(t.TempDir(), "empty")
 	require.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
@@ -88,6 +92,10 @@ func TestHTTPBeyondThisMachineNeedsAToken(t *testing.T) {
 	code, body := get("/metrics", "")
 	assert.Equal(t, http.StatusUnauthorized, code)
 	assert.NotContains(t, body, "rouse_")
+	for _, path := range []string{"/", "/events"} {
+		code, _ = get(path, "")
+		assert.Equal(t, http.StatusUnauthorized, code, path)
+	}
 	code, _ = get("/metrics", "wrong")
 	assert.Equal(t, http.StatusUnauthorized, code)
 	code, _ = get("/metrics", "t0ken")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/dashboard"
 	"github.com/rouse-es/rouse/internal/demo"
 	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/signal"
@@ -72,7 +73,7 @@ to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projec
 	flags.DurationVar(&f.handlerTimeout, "handler-timeout", rouse.DefaultHandlerTimeout, "how long one batch may take; negative: no limit")
 	flags.DurationVar(&f.leaseTTL, "lease-ttl", rouse.DefaultLeaseTTL, "how long a worker that is frozen or cut off keeps its partitions")
 	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
-	f.http.register(flags)
+	f.http.register(flags, "", "the dashboard, /metrics, /healthz and /readyz")
 	untilEOFFlag(flags, &f.untilEOF)
 	fromEnv(flags, "projection", "ROUSE_PROJECTION")
 	fromEnv(flags, "worker-id", "WORKER_ID")
@@ -166,7 +167,11 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 	if spans != nil {
 		a.tracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
 	}
-	pool, err := a.pool(ctx, "rouse worker "+cfg.Label, cfg.Concurrency+2) // the handlers, the reader, and one to spare
+	conns := cfg.Concurrency + 2 // the handlers, the reader, and one to spare
+	if server != nil {
+		conns++ // for the dashboard
+	}
+	pool, err := a.pool(ctx, "rouse worker "+cfg.Label, conns)
 	if err != nil {
 		return err
 	}
@@ -189,8 +194,10 @@ func (a *app) worker(ctx context.Context, f workerFlags) error {
 		return err
 	}
 	m.Watch(w)
-	stop := server.serve(w, m)
-	defer stop()
+	if server != nil {
+		d := dashboard.New(dashboard.Config{Pool: pool, Token: server.token, Log: a.log})
+		defer server.serve(server.ofWorker(w, m, d), d.Close)()
+	}
 	if f.once {
 		err = w.Drain(ctx)
 	} else {

@@ -57,6 +57,7 @@ var unwanted = []string{
 	"github.com/stretchr/testify",
 	"go.uber.org/goleak",
 	"github.com/Shopify/toxiproxy",
+	"github.com/chromedp",
 	"testing",
 }
 
@@ -74,6 +75,7 @@ var helpers = []helper{
 	{path: "go.uber.org/goleak", users: testRooms},
 	{path: "github.com/ory/dockertest", users: testRooms},
 	{path: "github.com/Shopify/toxiproxy", users: testRooms},
+	{path: "github.com/chromedp", users: testRooms},
 }
 
 // testRooms exist to be used by tests, in this module or by its users.

@@ -3,11 +3,15 @@
 package integration_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -17,6 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rouse-es/rouse/dashboard"
 	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/testdb"
 )
@@ -138,6 +143,7 @@ func TestRoles(t *testing.T) {
 	o.areEnough()
 	o.mayNoMore()
 	o.showTheLag()
+	o.showThePage()
 }
 
 // areEnough: everything that a fleet goes through works under these roles: sharing, an event that fails, pausing, another number
@@ -262,4 +268,35 @@ func (o *office) showTheLag() {
 	assert.EqualValues(t, 300, lag())
 	o.must("shop_worker", "worker", "--once")
 	testdb.Eventually(t, patience, "the lag to be gone", func() (bool, error) { return lag() == 0, nil })
+}
+
+// showThePage: the dashboard shows everything under the reader's role, and acts under the worker's.
+func (o *office) showThePage() {
+	t := o.t
+	t.Helper()
+	for role, status := range map[string]int{"shop_reader": http.StatusForbidden, "shop_worker": http.StatusOK} {
+		pool, err := pgxpool.New(o.ctx, o.as(role))
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		d := dashboard.New(dashboard.Config{Pool: pool, Token: "t"})
+		server := httptest.NewServer(d)
+		t.Cleanup(server.Close)
+		t.Cleanup(d.Close)
+		ask := func(method, path, body string) *http.Response {
+			r, err := http.NewRequestWithContext(o.ctx, method, server.URL+path, strings.NewReader(body))
+			require.NoError(t, err)
+			r.Header.Set("Authorization", "Bearer t")
+			resp, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = resp.Body.Close() })
+			return resp
+		}
+		lines := bufio.NewScanner(ask("GET", "/events", "").Body)
+		for lines.Scan() && !strings.Contains(lines.Text(), `"database"`) {
+		}
+		assert.Contains(t, lines.Text(), `"name":"`+scaling.Name+`"`, role)
+		for _, action := range []string{"pause", "resume"} {
+			assert.Equal(t, status, ask("POST", "/"+action, `{"projection":"`+scaling.Name+`"}`).StatusCode, role)
+		}
+	}
 }
