@@ -24,7 +24,7 @@ IMAGE ?=
 # The slowest packages come first, so that none of them runs alone at the end.
 PKG       ?= ./test/integration ./cmd/... ./test/... ./...
 TESTFLAGS ?=
-TEST_P    ?= 3
+TEST_P    ?= 2
 
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
