@@ -74,9 +74,8 @@ func (g guard) around(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
-		// Without a token nothing but the address keeps others out. A web page that points its own name at this machine
-		// still sends that name.
-		if g.token == "" && !isLocal(r.Host) {
+		// Without a token nothing but the address keeps others out.
+		if g.token == "" && !IsLocal(r.Host) {
 			refuse(rw, http.StatusMisdirectedRequest, "without a token only localhost, 127.0.0.1 and [::1] are answered: set a token, or use one of these")
 			return
 		}
@@ -89,8 +88,9 @@ func (g guard) around(next http.Handler) http.Handler {
 	})
 }
 
-// isLocal tells whether a Host header names this machine, with or without a port.
-func isLocal(host string) bool {
+// IsLocal tells whether a Host header names this machine, with or without a port. A web page whose own name somebody has pointed
+// at this machine still sends that name.
+func IsLocal(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

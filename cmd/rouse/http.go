@@ -86,10 +86,17 @@ func (s *httpServer) ofWorker(w *rouse.Worker, m *metrics.Metrics, d *dashboard.
 	return mux
 }
 
-// guarded lets those in who know the token, if there is one.
+// guarded lets those in who know the token. If there is none, it lets in who asks for this machine by name or address, and so
+// no web page from elsewhere.
 func (s *httpServer) guarded(next http.Handler) http.Handler {
 	if s.token == "" {
-		return next
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if !dashboard.IsLocal(r.Host) {
+				http.Error(rw, "without a token only localhost, 127.0.0.1 and [::1] are answered", http.StatusMisdirectedRequest)
+				return
+			}
+			next.ServeHTTP(rw, r)
+		})
 	}
 	want := sha256.Sum256([]byte(s.token))
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -18,8 +18,9 @@ import (
 
 var servingAt = regexp.MustCompile(`"address":"([^"]+)"`)
 
-// served waits until a worker serves, and returns a function that asks it, with a token or none.
-func served(t *testing.T, p *process) (get func(path, token string) (int, string)) {
+// served waits until a worker serves, and returns a function that asks it, with a token or none, and under another name if one is
+// given.
+func served(t *testing.T, p *process) (get func(path, token string, host ...string) (int, string)) {
 	t.Helper()
 	var base string
 	testdb.Eventually(t, processTimeout, "the worker to serve", func() (bool, error) {
@@ -32,11 +33,14 @@ func served(t *testing.T, p *process) (get func(path, token string) (int, string
 	})
 	client := &http.Client{Timeout: time.Minute}
 	t.Cleanup(client.CloseIdleConnections)
-	return func(path, token string) (int, string) {
+	return func(path, token string, host ...string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
 		require.NoError(t, err)
 		if token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		for _, name := range host {
+			req.Host = name
 		}
 		resp, err := client.Do(req)
 		require.NoError(t, err)
@@ -66,6 +70,9 @@ func TestWorkerServesHTTP(t *testing.T) {
 	code, body = get("/", "")
 	assert.Equal(t, 200, code)
 	assert.Contains(t, body, "Newest events", "the dashboard")
+	code, body = get("/metrics", "", "elsewhere.example")
+	assert.Equal(t, http.StatusMisdirectedRequest, code, "the name of a web page that somebody has pointed at this machine")
+	assert.NotContains(t, body, "rouse_")
 	p.signal(t, syscall.SIGTERM)
 	assert.Zero(t, p.wait(t))
 	assert.Contains(t, p.stderr.String(), "worker stopped")

@@ -77,7 +77,7 @@ func TestOperationsExplainsEveryMessage(t *testing.T) {
 	}
 	logged := regexp.MustCompile(`(?s)[lL]og\.(Warn|Error)\(\).{0,300}?\.?Msg\("([^"]+)"`)
 	used := map[string]bool{}
-	for _, folder := range []string{".", "catchup", "listener", "partition", "dashboard"} {
+	for _, folder := range []string{".", "catchup", "listener", "partition", "dashboard", "cmd/rouse"} {
 		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
 		require.NoError(t, err)
 		for _, file := range files {
