@@ -41,23 +41,47 @@ func (a *app) benchLatencyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "latency",
 		Short: "How soon after its commit an event is handled",
-		Long: `Latency appends events one by one and measures from the acknowledged commit of each to the
-acknowledged commit of its effect. The floor is a loop written by hand, NOTIFY + SELECT + COMMIT,
-without any of the promises. The two take turns, event by event.`,
+		Long: `Latency appends events and measures from the acknowledged commit of each to the acknowledged
+commit of its effect. The floor is a loop written by hand, NOTIFY + SELECT + COMMIT, without any
+of the promises. The two take turns, event by event; with --writers, by time, and then the floor
+loses events, because it passes over what commits out of order.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
-			switch {
-			case o.Events < 1:
-				return usagef("--events %d: at least one event", o.Events)
-			case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
-				return usagef("--rate %g: events per second, more than 0", o.Rate)
+			if err := checkLatency(o); err != nil {
+				return err
 			}
 			return benchmark(ctx, a, func(b *bench.Bench) (bench.LatencyResult, error) { return b.Latency(ctx, o) }, a.printLatency, "events")
 		}),
 	}
-	cmd.Flags().IntVar(&o.Events, "events", 600, "how many events of each side are timed")
-	cmd.Flags().Float64Var(&o.Rate, "rate", 60, "events per second of each side, at most; workers sleep in between where it is calm")
+	cmd.Flags().IntVar(&o.Events, "events", 0, "how many events of each side are timed at each step; 0: as many as 20 seconds have")
+	cmd.Flags().Float64SliceVar(&o.Rates, "rate", []float64{60}, "events per second of each side, at most; several: one after the other")
+	cmd.Flags().IntVar(&o.Writers, "writers", 1, "how many append at once, on schedule; 1: each event is waited for, and workers sleep in between")
+	cmd.Flags().Int64SliceVar(&o.TableRows, "table-rows", nil, "how many events there are before; several, rising: one after the other")
+	cmd.Flags().BoolVar(&o.Hold, "hold", false, "measure a second time, while a foreign transaction that has written is open")
 	return cmd
+}
+
+// checkLatency finds what is wrong with flags.
+func checkLatency(o bench.LatencyOptions) error {
+	switch {
+	case o.Events < 0:
+		return usagef("--events %d: at least one event, or 0 for 20 seconds", o.Events)
+	case len(o.Rates) == 0:
+		return usagef("--rate is empty: events per second, such as 10,100")
+	case o.Writers < 1 || o.Writers > benchWriters:
+		return usagef("--writers %d: from 1 to %d", o.Writers, benchWriters)
+	}
+	for _, rate := range o.Rates {
+		if !(rate > 0) || math.IsInf(rate, 0) {
+			return usagef("--rate %g: events per second, more than 0", rate)
+		}
+	}
+	for i, rows := range o.TableRows {
+		if rows < 0 || rows > 100_000_000 || i > 0 && rows < o.TableRows[i-1] {
+			return usagef("--table-rows %v: from 0 to 100000000, rising", o.TableRows)
+		}
+	}
+	return nil
 }
 
 func (a *app) benchCatchupCommand() *cobra.Command {

@@ -25,9 +25,10 @@ func TestBenchAsData(t *testing.T) {
 	db := testdb.Empty(t)
 	latency := decode[bench.LatencyResult](t, mustRouse(t, db, "bench", "latency", "--events", "10", "--rate", "200", "--json"))
 	assert.Equal(t, "latency", latency.Bench)
-	assert.EqualValues(t, 10, latency.Handled)
-	assert.EqualValues(t, 10, latency.FloorHandled)
-	assert.Positive(t, latency.Ratio.P50)
+	require.Len(t, latency.Steps, 1)
+	assert.EqualValues(t, 10, latency.Steps[0].Handled)
+	assert.EqualValues(t, 10, latency.Steps[0].FloorHandled)
+	assert.Positive(t, latency.Steps[0].Ratio.P50)
 
 	catchup := decode[bench.CatchupResult](t, mustRouse(t, db, "bench", "catchup", "--events", "1200", "--rounds", "1", "--json"))
 	assert.Equal(t, "catchup", catchup.Bench)
@@ -103,7 +104,7 @@ func TestBenchBringsItsOwnServer(t *testing.T) {
 	r := runRouse(t, append(env, "PGHOST=192.0.2.1", "PGSERVICE=none"), "bench", "latency", "--events", "3", "--rate", "200", "--json")
 	require.Zero(t, r.code, r.stderr)
 	assert.Contains(t, r.stderr, `"variables":["PGHOST","PGSERVICE"]`)
-	assert.EqualValues(t, 3, decode[bench.LatencyResult](t, r.stdout).Handled)
+	assert.EqualValues(t, 3, decode[bench.LatencyResult](t, r.stdout).Steps[0].Handled)
 	left, err := filepath.Glob(filepath.Join(temporary, "rouse-*"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
@@ -113,20 +114,22 @@ func TestMisusedBench(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	for args, holds := range map[string]string{
-		"latency --events 0":    "--events 0",
-		"latency --rate 0":      "--rate 0",
-		"latency --rate NaN":    "--rate NaN",
-		"catchup --events 0":    "--events 0",
-		"catchup --rounds 0":    "--rounds 0",
-		"append --writers 0":    "--writers",
-		"append --writers 1,x":  "--writers",
-		"append --writers 1000": "--writers",
-		"append --rounds 0":     "--rounds 0",
-		"append --seconds 0":    "--seconds 0",
-		"append --disk slow":    "--disk slow",
-		"append --disk floppy":  "floppy",
-		"latency --schema mine": "--schema",
-		"everything":            "everything",
+		"latency --events -1":     "--events -1",
+		"latency --writers 300":   "--writers 300",
+		"latency --table-rows -1": "--table-rows",
+		"latency --rate 0":        "--rate 0",
+		"latency --rate NaN":      "--rate NaN",
+		"catchup --events 0":      "--events 0",
+		"catchup --rounds 0":      "--rounds 0",
+		"append --writers 0":      "--writers",
+		"append --writers 1,x":    "--writers",
+		"append --writers 1000":   "--writers",
+		"append --rounds 0":       "--rounds 0",
+		"append --seconds 0":      "--seconds 0",
+		"append --disk slow":      "--disk slow",
+		"append --disk floppy":    "floppy",
+		"latency --schema mine":   "--schema",
+		"everything":              "everything",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()

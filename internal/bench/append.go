@@ -161,11 +161,11 @@ func (b *Bench) appendOn(ctx context.Context, o AppendOptions, disk Disk, w writ
 
 // summarize takes ratios round by round: neighbours in time are what can be compared.
 func (r *AppendRow) summarize() {
-	r.Off = median(r.Rounds, func(a AppendRound) float64 { return a.Off.PerSecond })
-	r.Rouse = median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond })
-	r.NotifyAlways = median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond })
-	r.RouseRatio = median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond / a.Off.PerSecond })
-	r.NotifyAlwaysRatio = median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond / a.Off.PerSecond })
+	r.Off = Median(r.Rounds, func(a AppendRound) float64 { return a.Off.PerSecond })
+	r.Rouse = Median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond })
+	r.NotifyAlways = Median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond })
+	r.RouseRatio = Median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond / a.Off.PerSecond })
+	r.NotifyAlwaysRatio = Median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond / a.Off.PerSecond })
 }
 
 // appendRound lets the writers write for a while beside a fresh worker that is up and asleep. The triggers are set before it

@@ -75,18 +75,21 @@ func (b *Bench) Catchup(ctx context.Context, o CatchupOptions) (CatchupResult, e
 		}
 	}
 	for _, p := range []*CatchupPair{&r.Nothing, &r.Upsert} {
-		p.Rouse = median(p.Rounds, func(r CatchupRound) float64 { return r.Rouse })
-		p.Floor = median(p.Rounds, func(r CatchupRound) float64 { return r.Floor })
-		p.Ratio = median(p.Rounds, func(r CatchupRound) float64 { return r.Ratio })
+		p.Rouse = Median(p.Rounds, func(r CatchupRound) float64 { return r.Rouse })
+		p.Floor = Median(p.Rounds, func(r CatchupRound) float64 { return r.Floor })
+		p.Ratio = Median(p.Rounds, func(r CatchupRound) float64 { return r.Ratio })
 	}
 	return r, nil
 }
 
 // fill makes the history, and vacuums it so that the first to read it does not have to set hint bits.
-func (b *Bench) fill(ctx context.Context, events int64) error {
+func (b *Bench) fill(ctx context.Context, events int64) error { return b.fillFrom(ctx, 0, events) }
+
+// fillFrom lengthens a history, which fill or fillFrom made, to so many events.
+func (b *Bench) fillFrom(ctx context.Context, there, events int64) error {
 	fillCtx, cancel := context.WithTimeout(ctx, longTimeout)
 	defer cancel()
-	if _, err := b.pool.Exec(fillCtx, sqlFill, events, historyAggregates); err != nil {
+	if _, err := b.pool.Exec(fillCtx, sqlFill, events, historyAggregates, there); err != nil {
 		return err
 	}
 	return b.exec(ctx, longTimeout, "vacuum analyze events")
@@ -110,7 +113,7 @@ func (c *catchup) pair(ctx context.Context, floor, ours func(context.Context) (i
 	if r.Handled != c.events || r.FloorHandled != c.events {
 		return r, fmt.Errorf("%w: of %d events, Rouse has handled %d and the floor %d", ErrUnhandled, c.events, r.Handled, r.FloorHandled)
 	}
-	r.Rouse, r.Floor = perSecond(c.events, took), perSecond(c.events, floorTook)
+	r.Rouse, r.Floor = PerSecond(c.events, took), PerSecond(c.events, floorTook)
 	r.Ratio = r.Rouse / r.Floor
 	return r, nil
 }
@@ -176,7 +179,7 @@ func (c *catchup) byHand(ctx context.Context) (handled int64, took time.Duration
 		}
 		defer closeConn(conn)
 		for after := int64(0); ; {
-			n, last, err := handStep(ctx, conn, sqlReadHand, after)
+			n, last, err := handStep(ctx, conn, sqlReadHand, after, nil)
 			if err != nil || n == 0 {
 				return time.Since(began), err
 			}

@@ -14,6 +14,9 @@ var (
 	//go:embed sql/reached.sql
 	sqlReached string
 
+	//go:embed sql/begin_at_end.sql
+	sqlBeginAtEnd string
+
 	//go:embed sql/notify_always.sql
 	sqlNotifyAlways string
 	//go:embed sql/append.pgbench
