@@ -20,6 +20,7 @@ type Options struct {
 	Address string        // of an empty database on a server of the benchmark's own
 	Rounds  int           // of everything, at least 1
 	Events  int64         // of the history that is worked through without a handler, at least 1
+	Idle    int           // how many of the rounds have that part, at least 1 and at most Rounds
 	Upserts int64         // of the history that is counted, at least 1 and at most Events
 	Timed   int           // events of each side and round that are timed one by one
 	Pause   time.Duration // between two of these
@@ -36,6 +37,7 @@ type Result struct {
 	Options struct {
 		Rounds  int     `json:"rounds"`
 		Events  int64   `json:"events"`
+		Idle    int     `json:"catchup_rounds"`
 		Upserts int64   `json:"upserts"`
 		Timed   int     `json:"timed"`
 		PauseMS float64 `json:"pause_ms"`
@@ -82,8 +84,9 @@ type contender struct {
 	name string
 	side side
 	place
-	took []time.Duration // by its timed events
-	out  Side
+	idles int             // how often it has worked through the history without a handler
+	took  []time.Duration // by its timed events
+	out   Side
 }
 
 // Run measures everything, the sides in turn.
@@ -98,6 +101,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 		return r, err
 	}
 	r.Options.Rounds, r.Options.Events, r.Options.Upserts, r.Options.Timed = o.Rounds, o.Events, o.Upserts, o.Timed
+	r.Options.Idle = min(max(o.Idle, 1), o.Rounds)
 	r.Options.PauseMS, r.Options.Writers, r.Options.Seconds = float64(o.Pause.Milliseconds()), o.Writers, o.Length.Seconds()
 	r.Options.Tuning = o.Tuning
 	contenders, err := contend(ctx, o)
@@ -156,8 +160,11 @@ func contend(ctx context.Context, o Options) (all []*contender, err error) {
 
 // catchUp works through the history twice: without a handler, and with one, which is stopped after Upserts.
 func catchUp(ctx context.Context, o Options, c *contender, r *Round) (err error) {
-	if r.Idle, err = c.through(ctx, o, true, o.Events); err != nil {
-		return err
+	if c.idles < max(o.Idle, 1) {
+		c.idles++
+		if r.Idle, err = c.through(ctx, o, true, o.Events); err != nil {
+			return err
+		}
 	}
 	if err := c.exec(ctx, "truncate counts"); err != nil {
 		return err
@@ -215,7 +222,7 @@ func (c *contender) through(ctx context.Context, o Options, idle bool, events in
 // summary takes the medians.
 func (c *contender) summary() Side {
 	s := c.out
-	s.Idle = bench.Median(s.Rounds, func(r Round) float64 { return r.Idle })
+	s.Idle = bench.Median(s.Rounds[:c.idles], func(r Round) float64 { return r.Idle })
 	s.Upsert = bench.Median(s.Rounds, func(r Round) float64 { return r.Upsert })
 	s.Append = bench.Median(s.Rounds, func(r Round) float64 { return r.Append })
 	s.DrainMS = bench.Median(s.Rounds, func(r Round) float64 { return r.DrainMS })

@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/bench"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -31,10 +33,7 @@ func (s *rouseSide) create(ctx context.Context) error {
 }
 
 func (s *rouseSide) fill(ctx context.Context, events int64) error {
-	if err := s.exec(ctx, sqlRouseFill, events, aggregates); err != nil {
-		return err
-	}
-	return s.exec(ctx, "vacuum analyze events")
+	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return bench.Fill(ctx, conn.Conn(), 0, events) })
 }
 
 func (*rouseSide) appendSQL() string { return sqlRouseAppend }

@@ -14,8 +14,6 @@ var (
 
 	//go:embed sql/rouse_append.sql
 	sqlRouseAppend string
-	//go:embed sql/rouse_fill.sql
-	sqlRouseFill string
 
 	//go:embed sql/naive_create.sql
 	sqlNaiveCreate string

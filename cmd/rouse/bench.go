@@ -191,7 +191,8 @@ func inBench[R any](ctx context.Context, a *app, measure func(b *bench.Bench) (R
 		if set := forgetPG(); len(set) > 0 {
 			a.log.Warn().Strs("variables", set).Msg("bench starts a server of its own and does not look at these variables (for a database of yours, set DATABASE_URL)")
 		}
-		settings := map[string]string{"max_connections": fmt.Sprint(benchConnections)}
+		// Long histories are written, and no round should pay for a checkpoint that another one has caused.
+		settings := map[string]string{"max_connections": fmt.Sprint(benchConnections), "max_wal_size": "8GB"}
 		server, startErr := a.startServer(ctx, pgserver.Config{Settings: settings, Log: a.log})
 		if startErr != nil {
 			return result, startErr

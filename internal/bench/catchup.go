@@ -82,19 +82,6 @@ func (b *Bench) Catchup(ctx context.Context, o CatchupOptions) (CatchupResult, e
 	return r, nil
 }
 
-// fill makes the history, and vacuums it so that the first to read it does not have to set hint bits.
-func (b *Bench) fill(ctx context.Context, events int64) error { return b.fillFrom(ctx, 0, events) }
-
-// fillFrom lengthens a history, which fill or fillFrom made, to so many events.
-func (b *Bench) fillFrom(ctx context.Context, there, events int64) error {
-	fillCtx, cancel := context.WithTimeout(ctx, longTimeout)
-	defer cancel()
-	if _, err := b.pool.Exec(fillCtx, sqlFill, events, historyAggregates, there); err != nil {
-		return err
-	}
-	return b.exec(ctx, longTimeout, "vacuum analyze events")
-}
-
 // catchup is one run of Catchup.
 type catchup struct {
 	*Bench

@@ -31,6 +31,8 @@ var (
 	//go:embed sql/read_floor.sql
 	sqlReadFloor string
 
+	//go:embed sql/uniques.sql
+	sqlUniques string
 	//go:embed sql/fill.sql
 	sqlFill string
 	//go:embed sql/read_raw.sql
