@@ -69,8 +69,9 @@ type Bench struct {
 	schema string
 	pool   *pgxpool.Pool
 	server Server
-	round  int   // how many have begun, over all parts
-	timed  int64 // events that Latency has timed of each side
+	round  int       // how many have begun, over all parts
+	idle   *sleepers // processes beside what is measured; nil: none
+	timed  int64     // events that Latency has timed of each side
 }
 
 // Open creates the schema. Whatever the error, nothing is left behind.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // child is a process of Rouse's own program, in the schema of the benchmark.
 type child struct {
 	cmd    *exec.Cmd
+	stdin  io.Closer // it stops in order when this is closed, and so also when this process dies
 	stderr bytes.Buffer
 }
 
@@ -27,7 +29,7 @@ const childStop = 15 * time.Second
 
 // startChild starts one; when ctx ends it is asked to stop. The caller waits for it.
 func (b *Bench) startChild(ctx context.Context, program string, args ...string) (*child, error) {
-	c := &child{cmd: exec.CommandContext(ctx, program, args...)}
+	c := &child{cmd: exec.CommandContext(ctx, program, append(args, "--until-eof")...)}
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
 		if name == "WORKER_ID" || name == "TOTAL_WORKERS" || strings.HasPrefix(name, "ROUSE_") && name != testVariable || strings.HasPrefix(name, "OTEL_") {
@@ -41,6 +43,10 @@ func (b *Bench) startChild(ctx context.Context, program string, args ...string) 
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
 	c.cmd.WaitDelay = childStop
 	apart(c.cmd)
+	var err error
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("bench: start %s %s: %w", program, args[0], err)
 	}
@@ -50,7 +56,7 @@ func (b *Bench) startChild(ctx context.Context, program string, args ...string) 
 // testVariable makes a test binary be the program.
 const testVariable = "ROUSE_TEST_AS_COMMAND"
 
-// wait waits for its end.
+// wait waits for its end, which it must have been told of, or come to by itself.
 func (c *child) wait() (usage, error) {
 	err := c.cmd.Wait()
 	if err != nil {

@@ -68,7 +68,7 @@ func (b *Bench) Scale(ctx context.Context, o ScaleOptions) (ScaleResult, error) 
 	}
 	for range o.Rounds {
 		for i := range r.Rows {
-			round, err := b.scaleRound(ctx, o, r.Rows[i].Workers)
+			round, err := b.processRound(ctx, o.Program, o.Events, r.Rows[i].Workers)
 			if err != nil {
 				return r, err
 			}
@@ -97,8 +97,12 @@ func (r *ScaleRow) summarize(first []ScaleRound) {
 	}
 }
 
-func (b *Bench) scaleRound(ctx context.Context, o ScaleOptions, workers int) (r ScaleRound, err error) {
-	if err := b.exec(ctx, statementTimeout, "delete from projections", "delete from projection_workers", "truncate scaling_activity"); err != nil {
+// processRound lets processes work through the history from the beginning.
+func (b *Bench) processRound(ctx context.Context, program string, events int64, workers int) (r ScaleRound, err error) {
+	if err := b.exec(ctx, statementTimeout, "truncate scaling_activity"); err != nil {
+		return r, err
+	}
+	if _, err := b.pool.Exec(ctx, "delete from projections where projection_name = $1", scaling.Name); err != nil {
 		return r, err
 	}
 	if err := b.checkpoint(ctx); err != nil {
@@ -109,7 +113,7 @@ func (b *Bench) scaleRound(ctx context.Context, o ScaleOptions, workers int) (r 
 		return r, err
 	}
 	began := time.Now()
-	used, err := b.once(ctx, o.Program, workers)
+	used, err := b.once(ctx, program, workers)
 	if err != nil {
 		return r, err
 	}
@@ -118,14 +122,14 @@ func (b *Bench) scaleRound(ctx context.Context, o ScaleOptions, workers int) (r 
 	if err != nil {
 		return r, err
 	}
-	r.PerSecond, r.ServerCPU = PerSecond(o.Events, took), (after - before).Seconds()
+	r.PerSecond, r.ServerCPU = PerSecond(events, took), (after - before).Seconds()
 	for _, u := range used {
 		r.WorkersCPU += u.cpu.Seconds()
 		r.PeakMiB = max(r.PeakMiB, u.peakMiB)
 	}
 	handled, err := b.number(ctx, "select coalesce(sum(events), 0)::bigint from scaling_activity")
-	if err == nil && handled != o.Events {
-		err = fmt.Errorf("%w: of %d events, %d workers have handled %d", ErrUnhandled, o.Events, workers, handled)
+	if err == nil && handled != events {
+		err = fmt.Errorf("%w: of %d events, %d workers have handled %d", ErrUnhandled, events, workers, handled)
 	}
 	return r, err
 }
