@@ -69,7 +69,8 @@ func TestBusyLatency(t *testing.T) {
 	assert.EqualValues(t, 400, s.Handled)
 	assert.EqualValues(t, 400, value[int64](t, b, countLog))
 	assert.EqualValues(t, 400, value[int64](t, b, "select count(*) from floor_log"))
-	assert.EqualValues(t, 4, value[int64](t, b, "select count(distinct aggregate_id) from events"), "each writer has one")
+	assert.EqualValues(t, 4, value[int64](t, b, `select count(*) from (select from events group by aggregate_id
+		having min(aggregate_version) = 1 and max(aggregate_version) = count(*)) whole`), "each writer has an aggregate, without gaps")
 	assert.Positive(t, s.FloorHandled)
 	assert.LessOrEqual(t, s.FloorHandled, int64(400))
 	assert.Positive(t, s.Appended)
@@ -137,6 +138,37 @@ func TestAppend(t *testing.T) {
 			}
 			requireServer(t, r.Server)
 		})
+	}
+}
+
+// TestIdle: what is counted is what was sent, and a worker that sleeps is told of every append.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	r, err := b.Idle(b.ctx, IdleOptions{Workers: 2, Length: 2 * time.Second, Appends: 3})
+	require.NoError(t, err)
+	assert.Zero(t, r.Unslept, "nobody slept")
+	assert.Equal(t, 3, r.Slept)
+	assert.Positive(t, r.Watch)
+	assert.Positive(t, r.Heartbeat)
+	assert.Positive(t, r.Transactions)
+	assert.LessOrEqual(t, r.EventTrips, r.EventPath)
+	assert.EqualValues(t, 6, value[int64](t, b, countLog))
+	assert.EqualValues(t, 6, value[int64](t, b, sumCounts))
+}
+
+func TestStatementsOfAnIdleWorker(t *testing.T) {
+	t.Parallel()
+	c := &counting{}
+	for sql, kind := range map[string]int{
+		"insert into projection_workers as w values (1)":          heartbeat,
+		"select pg_notify($1, $2), pg_notification_queue_usage()": probe,
+		"select count(*) from rouse_members where alive":          watch,
+		"select owner from projection_checkpoints":                ownership,
+		"update projection_checkpoints set x = 1":                 eventPath,
+		"begin": eventPath,
+	} {
+		assert.Equal(t, kind, c.count(sql), sql)
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	busyTurns = 4
 
 	// lostAfter is how long the floor may get no further until what it has not handled counts as lost.
-	lostAfter = 2 * time.Second
+	lostAfter = time.Second
 )
 
 // stamps are the times of events, by position. The first half of an event's latency is known to a writer, the other to a worker.
@@ -26,6 +26,7 @@ type stamps struct {
 	mu       sync.Mutex // protects the fields below
 	appended map[int64]time.Time
 	handled  map[int64]time.Time
+	lost     int // that were given up
 }
 
 func newStamps() *stamps {
@@ -46,11 +47,18 @@ func (s *stamps) handle(positions []int64, committed time.Time) {
 	}
 }
 
-// missing is how many events are appended and not handled.
+// missing is how many events are appended, not handled and not given up.
 func (s *stamps) missing() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.appended) - len(s.handled)
+	return len(s.appended) - len(s.handled) - s.lost
+}
+
+// giveUp forgets what is missing, so that nobody waits for it again.
+func (s *stamps) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = len(s.appended) - len(s.handled)
 }
 
 // took are the latencies of what was handled.
@@ -69,7 +77,7 @@ func (s *stamps) took() (all []time.Duration) {
 // busySide is one side under writers.
 type busySide struct {
 	appendSQL string
-	args      func(writer, n int) []any
+	args      func(writer int) []any // of the writer's next event
 	stamps    *stamps
 	// turn runs the side while do is under way, and until it has everything.
 	turn func(ctx context.Context, do func() error) error
@@ -96,13 +104,13 @@ func (b *Bench) busy(ctx context.Context, writers int, s *LatencyStep, total int
 	if err != nil {
 		return err
 	}
-	floor, ours := b.busyFloor(), b.busyRouse(name)
+	floor, ours := b.busyFloor(), b.busyRouse(name, writers)
 	each := max(s.Events/busyTurns, 1)
 	s.Events = each * busyTurns
-	for n := range busyTurns {
+	for range busyTurns {
 		for _, side := range []*busySide{floor, ours} {
 			err := side.turn(ctx, func() error {
-				rate, err := paced(ctx, conns, side, s.Rate, n*each, each)
+				rate, err := paced(ctx, conns, side, s.Rate, each)
 				side.rate += rate
 				return err
 			})
@@ -134,7 +142,7 @@ func (b *Bench) busyResult(ctx context.Context, s *LatencyStep, floor, ours *sta
 
 // busyFloor runs the loop written by hand. What it does not find it has lost.
 func (b *Bench) busyFloor() *busySide {
-	side := &busySide{appendSQL: sqlAppendFloor, args: func(int, int) []any { return []any{floorID} }, stamps: newStamps()}
+	side := &busySide{appendSQL: sqlAppendFloor, args: func(int) []any { return []any{floorID} }, stamps: newStamps()}
 	side.turn = func(ctx context.Context, do func() error) (err error) {
 		loop, err := b.startFloor(ctx, side.stamps.handle)
 		if err != nil {
@@ -149,7 +157,7 @@ func (b *Bench) busyFloor() *busySide {
 	return side
 }
 
-// settle waits until nothing is missing, or nothing more comes.
+// settle waits until nothing is missing, or nothing more comes, and gives that up.
 func (s *stamps) settle(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -164,15 +172,20 @@ func (s *stamps) settle(ctx context.Context) error {
 			last, moved = now, time.Now()
 		}
 	}
+	s.giveUp()
 	return nil
 }
 
 // busyRouse runs a worker with the projection of that name.
-func (b *Bench) busyRouse(name string) *busySide {
+func (b *Bench) busyRouse(name string, writers int) *busySide {
 	prefix := fmt.Sprint(oursID, b.round, "-")
 	side := &busySide{appendSQL: sqlAppendEvent, stamps: newStamps()}
-	// Each writer has an aggregate of its own, so that their versions do not meet.
-	side.args = func(writer, n int) []any { return []any{fmt.Sprint(prefix, writer), n + 1} }
+	// Each writer has an aggregate of its own, whose versions only it counts.
+	versions := make([]int, writers)
+	side.args = func(writer int) []any {
+		versions[writer]++
+		return []any{fmt.Sprint(prefix, writer), versions[writer]}
+	}
 	observer := rouse.Observer{Committed: func(_ string, events []eventstore.Event) {
 		at := time.Now()
 		positions := make([]int64, len(events))
@@ -199,8 +212,8 @@ func (b *Bench) busyRouse(name string) *busySide {
 }
 
 // paced appends so many events from all connections, the nth of all at n/rate after the start or as soon after that as its
-// writer can, and returns the rate that it came to. Numbers begin at from.
-func paced(ctx context.Context, conns []*pgx.Conn, side *busySide, rate float64, from, events int) (float64, error) {
+// writer can, and returns the rate that it came to.
+func paced(ctx context.Context, conns []*pgx.Conn, side *busySide, rate float64, events int) (float64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errs := make([]error, len(conns))
@@ -210,7 +223,7 @@ func paced(ctx context.Context, conns []*pgx.Conn, side *busySide, rate float64,
 		all.Go(func() {
 			for n := w; n < events; n += len(conns) {
 				if errs[w] = until(ctx, began.Add(time.Duration(float64(n)/rate*float64(time.Second)))); errs[w] == nil {
-					errs[w] = appendOne(ctx, conn, side, w, from+n)
+					errs[w] = appendOne(ctx, conn, side, w)
 				}
 				if errs[w] != nil {
 					cancel()
@@ -223,11 +236,11 @@ func paced(ctx context.Context, conns []*pgx.Conn, side *busySide, rate float64,
 	return PerSecond(int64(events), time.Since(began)), errors.Join(errs...)
 }
 
-func appendOne(ctx context.Context, conn *pgx.Conn, side *busySide, writer, n int) error {
+func appendOne(ctx context.Context, conn *pgx.Conn, side *busySide, writer int) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	var position int64
-	if err := conn.QueryRow(ctx, side.appendSQL, side.args(writer, n)...).Scan(&position); err != nil {
+	if err := conn.QueryRow(ctx, side.appendSQL, side.args(writer)...).Scan(&position); err != nil {
 		return err
 	}
 	side.stamps.append(position, time.Now())

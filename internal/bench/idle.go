@@ -35,9 +35,9 @@ type IdleResult struct {
 	EventPath  float64 `json:"event_path"`
 	EventTrips float64 `json:"event_path_round_trips"`
 	Ownership  float64 `json:"ownership"`
-	Watch     float64 `json:"watch"`
-	Heartbeat float64 `json:"heartbeat"`
-	Probe     float64 `json:"probe"`
+	Watch      float64 `json:"watch"`
+	Heartbeat  float64 `json:"heartbeat"`
+	Probe      float64 `json:"probe"`
 
 	// EventStatements are the statements of EventPath, by their first lines.
 	EventStatements map[string]int `json:"event_statements"`
