@@ -36,7 +36,7 @@ GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo run test test-deploy stress soak model fuzz bench bench-latency bench-append bench-catchup \
+.PHONY: help build image demo run test test-deploy test-bench stress soak model fuzz bench bench-latency bench-append bench-catchup \
 	bench-scale bench-idle bench-compare bench-report vulncheck lint lint-fmt lint-bench lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
@@ -79,6 +79,9 @@ test: ## all tests, and each Go benchmark once; TEST_DATABASE_URL names a server
 
 test-deploy: ## the files of deploy/ against the schemas of those who read them
 	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
+
+test-bench: ## the module that compares Rouse with others, and writes docs/performance.md
+	cd bench && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener ./catchup
@@ -142,8 +145,8 @@ lint-floors: ## who may import whom, and no SQL through fmt
 lint-static: ## staticcheck, set up by staticcheck.conf
 	$(GO) run $(STATICCHECK) ./...
 
-lint-bench: ## the module of the benchmarks: go vet and its tests
-	cd bench && $(GO) vet ./... && $(GO) test -count=1 ./...
+lint-bench: ## go vet of the module that compares
+	cd bench && $(GO) vet ./...
 
 lint-golangci: ## golangci-lint, set up by .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...

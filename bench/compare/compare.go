@@ -28,6 +28,8 @@ type Options struct {
 	Length  time.Duration // for so long
 	Tuning  Tuning
 	Log     func(line string) // told of what is done; must not be nil
+
+	settle time.Duration // how long a worker that has caught up gets until it is measured; 0: settleFor
 }
 
 // Result has a row for each side.

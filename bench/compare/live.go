@@ -20,7 +20,7 @@ const (
 	// lostAfter is how long a worker may make no progress until what it has not handled counts as lost.
 	lostAfter = 3 * time.Second
 
-	// settleFor is how long a worker that has caught up gets until it is timed.
+	// settleFor is the default of Options.settle.
 	settleFor = 2 * time.Second
 )
 
@@ -32,7 +32,7 @@ func latency(ctx context.Context, o Options, c *contender, _ *Round) error {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	rang := make(chan time.Time, 1)
-	w, err := c.live(ctx, func(int) {
+	w, err := c.live(ctx, o, func(int) {
 		select {
 		case <-rang:
 		default:
@@ -69,7 +69,7 @@ func latency(ctx context.Context, o Options, c *contender, _ *Round) error {
 }
 
 // live starts a worker that counts, and waits until it has the history and sleeps. The history goes first.
-func (c *contender) live(ctx context.Context, committed func(events int)) (*worker, error) {
+func (c *contender) live(ctx context.Context, o Options, committed func(events int)) (*worker, error) {
 	if err := c.exec(ctx, "truncate counts"); err != nil {
 		return nil, err
 	}
@@ -83,8 +83,12 @@ func (c *contender) live(ctx context.Context, committed func(events int)) (*work
 	if err != nil {
 		return nil, err
 	}
+	settle := o.settle
+	if settle == 0 {
+		settle = settleFor
+	}
 	select {
-	case <-time.After(settleFor):
+	case <-time.After(settle):
 		return w, nil
 	case <-w.ended:
 		return nil, w.fault()
@@ -98,7 +102,7 @@ func (c *contender) empty(ctx context.Context) error {
 
 // keepUp lets writers append as fast as they can while a worker handles what they append.
 func keepUp(ctx context.Context, o Options, c *contender, r *Round) error {
-	w, err := c.live(ctx, func(int) {})
+	w, err := c.live(ctx, o, func(int) {})
 	if err != nil {
 		return err
 	}

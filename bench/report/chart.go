@@ -43,8 +43,6 @@ const chartStyle = `
     .rouse { stroke: #0969da; fill: #0969da; }
     .other { stroke: #6e7781; fill: #6e7781; }
     .third { stroke: #bc4c00; fill: #bc4c00; }
-    .line { fill: none; stroke-width: 2; }
-    .dashed { stroke-dasharray: 6 4; }
     @media (prefers-color-scheme: dark) {
       .page { fill: #0d1117; stroke: #30363d; }
       .title { fill: #e6edf3; }
@@ -55,6 +53,8 @@ const chartStyle = `
       .other { stroke: #9da7b3; fill: #9da7b3; }
       .third { stroke: #f0883e; fill: #f0883e; }
     }
+    .line { fill: none; stroke-width: 2; }
+    .dashed { stroke-dasharray: 6 4; }
 `
 
 // svg draws it.
