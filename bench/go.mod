@@ -8,6 +8,8 @@ require (
 	github.com/rouse-es/rouse v0.0.0
 )
 
+require go.uber.org/goleak v1.3.0
+
 require (
 	github.com/stretchr/testify v1.12.1
 	go.yaml.in/yaml/v3 v3.0.5 // indirect

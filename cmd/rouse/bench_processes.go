@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -109,15 +110,16 @@ func (a *app) printIdle(r bench.IdleResult) error {
 func (a *app) benchSleeperCommand() *cobra.Command {
 	eof := false
 	cmd := &cobra.Command{
-		Use:    bench.SleeperCommand + " PARTITIONS",
+		Use:    bench.SleeperCommand + " INDEX TOTAL",
 		Short:  "Listen and have nothing to do",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.parsed = true
-			partitions, err := strconv.Atoi(args[0])
-			if err != nil {
-				return usagef("%q is no number of partitions", args[0])
+			index, err := strconv.Atoi(args[0])
+			total, totalErr := strconv.Atoi(args[1])
+			if err = errors.Join(err, totalErr); err != nil {
+				return usagef("%q are no two numbers", args)
 			}
 			return untilEOF(cmd.Context(), eof, func(ctx context.Context) error {
 				pool, err := a.pool(ctx, "rouse bench sleeper", 2)
@@ -125,7 +127,7 @@ func (a *app) benchSleeperCommand() *cobra.Command {
 					return err
 				}
 				defer pool.Close()
-				return bench.Sleep(ctx, pool, partitions, a.log)
+				return bench.Sleep(ctx, pool, index, total, a.log)
 			})
 		},
 	}

@@ -21,7 +21,7 @@ const (
 	sleeperName = "bench_sleeper"
 
 	// sleepersWithin is how long all sleepers may take until they sleep.
-	sleepersWithin = 2 * time.Minute
+	sleepersWithin = 5 * time.Minute
 )
 
 // sleepy is a projection of events that never happen: its processes listen and are woken, and handle nothing.
@@ -33,9 +33,16 @@ func (sleepy) EventTypes() []string { return []string{"NeverHappens"} }
 
 func (sleepy) Apply(context.Context, pgx.Tx, eventstore.Event) error { return nil }
 
-// Sleep runs a worker that listens and is never given an event, until ctx ends.
-func Sleep(ctx context.Context, pool *pgxpool.Pool, partitions int, log zerolog.Logger) error {
-	w, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{sleepy{}}, Partitions: partitions, Label: "sleeper", Log: log})
+// Sleep runs worker index of so many that listen and are never given an event, until ctx ends. Shares are fixed, so that those
+// who start at once do not share anew for each of them.
+func Sleep(ctx context.Context, pool *pgxpool.Pool, index, total int, log zerolog.Logger) error {
+	partitions := 1
+	for partitions < total {
+		partitions *= 2
+	}
+	w, err := rouse.New(pool, rouse.Config{
+		Projections: []rouse.Projection{sleepy{}}, WorkerIndex: index, TotalWorkers: total, Partitions: partitions, Label: "sleeper", Log: log,
+	})
 	if err != nil {
 		return err
 	}
@@ -51,12 +58,8 @@ type sleepers struct {
 // startSleepers starts so many processes and waits until all of them sleep. The caller stops them, whatever the error.
 func (b *Bench) startSleepers(ctx context.Context, program string, n int) (s *sleepers, err error) {
 	s = &sleepers{b: b}
-	partitions := 1
-	for partitions < n {
-		partitions *= 2
-	}
-	for range n {
-		c, err := b.startChild(ctx, program, SleeperCommand, fmt.Sprint(partitions))
+	for i := range n {
+		c, err := b.startChild(ctx, program, SleeperCommand, fmt.Sprint(i), fmt.Sprint(n))
 		if err != nil {
 			return s, err
 		}
