@@ -113,7 +113,7 @@ bench-latency: build ## latency at rest, under writers, in a long log and beside
 
 bench-append: build ## what the push costs appends, also beside 64 idle processes; about 7 minutes
 	@$(MEASURE) append $(ROUSE_BENCH) append --rounds 3 --seconds 3
-	@$(MEASURE) append-idle $(ROUSE_BENCH) append --rounds 3 --seconds 3 --writers 16 --idle-processes 64 --disk as-is
+	@$(MEASURE) append-idle $(ROUSE_BENCH) append --rounds 3 --seconds 5 --writers 16 --idle-processes 64 --disk as-is
 
 bench-catchup: build ## a history of 1,000,000 events by one worker; about 2 minutes
 	@$(MEASURE) catchup $(ROUSE_BENCH) catchup --events 1000000

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ const clockTick = 10 * time.Millisecond
 // server is not the benchmark's own, and on systems without /proc.
 func (b *Bench) serverCPU(ctx context.Context) (time.Duration, error) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil || !b.cfg.Own {
-		return 0, nil //nolint:nilerr // it is not told
+		return 0, nil // it is not told
 	}
 	// The first line of the file is the process id. Reading it needs a superuser, which the own server's user is.
 	pid, err := b.number(ctx, "select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::bigint")
@@ -34,9 +35,8 @@ func (b *Bench) serverCPU(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			continue // it has ended
 		}
-		_, after, found := strings.Cut(string(text), ") ") // the name before may hold anything
-		fields := strings.Fields(after)
-		if !found || len(fields) < 15 || fields[1] != parent && filepath.Base(filepath.Dir(path)) != parent {
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // the name before may hold anything
+		if len(fields) < 15 || fields[1] != parent && filepath.Base(filepath.Dir(path)) != parent {
 			continue
 		}
 		for _, field := range fields[11:15] { // utime, stime, and those of ended children

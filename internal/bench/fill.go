@@ -2,9 +2,13 @@ package bench
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
+
+// fillTimeout bounds the filling of a history: some ten million events on a slow disk.
+const fillTimeout = 30 * time.Minute
 
 // fill makes the history, and vacuums it so that the first to read it does not have to set hint bits.
 func (b *Bench) fill(ctx context.Context, events int64) error { return b.fillFrom(ctx, 0, events) }
@@ -22,7 +26,7 @@ func (b *Bench) fillFrom(ctx context.Context, there, events int64) error {
 // Fill lengthens a history of Rouse's log, in the schema of conn's search_path, from so many events to so many. Meanwhile the
 // log has no unique constraints but its key: they are made anew at the end, as after any bulk load, and checked by that.
 func Fill(ctx context.Context, conn *pgx.Conn, there, events int64) error {
-	ctx, cancel := context.WithTimeout(ctx, longTimeout)
+	ctx, cancel := context.WithTimeout(ctx, fillTimeout)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		type constraint struct{ Name, Definition string }
