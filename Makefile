@@ -36,7 +36,7 @@ GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo run test test-deploy test-bench stress soak model fuzz bench bench-latency bench-append bench-catchup \
+.PHONY: help build image demo run test test-deploy test-bench stress soak model fuzz bench bench-latency bench-append bench-append-idle bench-catchup \
 	bench-scale bench-idle bench-compare bench-report vulncheck lint lint-fmt lint-bench lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
@@ -103,7 +103,7 @@ soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE
 MEASURE = scripts/bench
 ROUSE_BENCH = bin/rouse bench --json --log-level warn
 
-bench: bench-latency bench-append bench-catchup bench-scale bench-idle bench-compare bench-report ## all benchmarks, on servers of their own, and docs/performance.md; about 25 minutes
+bench: bench-latency bench-append bench-append-idle bench-catchup bench-scale bench-idle bench-compare bench-report ## all benchmarks, on servers of their own, and docs/performance.md; about 25 minutes
 
 bench-latency: build ## latency at rest, under writers, in a long log and beside a foreign transaction; about 8 minutes
 	@$(MEASURE) latency-quiet $(ROUSE_BENCH) latency --rate 10,100 --events 600
@@ -111,8 +111,10 @@ bench-latency: build ## latency at rest, under writers, in a long log and beside
 	@$(MEASURE) latency-held $(ROUSE_BENCH) latency --rate 100 --events 6000 --hold
 	@$(MEASURE) latency-rows $(ROUSE_BENCH) latency --rate 100 --events 1000 --table-rows 100000,10000000
 
-bench-append: build ## what the push costs appends, also beside 64 idle processes; about 7 minutes
+bench-append: build ## what the push costs appends; about 6 minutes
 	@$(MEASURE) append $(ROUSE_BENCH) append --rounds 3 --seconds 3
+
+bench-append-idle: build ## the same beside 64 idle processes; about 3 minutes
 	@$(MEASURE) append-idle $(ROUSE_BENCH) append --rounds 3 --seconds 5 --writers 16 --idle-processes 64 --disk as-is
 
 bench-catchup: build ## a history of 1,000,000 events by one worker; about 2 minutes

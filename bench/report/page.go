@@ -173,7 +173,10 @@ func (p *page) appends(r results) {
 			p.appendDisk(d, r.append, "")
 		}
 	}
-	if r.beside != nil {
+	if r.beside == nil {
+		p.say("Beside 64 idle processes that listen:\n\n")
+		p.missing("bench-append-idle")
+	} else {
 		for _, d := range r.beside.Disks {
 			p.appendDisk(d, r.beside, fmt.Sprintf(", beside %d idle processes that listen", r.beside.Idle))
 		}
