@@ -211,44 +211,51 @@ type counting struct {
 	events map[string]int
 }
 
-// count counts a statement and returns its kind.
-func (c *counting) count(sql string) (kind int) {
-	switch {
-	case strings.Contains(sql, "insert into projection_workers"):
-		kind = heartbeat
-	case strings.Contains(sql, "pg_notification_queue_usage"):
-		kind = probe
-	case strings.Contains(sql, "from rouse_members where alive"):
-		kind = watch
-	case ownershipOf(sql):
-		kind = ownership
+// count counts the statements of one round trip. They are of one kind: what begins and ends a transaction is there for the
+// others.
+func (c *counting) count(statements ...string) {
+	kind := eventPath
+	for _, sql := range statements {
+		if k := kindOf(sql); k != eventPath {
+			kind = k
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.kinds[kind]++
-	if kind == eventPath {
+	c.kinds[kind] += int64(len(statements))
+	if kind != eventPath {
+		return
+	}
+	c.kinds[eventTrip]++
+	for _, sql := range statements {
 		if c.events == nil {
 			c.events = map[string]int{}
 		}
 		line, _, _ := strings.Cut(strings.TrimSpace(sql), "\n")
 		c.events[line]++
 	}
-	return kind
+}
+
+// kindOf is the kind of a statement by itself.
+func kindOf(sql string) int {
+	switch {
+	case strings.Contains(sql, "insert into projection_workers"):
+		return heartbeat
+	case strings.Contains(sql, "pg_notification_queue_usage"):
+		return probe
+	case strings.Contains(sql, "from rouse_members where alive"):
+		return watch
+	case ownershipOf(sql):
+		return ownership
+	default:
+		return eventPath
+	}
 }
 
 // ownershipOf tells whether a statement asks who is there and who owns what: those of package partition.
 func ownershipOf(sql string) bool {
 	return strings.Contains(sql, "rouse_members") || strings.Contains(sql, "projection_checkpoints") && !strings.Contains(sql, "update") ||
 		strings.Contains(sql, "from projections")
-}
-
-// trip counts a round trip, if it is one of the event path.
-func (c *counting) trip(kind int) {
-	if kind == eventPath {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.kinds[eventTrip]++
-	}
 }
 
 func (c *counting) reset() {
@@ -265,23 +272,25 @@ func (c *counting) read() ([statementKinds]int64, map[string]int) {
 
 // TraceQueryStart counts a statement.
 func (c *counting) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
-	c.trip(c.count(d.SQL))
+	c.count(d.SQL)
 	return ctx
 }
 
 // TraceQueryEnd does nothing.
 func (*counting) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// TraceBatchStart counts a round trip. All batches of a worker at rest are of the event path.
-func (c *counting) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
-	c.trip(eventPath)
+// TraceBatchStart counts the statements of a batch.
+func (c *counting) TraceBatchStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
+	var statements []string
+	for _, q := range d.Batch.QueuedQueries {
+		statements = append(statements, q.SQL)
+	}
+	c.count(statements...)
 	return ctx
 }
 
-// TraceBatchQuery counts a statement of a batch.
-func (c *counting) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
-	c.count(d.SQL)
-}
+// TraceBatchQuery does nothing.
+func (*counting) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 
 // TraceBatchEnd does nothing.
 func (*counting) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
