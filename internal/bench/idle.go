@@ -76,7 +76,14 @@ func (b *Bench) Idle(ctx context.Context, o IdleOptions) (r IdleResult, err erro
 	if r.Slept == 0 {
 		return r, fmt.Errorf("%w: a worker slept and was told of none of %d appends", ErrUnhandled, o.Appends)
 	}
-	return r, nil
+	if err := sleeper.Drain(ctx); err != nil {
+		return r, err
+	}
+	handled, err := b.counted(ctx, "%")
+	if err == nil && handled != int64(2*o.Appends) {
+		err = fmt.Errorf("%w: of %d events, %d are in the read model", ErrUnhandled, 2*o.Appends, handled)
+	}
+	return r, err
 }
 
 // idleWorkers runs the workers, with connections that count.
