@@ -37,7 +37,8 @@ GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help benchmarks build image demo run test test-deploy stress soak model fuzz bench vulncheck lint lint-fmt lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build image demo run test benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency bench-append bench-append-idle \
+	bench-catchup bench-scale bench-idle bench-compare bench-report vulncheck lint lint-fmt lint-bench lint-floors lint-static lint-golangci vet fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -79,10 +80,13 @@ test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 # In a run of its own, because with -bench no two packages are tested at once.
 benchmarks: ## each Go benchmark once
 	$(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -run '^$$' -bench . -benchtime 1x -p 1 -timeout 5m \
-		$$(grep -rl '^func Benchmark' --include='*_test.go' --exclude-dir=bench . | xargs -n 1 dirname | sort -u)
+		$$(grep -rl '^func Benchmark' --include='*_test.go' . | grep -v '^./bench/' | xargs -n 1 dirname | sort -u)
 
 test-deploy: ## the files of deploy/ against the schemas of those who read them
 	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
+
+test-bench: ## the module that compares Rouse with others, and writes docs/performance.md
+	cd bench && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener ./catchup
@@ -100,12 +104,43 @@ soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE
 	$(GO) test -count=1 -v -run '^TestSoak$$' -timeout 4h ./test/reliability -args -duration '$(or $(DURATION),2m)' \
 		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') $(if $(PACE),-pace '$(PACE)') -record '$(CURDIR)/docs' -of '$(COMMIT)'
 
-bench: build ## all benchmarks, on a server of their own; about a quarter of an hour
-	@exec bin/rouse bench latency
-	@exec bin/rouse bench catchup
-	@exec bin/rouse bench append
+# Each part leaves its results in bench/results, and bench-report makes the page of what is there. A part can be run alone.
+MEASURE = scripts/bench
+ROUSE_BENCH = bin/rouse bench --json --log-level warn
 
-lint: lint-fmt vet lint-floors lint-static ## all of the lint targets and vet
+bench: bench-latency bench-append bench-append-idle bench-catchup bench-scale bench-idle bench-compare bench-report ## all benchmarks, on servers of their own, and docs/performance.md; about 25 minutes
+
+bench-latency: build ## latency at rest, under writers, in a long log and beside a foreign transaction; about 8 minutes
+	@$(MEASURE) latency-quiet $(ROUSE_BENCH) latency --rate 10,100 --events 600
+	@$(MEASURE) latency-busy $(ROUSE_BENCH) latency --rate 1000,2000 --writers 16
+	@$(MEASURE) latency-held $(ROUSE_BENCH) latency --rate 100 --events 6000 --hold
+	@$(MEASURE) latency-rows $(ROUSE_BENCH) latency --rate 100 --events 1000 --table-rows 100000,10000000
+
+bench-append: build ## what the push costs appends; about 6 minutes
+	@$(MEASURE) append $(ROUSE_BENCH) append --rounds 3 --seconds 3
+
+bench-append-idle: build ## the same beside 64 idle processes; about 3 minutes
+	@$(MEASURE) append-idle $(ROUSE_BENCH) append --rounds 3 --seconds 5 --writers 16 --idle-processes 64 --disk as-is
+
+bench-catchup: build ## a history of 1,000,000 events by one worker; about 2 minutes
+	@$(MEASURE) catchup $(ROUSE_BENCH) catchup --events 1000000
+
+bench-scale: build ## the same by one, two and four workers, and what it costs; about 2 minutes
+	@$(MEASURE) scale $(ROUSE_BENCH) scale --events 1000000
+
+bench-idle: build ## what workers ask of the server at rest; about 2 minutes
+	@$(MEASURE) idle $(ROUSE_BENCH) idle
+
+# It is a module of its own, so that users of this one do not receive what it is compared with.
+bench-compare: ## the same work by Rouse, watermill-sql and a naive worker; about 5 minutes
+	@cd bench && $(GO) build -o ../bin/compare ./cmd/compare
+	@$(MEASURE) compare bin/compare
+
+bench-report: ## docs/performance.md and its pictures from bench/results
+	@cd bench && $(GO) run ./cmd/report
+	@echo 'make: docs/performance.md is written'
+
+lint: lint-fmt vet lint-floors lint-static lint-bench ## all of the lint targets and vet
 
 lint-fmt: ## is everything formatted
 	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -s -l .)" || exit 1; \
@@ -116,6 +151,9 @@ lint-floors: ## who may import whom, and no SQL through fmt
 
 lint-static: ## staticcheck, set up by staticcheck.conf
 	$(GO) run $(STATICCHECK) ./...
+
+lint-bench: ## go vet of the module that compares
+	cd bench && $(GO) vet ./...
 
 lint-golangci: ## golangci-lint, set up by .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -16,15 +17,17 @@ import (
 )
 
 const (
-	// benchConnections is what the embedded server has room for, and benchWriters the most of them that append.
-	benchConnections = 300
+	// benchConnections is what the embedded server has room for, benchWriters the most of them that append, and benchIdle the
+	// most processes that sleep beside them, of which each needs four.
+	benchConnections = 600
 	benchWriters     = 256
+	benchIdle        = 64
 )
 
 func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure latency, catching up, or what the push costs appends, each beside a floor of the same run",
+		Short: "Measure latency, catching up, scaling, rest, or what the push costs appends",
 		Long: `Bench measures on a PostgreSQL server of its own, or in the database that is given, where it
 works in a schema of its own, rouse_bench_ and a number, which is dropped at the end and after
 Ctrl+C; only a second Ctrl+C, which ends it at once, leaves it there. It prints a small table, or everything that was measured with --json. The ratios are
@@ -32,7 +35,7 @@ what to read: what is compared takes turns, and medians are printed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchLatencyCommand(), a.benchCatchupCommand(), a.benchAppendCommand())
+	cmd.AddCommand(a.benchLatencyCommand(), a.benchCatchupCommand(), a.benchAppendCommand(), a.benchScaleCommand(), a.benchIdleCommand())
 	return cmd
 }
 
@@ -41,23 +44,47 @@ func (a *app) benchLatencyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "latency",
 		Short: "How soon after its commit an event is handled",
-		Long: `Latency appends events one by one and measures from the acknowledged commit of each to the
-acknowledged commit of its effect. The floor is a loop written by hand, NOTIFY + SELECT + COMMIT,
-without any of the promises. The two take turns, event by event.`,
+		Long: `Latency appends events and measures from the acknowledged commit of each to the acknowledged
+commit of its effect. The floor is a loop written by hand, NOTIFY + SELECT + COMMIT, without any
+of the promises. The two take turns, event by event; with --writers, by time, and then the floor
+loses events, because it passes over what commits out of order.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
-			switch {
-			case o.Events < 1:
-				return usagef("--events %d: at least one event", o.Events)
-			case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
-				return usagef("--rate %g: events per second, more than 0", o.Rate)
+			if err := checkLatency(o); err != nil {
+				return err
 			}
 			return benchmark(ctx, a, func(b *bench.Bench) (bench.LatencyResult, error) { return b.Latency(ctx, o) }, a.printLatency, "events")
 		}),
 	}
-	cmd.Flags().IntVar(&o.Events, "events", 600, "how many events of each side are timed")
-	cmd.Flags().Float64Var(&o.Rate, "rate", 60, "events per second of each side, at most; workers sleep in between where it is calm")
+	cmd.Flags().IntVar(&o.Events, "events", 0, "how many events of each side are timed at each step; 0: as many as 20 seconds have")
+	cmd.Flags().Float64SliceVar(&o.Rates, "rate", []float64{60}, "events per second of each side, at most; several: one after the other")
+	cmd.Flags().IntVar(&o.Writers, "writers", 1, "how many append at once, on schedule; 1: each event is waited for, and workers sleep in between")
+	cmd.Flags().Int64SliceVar(&o.TableRows, "table-rows", nil, "how many events there are before; several, rising: one after the other")
+	cmd.Flags().BoolVar(&o.Hold, "hold", false, "measure a second time, while a foreign transaction that has written is open")
 	return cmd
+}
+
+// checkLatency finds what is wrong with flags.
+func checkLatency(o bench.LatencyOptions) error {
+	switch {
+	case o.Events < 0:
+		return usagef("--events %d: at least one event, or 0 for 20 seconds", o.Events)
+	case len(o.Rates) == 0:
+		return usagef("--rate is empty: events per second, such as 10,100")
+	case o.Writers < 1 || o.Writers > benchWriters:
+		return usagef("--writers %d: from 1 to %d", o.Writers, benchWriters)
+	}
+	for _, rate := range o.Rates {
+		if !(rate > 0) || math.IsInf(rate, 0) {
+			return usagef("--rate %g: events per second, more than 0", rate)
+		}
+	}
+	for i, rows := range o.TableRows {
+		if rows < 0 || rows > 100_000_000 || i > 0 && rows < o.TableRows[i-1] {
+			return usagef("--table-rows %v: from 0 to 100000000, rising", o.TableRows)
+		}
+	}
+	return nil
 }
 
 func (a *app) benchCatchupCommand() *cobra.Command {
@@ -69,7 +96,7 @@ func (a *app) benchCatchupCommand() *cobra.Command {
 projection that writes nothing but its checkpoints, beside a loop that reads all events and decodes
 none; and with one that updates a row for each event, beside a loop written by hand that does the
 same, pipelined, without any of the promises. Each batch has 500 events, and no commit waits for
-the disk.`,
+the disk. Last comes the process: this program as a worker, from its start to its end.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
 			switch {
@@ -77,6 +104,10 @@ the disk.`,
 				return usagef("--events %d: from 1 to 100000000", o.Events)
 			case o.Rounds < 1:
 				return usagef("--rounds %d: at least one", o.Rounds)
+			}
+			var err error
+			if o.Program, err = os.Executable(); err != nil {
+				return err
 			}
 			return benchmark(ctx, a, func(b *bench.Bench) (bench.CatchupResult, error) { return b.Catchup(ctx, o) }, a.printCatchup, "events")
 		}),
@@ -90,6 +121,7 @@ the disk.`,
 type appendBenchFlags struct {
 	writers         []int
 	rounds, seconds int
+	idle            int
 	disk            string
 }
 
@@ -101,7 +133,7 @@ func (a *app) benchAppendCommand() *cobra.Command {
 		Long: `Append measures how fast writers append, each event in a transaction of its own, while one worker
 reads and handles everything: with the push trigger switched off, as Rouse has it, and with one
 that notifies on every commit. The writers are pgbench where it is found, else goroutines of this
-process. On a server of its own it measures a second time with commit_delay, as on a slow disk.`,
+process. Further processes may listen meanwhile. On a server of its own it measures a second time with commit_delay, as on a slow disk.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {
 			own := a.databaseURL == ""
@@ -110,12 +142,16 @@ process. On a server of its own it measures a second time with commit_delay, as 
 				return err
 			}
 			o.Pgbench = bench.FindPgbench()
+			if o.Program, err = os.Executable(); err != nil {
+				return err
+			}
 			return benchmark(ctx, a, func(b *bench.Bench) (bench.AppendResult, error) { return b.Append(ctx, o) }, a.printAppend, "rounds")
 		}),
 	}
 	cmd.Flags().IntSliceVar(&f.writers, "writers", []int{1, 4, 16, 64}, "numbers of writers")
 	cmd.Flags().IntVar(&f.rounds, "rounds", 5, "rounds of each variant")
 	cmd.Flags().IntVar(&f.seconds, "seconds", 5, "length of one round")
+	cmd.Flags().IntVar(&f.idle, "idle-processes", 0, "how many further processes listen and have nothing to do")
 	cmd.Flags().StringVar(&f.disk, "disk", "", "as-is, or slow (commit_delay, only on the embedded server); default: all that is possible")
 	return cmd
 }
@@ -127,10 +163,12 @@ func (f appendBenchFlags) options(own bool) (o bench.AppendOptions, err error) {
 		return o, usagef("--writers %v: numbers from 1 to %d, such as 1,4,16", f.writers, benchWriters)
 	case f.rounds < 1:
 		return o, usagef("--rounds %d: at least one", f.rounds)
+	case f.idle < 0 || f.idle > benchIdle:
+		return o, usagef("--idle-processes %d: from 0 to %d", f.idle, benchIdle)
 	case f.seconds < 1 || f.seconds > 3600:
 		return o, usagef("--seconds %d: from 1 to 3600", f.seconds)
 	}
-	o = bench.AppendOptions{Writers: f.writers, Rounds: f.rounds, Length: time.Duration(f.seconds) * time.Second}
+	o = bench.AppendOptions{Idle: f.idle, Writers: f.writers, Rounds: f.rounds, Length: time.Duration(f.seconds) * time.Second}
 	switch disk := bench.Disk(f.disk); {
 	case disk == "" && own:
 		o.Disks = []bench.Disk{bench.DiskAsIs, bench.DiskSlow}
@@ -167,7 +205,8 @@ func inBench[R any](ctx context.Context, a *app, measure func(b *bench.Bench) (R
 		if set := forgetPG(); len(set) > 0 {
 			a.log.Warn().Strs("variables", set).Msg("bench starts a server of its own and does not look at these variables (for a database of yours, set DATABASE_URL)")
 		}
-		settings := map[string]string{"max_connections": fmt.Sprint(benchConnections)}
+		// Long histories are written, and no round should pay for a checkpoint that another one has caused.
+		settings := map[string]string{"max_connections": fmt.Sprint(benchConnections), "max_wal_size": "8GB"}
 		server, startErr := a.startServer(ctx, pgserver.Config{Settings: settings, Log: a.log})
 		if startErr != nil {
 			return result, startErr

@@ -55,13 +55,37 @@ func (a *app) printLatency(r bench.LatencyResult) error {
 	row := func(name string, p bench.Percentiles) string {
 		return fmt.Sprintf("%26s %8.2f %8.2f %8.2f", name, p.P50, p.P90, p.P99)
 	}
-	return a.lines(
-		fmt.Sprintf("commit to handled and committed, %s events of each side in turn, at most %g/s of each (ms)", grouped(int64(r.Events)), r.Rate),
-		fmt.Sprintf("%26s %8s %8s %8s", "", "p50", "p90", "p99"),
-		row("NOTIFY + SELECT + COMMIT", r.Floor),
-		row("rouse", r.Rouse),
-		row("rouse / floor", bench.Percentiles{P50: r.Ratio.P50, P90: r.Ratio.P90, P99: r.Ratio.P99}),
-	)
+	for _, s := range r.Steps {
+		lines := []string{
+			fmt.Sprintf("commit to handled and committed, %s events of each side in turn, at most %g/s of each%s (ms)",
+				grouped(int64(s.Events)), s.Rate, latencyConditions(r, s)),
+			fmt.Sprintf("%26s %8s %8s %8s", "", "p50", "p90", "p99"),
+			row("NOTIFY + SELECT + COMMIT", s.Floor),
+			row("rouse", s.Rouse),
+			row("rouse / floor", bench.Percentiles(s.Ratio)),
+		}
+		if lost := int64(s.Events) - s.FloorHandled; lost > 0 {
+			lines = append(lines, fmt.Sprintf("the floor lost %s events", grouped(lost)))
+		}
+		if err := a.lines(lines...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// latencyConditions names what is not as usual.
+func latencyConditions(r bench.LatencyResult, s bench.LatencyStep) (text string) {
+	if r.Writers > 1 {
+		text += fmt.Sprintf(" from %d writers", r.Writers)
+	}
+	if s.TableRows > 0 {
+		text += fmt.Sprintf(", %s events before", grouped(s.TableRows))
+	}
+	if s.Held {
+		text += ", a foreign transaction open"
+	}
+	return text
 }
 
 func (a *app) printCatchup(r bench.CatchupResult) error {

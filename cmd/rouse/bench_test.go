@@ -25,15 +25,18 @@ func TestBenchAsData(t *testing.T) {
 	db := testdb.Empty(t)
 	latency := decode[bench.LatencyResult](t, mustRouse(t, db, "bench", "latency", "--events", "10", "--rate", "200", "--json"))
 	assert.Equal(t, "latency", latency.Bench)
-	assert.EqualValues(t, 10, latency.Handled)
-	assert.EqualValues(t, 10, latency.FloorHandled)
-	assert.Positive(t, latency.Ratio.P50)
+	require.Len(t, latency.Steps, 1)
+	assert.EqualValues(t, 10, latency.Steps[0].Handled)
+	assert.EqualValues(t, 10, latency.Steps[0].FloorHandled)
+	assert.Positive(t, latency.Steps[0].Ratio.P50)
 
 	catchup := decode[bench.CatchupResult](t, mustRouse(t, db, "bench", "catchup", "--events", "1200", "--rounds", "1", "--json"))
 	assert.Equal(t, "catchup", catchup.Bench)
 	assert.EqualValues(t, 1200, catchup.Events)
 	assert.Positive(t, catchup.Nothing.Ratio)
 	assert.Positive(t, catchup.Upsert.Ratio)
+	require.NotNil(t, catchup.Process)
+	assert.Positive(t, catchup.Process.Ratio)
 
 	appended := decode[bench.AppendResult](t, mustRouse(t, db, "bench", "append", "--writers", "1,2", "--rounds", "1", "--seconds", "1", "--json"))
 	assert.Equal(t, "append", appended.Bench)
@@ -44,12 +47,33 @@ func TestBenchAsData(t *testing.T) {
 	requireNoBench(t, db)
 }
 
+// TestBenchOfProcesses: those that measure, or are beside what is measured, are this program again, and none is left.
+func TestBenchOfProcesses(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	scale := decode[bench.ScaleResult](t, mustRouse(t, db, "bench", "scale", "--events", "1200", "--workers", "1,2", "--rounds", "1", "--json"))
+	assert.Equal(t, "scale", scale.Bench)
+	require.Len(t, scale.Rows, 2)
+	for _, row := range scale.Rows {
+		assert.Positive(t, row.PerSecond)
+		assert.Positive(t, row.Rounds[0].WorkersCPU)
+	}
+	assert.Zero(t, scale.Rows[0].CPURatio, "what a server of somebody else's uses is not known")
+
+	appended := decode[bench.AppendResult](t, mustRouse(t, db, "bench", "append", "--writers", "1", "--rounds", "1", "--seconds", "1", "--idle-processes", "2", "--json"))
+	assert.Equal(t, 2, appended.Idle)
+	assert.Equal(t, appended.Events, appended.Handled)
+	requireNoBench(t, db)
+	require.Zero(t, value[int](t, db.Pool, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'rouse bench sleeper%'"))
+}
+
 func TestBenchForPeople(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	for args, table := range map[string]string{
 		"latency --events 10 --rate 200":            `(?m)^ +rouse +[\d.]+ +[\d.]+ +[\d.]+$`,
 		"catchup --events 1200 --rounds 1":          `(?m)^an upsert for each event +[\d,]+ +the same by hand, pipelined +[\d,]+ +[\d.]+$`,
+		"idle --seconds 1 --workers 1 --appends 1":  `(?m)^notifications for 1 appends: 0 with nobody asleep, 1 with one worker asleep$`,
 		"append --writers 2 --rounds 1 --seconds 1": `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
 	} {
 		r := runRouse(t, on(db), append([]string{"bench"}, strings.Fields(args)...)...)
@@ -103,7 +127,7 @@ func TestBenchBringsItsOwnServer(t *testing.T) {
 	r := runRouse(t, append(env, "PGHOST=192.0.2.1", "PGSERVICE=none"), "bench", "latency", "--events", "3", "--rate", "200", "--json")
 	require.Zero(t, r.code, r.stderr)
 	assert.Contains(t, r.stderr, `"variables":["PGHOST","PGSERVICE"]`)
-	assert.EqualValues(t, 3, decode[bench.LatencyResult](t, r.stdout).Handled)
+	assert.EqualValues(t, 3, decode[bench.LatencyResult](t, r.stdout).Steps[0].Handled)
 	left, err := filepath.Glob(filepath.Join(temporary, "rouse-*"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
@@ -113,20 +137,29 @@ func TestMisusedBench(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	for args, holds := range map[string]string{
-		"latency --events 0":    "--events 0",
-		"latency --rate 0":      "--rate 0",
-		"latency --rate NaN":    "--rate NaN",
-		"catchup --events 0":    "--events 0",
-		"catchup --rounds 0":    "--rounds 0",
-		"append --writers 0":    "--writers",
-		"append --writers 1,x":  "--writers",
-		"append --writers 1000": "--writers",
-		"append --rounds 0":     "--rounds 0",
-		"append --seconds 0":    "--seconds 0",
-		"append --disk slow":    "--disk slow",
-		"append --disk floppy":  "floppy",
-		"latency --schema mine": "--schema",
-		"everything":            "everything",
+		"latency --events -1":          "--events -1",
+		"latency --writers 300":        "--writers 300",
+		"latency --table-rows -1":      "--table-rows",
+		"latency --rate 0":             "--rate 0",
+		"latency --rate NaN":           "--rate NaN",
+		"catchup --events 0":           "--events 0",
+		"catchup --rounds 0":           "--rounds 0",
+		"append --writers 0":           "--writers",
+		"append --writers 1,x":         "--writers",
+		"append --writers 1000":        "--writers",
+		"append --rounds 0":            "--rounds 0",
+		"append --seconds 0":           "--seconds 0",
+		"append --disk slow":           "--disk slow",
+		"append --idle-processes 1000": "--idle-processes 1000",
+		"scale --workers 0":            "--workers",
+		"scale --events 0":             "--events 0",
+		"scale --rounds 0":             "--rounds 0",
+		"idle --seconds 0":             "--seconds 0",
+		"idle --workers 0":             "--workers 0",
+		"idle --appends 0":             "--appends 0",
+		"append --disk floppy":         "floppy",
+		"latency --schema mine":        "--schema",
+		"everything":                   "everything",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -134,7 +167,7 @@ func TestMisusedBench(t *testing.T) {
 		})
 	}
 	address := closedPort(t)
-	for _, part := range []string{"latency", "catchup", "append"} {
+	for _, part := range []string{"latency", "catchup", "append", "scale", "idle"} {
 		requireFault(t, runRouse(t, []string{"DATABASE_URL=postgres://postgres:s3cret@" + address + "/x"}, "bench", part), 3, "cannot reach PostgreSQL at "+address)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"strings"
 	"sync"
@@ -24,7 +25,10 @@ import (
 const tokenVariable = "ROUSE_HTTP_TOKEN"
 
 // httpFlags say where and to whom something is served.
-type httpFlags struct{ address, tokenFile string }
+type httpFlags struct {
+	address, tokenFile string
+	pprof              bool
+}
 
 // register adds the flags, with the address that is used if none is given and what is served there.
 func (f *httpFlags) register(flags *pflag.FlagSet, address, what string) {
@@ -39,24 +43,37 @@ type httpServer struct {
 	app      *app
 	listener net.Listener
 	token    string // empty: nobody needs one
+	pprof    bool   // profiles are served
 }
 
 // listenHTTP opens the address; nil: none is given. An address that others can reach needs a token.
 func (a *app) listenHTTP(ctx context.Context, f httpFlags) (*httpServer, error) {
 	token, err := f.token()
-	if err != nil || f.address == "" {
+	if err != nil {
 		return nil, err
+	}
+	if f.address == "" {
+		if f.pprof {
+			return nil, usagef("--pprof needs --http, such as --http 127.0.0.1:8080")
+		}
+		return nil, nil
 	}
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", f.address)
 	if err != nil {
 		return nil, usagef("--http %s: %w (give an address of this machine and a free port, such as 127.0.0.1:8080)", f.address, err)
 	}
-	if at, is := listener.Addr().(*net.TCPAddr); token == "" && (!is || !at.IP.IsLoopback()) {
+	at, is := listener.Addr().(*net.TCPAddr)
+	beyond := !is || !at.IP.IsLoopback()
+	if beyond && f.pprof {
+		_ = listener.Close()
+		return nil, usagef("--pprof is for this machine only, and --http %s can be reached from others: use 127.0.0.1", f.address)
+	}
+	if beyond && token == "" {
 		_ = listener.Close()
 		return nil, usagef("--http %s can be reached from other machines and needs a token: set %s or --http-token-file, or use 127.0.0.1", f.address, tokenVariable)
 	}
-	return &httpServer{app: a, listener: listener, token: token}, nil
+	return &httpServer{app: a, listener: listener, token: token, pprof: f.pprof}, nil
 }
 
 // token reads the token from the file, or from the variable.
@@ -82,6 +99,11 @@ func (s *httpServer) ofWorker(w *rouse.Worker, m *metrics.Metrics, d *dashboard.
 	mux.Handle("GET /healthz", probes)
 	mux.Handle("GET /readyz", probes)
 	mux.Handle("GET /metrics", s.guarded(m.Handler()))
+	if s.pprof {
+		mux.Handle("GET /debug/pprof/", s.guarded(http.HandlerFunc(pprof.Index)))
+		mux.Handle("GET /debug/pprof/profile", s.guarded(http.HandlerFunc(pprof.Profile)))
+		mux.Handle("GET /debug/pprof/trace", s.guarded(http.HandlerFunc(pprof.Trace)))
+	}
 	mux.Handle("/", d) // which asks for the token itself
 	return mux
 }
@@ -117,6 +139,9 @@ func (s *httpServer) serve(handler http.Handler, ending func()) (stop func()) {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	if s.pprof {
+		server.WriteTimeout = 5 * time.Minute // a profile is taken for as long as is asked for
 	}
 	s.app.log.Info().Str("address", s.listener.Addr().String()).Msg("serving http")
 	var wg sync.WaitGroup

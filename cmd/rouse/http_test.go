@@ -78,6 +78,25 @@ func TestWorkerServesHTTP(t *testing.T) {
 	assert.Contains(t, p.stderr.String(), "worker stopped")
 }
 
+// TestProfiles are there if they are asked for, and never beyond this machine.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	get := served(t, startRouse(t, on(db), "worker", "--http", "127.0.0.1:0", "--pprof"))
+	code, body := get("/debug/pprof/goroutine?debug=1", "")
+	assert.Equal(t, 200, code)
+	assert.Contains(t, body, "goroutine profile: total")
+	code, _ = get("/debug/pprof/trace?seconds=0.01", "")
+	assert.Equal(t, 200, code)
+
+	get = served(t, startRouse(t, on(db), "worker", "--http", "127.0.0.1:0"))
+	code, _ = get("/debug/pprof/goroutine?debug=1", "")
+	assert.Equal(t, 404, code)
+
+	requireFault(t, runRouse(t, on(db), "worker", "--pprof"), exitUsage, "--pprof needs --http")
+	requireFault(t, runRouse(t, append(on(db), "ROUSE_HTTP_TOKEN=t0ken"), "worker", "--pprof", "--http", "0.0.0.0:0"), exitUsage, "--pprof is for this machine only")
+}
+
 // TestHTTPBeyondThisMachineNeedsAToken for all but the probes.
 func TestHTTPBeyondThisMachineNeedsAToken(t *testing.T) {
 	t.Parallel()

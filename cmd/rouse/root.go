@@ -85,7 +85,8 @@ func (a *app) root() *cobra.Command {
 		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
 	root.AddCommand(a.versionCommand(), a.migrateCommand(), a.appendCommand(), a.statusCommand(), a.workerCommand(), a.tailCommand(),
-		a.dashboardCommand(), a.projectionCommand(), a.parkedCommand(), a.doctorCommand(), a.demoCommand(), a.benchCommand(), a.schemaKeeperCommand())
+		a.dashboardCommand(), a.projectionCommand(), a.parkedCommand(), a.doctorCommand(), a.demoCommand(), a.benchCommand(), a.benchSleeperCommand(),
+		a.schemaKeeperCommand())
 	return root
 }
 

@@ -74,6 +74,7 @@ to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projec
 	flags.DurationVar(&f.leaseTTL, "lease-ttl", rouse.DefaultLeaseTTL, "how long a worker that is frozen or cut off keeps its partitions")
 	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
 	f.http.register(flags, "", "the dashboard, /metrics, /healthz and /readyz")
+	flags.BoolVar(&f.http.pprof, "pprof", false, "serve profiles at /debug/pprof/ too, where --http is on this machine only")
 	untilEOFFlag(flags, &f.untilEOF)
 	fromEnv(flags, "projection", "ROUSE_PROJECTION")
 	fromEnv(flags, "worker-id", "WORKER_ID")

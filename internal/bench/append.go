@@ -30,6 +30,10 @@ type AppendOptions struct {
 	Length  time.Duration // of one round; whole seconds for pgbench
 	Disks   []Disk
 
+	// Idle is how many further processes listen and have nothing to do, and Program the path of rouse, which they run.
+	Idle    int
+	Program string
+
 	// Pgbench is the program that writes. Empty: goroutines of this process write, each on a connection of its own.
 	Pgbench string
 }
@@ -40,6 +44,7 @@ type AppendResult struct {
 	Server Server       `json:"server"`
 	Writer string       `json:"writer"` // what appended
 	Length float64      `json:"seconds"`
+	Idle   int          `json:"idle_processes"`
 	Disks  []AppendDisk `json:"disks"`
 
 	// Events is how many events all rounds have appended, and Handled how many of them the worker's read model has: all.
@@ -81,15 +86,16 @@ type AppendOutcome struct {
 
 // variant is one way of being pushed.
 type variant struct {
+	pushed       bool   // workers are told of appends
 	push, always string // ALTER TABLE's words for the push trigger and for the one that always notifies
 	of           func(*AppendRound) *AppendOutcome
 }
 
 // The first is what the others are compared with.
 var variants = []variant{
-	{"disable", "disable", func(r *AppendRound) *AppendOutcome { return &r.Off }},
-	{"enable always", "disable", func(r *AppendRound) *AppendOutcome { return &r.Rouse }},
-	{"disable", "enable", func(r *AppendRound) *AppendOutcome { return &r.NotifyAlways }},
+	{false, "disable", "disable", func(r *AppendRound) *AppendOutcome { return &r.Off }},
+	{true, "enable always", "disable", func(r *AppendRound) *AppendOutcome { return &r.Rouse }},
+	{false, "disable", "enable", func(r *AppendRound) *AppendOutcome { return &r.NotifyAlways }},
 }
 
 // slowDisk makes every commit wait for 5 ms before it flushes, whether others commit or not.
@@ -97,7 +103,7 @@ var slowDisk = map[string]string{"commit_delay": "5000", "commit_siblings": "0"}
 
 // Append measures with the push trigger off, as Rouse has it, and with one that notifies on every commit, in turn.
 func (b *Bench) Append(ctx context.Context, o AppendOptions) (r AppendResult, err error) {
-	r = AppendResult{Bench: "append", Server: b.server, Length: o.Length.Seconds()}
+	r = AppendResult{Bench: "append", Server: b.server, Length: o.Length.Seconds(), Idle: o.Idle}
 	if err := b.exec(ctx, statementTimeout, sqlNotifyAlways); err != nil {
 		return r, err
 	}
@@ -107,6 +113,15 @@ func (b *Bench) Append(ctx context.Context, o AppendOptions) (r AppendResult, er
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	r.Writer = w.name()
+	if o.Idle > 0 {
+		idle, startErr := b.startSleepers(ctx, o.Program, o.Idle)
+		defer func() { err = errors.Join(err, idle.stop()) }()
+		if startErr != nil {
+			return r, startErr
+		}
+		b.idle = idle
+		defer func() { b.idle = nil }()
+	}
 	total := int64(len(o.Disks) * len(o.Writers) * o.Rounds * len(variants))
 	b.cfg.Progress(0, total)
 	for _, disk := range o.Disks {
@@ -161,11 +176,11 @@ func (b *Bench) appendOn(ctx context.Context, o AppendOptions, disk Disk, w writ
 
 // summarize takes ratios round by round: neighbours in time are what can be compared.
 func (r *AppendRow) summarize() {
-	r.Off = median(r.Rounds, func(a AppendRound) float64 { return a.Off.PerSecond })
-	r.Rouse = median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond })
-	r.NotifyAlways = median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond })
-	r.RouseRatio = median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond / a.Off.PerSecond })
-	r.NotifyAlwaysRatio = median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond / a.Off.PerSecond })
+	r.Off = Median(r.Rounds, func(a AppendRound) float64 { return a.Off.PerSecond })
+	r.Rouse = Median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond })
+	r.NotifyAlways = Median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond })
+	r.RouseRatio = Median(r.Rounds, func(a AppendRound) float64 { return a.Rouse.PerSecond / a.Off.PerSecond })
+	r.NotifyAlwaysRatio = Median(r.Rounds, func(a AppendRound) float64 { return a.NotifyAlways.PerSecond / a.Off.PerSecond })
 }
 
 // appendRound lets the writers write for a while beside a fresh worker that is up and asleep. The triggers are set before it
@@ -188,6 +203,11 @@ func (b *Bench) appendRound(ctx context.Context, v variant, w writer, writers in
 	defer func() { err = errors.Join(err, worker.stop()) }()
 	if err := worker.asleep(ctx); err != nil {
 		return o, err
+	}
+	if v.pushed {
+		if err := b.idle.asleep(ctx); err != nil {
+			return o, err
+		}
 	}
 	if o.PerSecond, err = w.write(ctx, writers, b.round); err != nil {
 		return o, err

@@ -51,6 +51,16 @@ type Config struct {
 type Server struct {
 	Version  string            `json:"version"`
 	Settings map[string]string `json:"settings"`
+	Machine  Machine           `json:"machine"` // of this process
+}
+
+// Describe asks a server what numbers taken on it depend on.
+func Describe(ctx context.Context, conn *pgx.Conn) (Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	s := Server{Machine: ThisMachine()}
+	err := conn.QueryRow(ctx, sqlSettings).Scan(&s.Version, &s.Settings)
+	return s, err
 }
 
 // Bench is a schema to measure in. Its methods are called one at a time, and Close at the end.
@@ -59,7 +69,9 @@ type Bench struct {
 	schema string
 	pool   *pgxpool.Pool
 	server Server
-	round  int // how many have begun, over all parts
+	round  int       // how many have begun, over all parts
+	idle   *sleepers // processes beside what is measured; nil: none
+	timed  int64     // events that Latency has timed of each side
 }
 
 // Open creates the schema. Whatever the error, nothing is left behind.
@@ -106,7 +118,8 @@ func (b *Bench) prepare(ctx context.Context) error {
 	if err := b.script(ctx, conn.Conn(), sqlCreate); err != nil {
 		return err
 	}
-	return conn.QueryRow(ctx, sqlSettings).Scan(&b.server.Version, &b.server.Settings)
+	b.server, err = Describe(ctx, conn.Conn())
+	return err
 }
 
 // Schema is the name of the schema, for whoever wants to look into it.

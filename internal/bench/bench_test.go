@@ -20,8 +20,10 @@ const (
 func TestLatency(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	r, err := b.Latency(b.ctx, LatencyOptions{Events: 12, Rate: 200})
+	result, err := b.Latency(b.ctx, LatencyOptions{Events: 12, Rates: []float64{200}})
 	require.NoError(t, err)
+	require.Len(t, result.Steps, 1)
+	r := result.Steps[0]
 	assert.EqualValues(t, 12, value[int64](t, b, countLog))
 	assert.EqualValues(t, 12, value[int64](t, b, "select count(*) from floor_log"))
 	assert.EqualValues(t, 24, value[int64](t, b, sumCounts), "both sides have handled theirs")
@@ -33,7 +35,47 @@ func TestLatency(t *testing.T) {
 		assert.LessOrEqual(t, p.P90, p.P99)
 	}
 	assert.InDelta(t, r.Rouse.P50/r.Floor.P50, r.Ratio.P50, 1e-9)
-	requireServer(t, r.Server)
+	requireServer(t, result.Server)
+}
+
+// TestLatencySteps: each size of the log, each rate, and each with a foreign transaction open from before it until after it.
+func TestLatencySteps(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	held := map[int64]bool{}
+	b.cfg.Progress = func(done, _ int64) {
+		held[done] = value[bool](t, b, "select exists (select from pg_locks where relation = to_regclass('foreign_work') and mode = 'RowExclusiveLock')")
+	}
+	r, err := b.Latency(b.ctx, LatencyOptions{Events: 2, Rates: []float64{300}, TableRows: []int64{100, 700}, Hold: true})
+	require.NoError(t, err)
+	require.Len(t, r.Steps, 4)
+	for i, s := range r.Steps {
+		assert.Equal(t, []int64{100, 700}[i/2], s.TableRows)
+		assert.Equal(t, i%2 == 1, s.Held)
+		assert.EqualValues(t, 2, s.Handled)
+	}
+	assert.Equal(t, map[int64]bool{0: false, 1: false, 2: false, 3: true, 4: true, 5: false, 6: false, 7: true, 8: true}, held)
+	assert.EqualValues(t, 100+2*2+700-100-2*2+2*2, value[int64](t, b, countLog))
+}
+
+// TestBusyLatency: every event of Rouse is timed, and of the floor every one that it has handled.
+func TestBusyLatency(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	r, err := b.Latency(b.ctx, LatencyOptions{Events: 400, Rates: []float64{1000}, Writers: 4})
+	require.NoError(t, err)
+	require.Len(t, r.Steps, 1)
+	s := r.Steps[0]
+	assert.EqualValues(t, 400, s.Handled)
+	assert.EqualValues(t, 400, value[int64](t, b, countLog))
+	assert.EqualValues(t, 400, value[int64](t, b, "select count(*) from floor_log"))
+	assert.EqualValues(t, 4, value[int64](t, b, `select count(*) from (select from events group by aggregate_id
+		having min(aggregate_version) = 1 and max(aggregate_version) = count(*)) whole`), "each writer has an aggregate, without gaps")
+	assert.Positive(t, s.FloorHandled)
+	assert.LessOrEqual(t, s.FloorHandled, int64(400))
+	assert.Positive(t, s.Appended)
+	assert.Positive(t, s.FloorAppended)
+	assert.Positive(t, s.Ratio.P50)
 }
 
 func TestCatchup(t *testing.T) {
@@ -99,6 +141,42 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+// TestIdle: what is counted is what was sent, and a worker that sleeps is told of every append.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	r, err := b.Idle(b.ctx, IdleOptions{Workers: 2, Length: 2 * time.Second, Appends: 3})
+	require.NoError(t, err)
+	assert.Zero(t, r.Unslept, "nobody slept")
+	assert.Equal(t, 3, r.Slept)
+	assert.Positive(t, r.Watch)
+	assert.Positive(t, r.Heartbeat)
+	assert.Positive(t, r.Transactions)
+	assert.LessOrEqual(t, r.EventTrips, r.EventPath)
+	assert.EqualValues(t, 6, value[int64](t, b, countLog))
+	assert.EqualValues(t, 6, value[int64](t, b, sumCounts))
+}
+
+func TestStatementsOfAnIdleWorker(t *testing.T) {
+	t.Parallel()
+	c := &counting{}
+	c.count("begin", "select owner from projection_checkpoints", "commit")
+	c.count("begin", "update projection_checkpoints set x = 1", "commit")
+	kinds, events := c.read()
+	assert.Equal(t, [statementKinds]int64{eventPath: 3, ownership: 3, eventTrip: 1}, kinds)
+	assert.Len(t, events, 3)
+	for sql, kind := range map[string]int{
+		"insert into projection_workers as w values (1)":          heartbeat,
+		"select pg_notify($1, $2), pg_notification_queue_usage()": probe,
+		"select count(*) from rouse_members where alive":          watch,
+		"select owner from projection_checkpoints":                ownership,
+		"update projection_checkpoints set x = 1":                 eventPath,
+		"begin": eventPath,
+	} {
+		assert.Equal(t, kind, kindOf(sql), sql)
+	}
+}
+
 // TestSlowDisk: it is slow while it is measured, and the server is as it was afterwards.
 func TestSlowDisk(t *testing.T) {
 	t.Parallel()
@@ -135,7 +213,7 @@ func TestSlowDiskOnASharedServerIsRefused(t *testing.T) {
 // parts runs each benchmark at its smallest.
 var parts = map[string]func(ctx context.Context, b *Bench) error{
 	"latency": func(ctx context.Context, b *Bench) error {
-		_, err := b.Latency(ctx, LatencyOptions{Events: 4, Rate: 200})
+		_, err := b.Latency(ctx, LatencyOptions{Events: 4, Rates: []float64{200}})
 		return err
 	},
 	"catchup": func(ctx context.Context, b *Bench) error {

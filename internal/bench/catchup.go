@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/scaling"
 )
 
 // historyAggregates is how many aggregates a history is spread over. They take turns, so each of a batch's events is of
@@ -19,6 +20,9 @@ const historyAggregates = 1000
 type CatchupOptions struct {
 	Events int64 // how long the history is, at least 1
 	Rounds int   // how often each side works through it, at least 1
+
+	// Program is the path of rouse. Empty: its process is not measured.
+	Program string
 }
 
 // CatchupResult is how fast a history is worked through by one worker.
@@ -34,6 +38,18 @@ type CatchupResult struct {
 	// Upsert is a projection that updates one row for each event, in one statement per batch, beside a loop written by hand
 	// that does the same and commits with one checkpoint in one round trip, asynchronously. Neither waits for the disk.
 	Upsert CatchupPair `json:"upsert"`
+
+	// Process is `rouse worker --once` with the projection that it has built in, an upsert for each event; nil: not measured.
+	Process *CatchupProcess `json:"process,omitempty"`
+}
+
+// CatchupProcess is a process from its start to its end, beside the same round's loop that only reads.
+type CatchupProcess struct {
+	PerSecond float64 `json:"events_per_second"` // median
+	Ratio     float64 `json:"ratio_to_reading"`  // median of the rounds' ratios
+	PeakMiB   float64 `json:"peak_mib"`          // the most memory at one time, of all rounds; 0: not told here
+
+	Rounds []ScaleRound `json:"rounds"`
 }
 
 // CatchupPair is Rouse beside its floor, in events per second.
@@ -73,23 +89,43 @@ func (b *Bench) Catchup(ctx context.Context, o CatchupOptions) (CatchupResult, e
 			}
 			pair.of.Rounds = append(pair.of.Rounds, round)
 		}
+		if err := b.catchupProcess(ctx, o, &r); err != nil {
+			return r, err
+		}
 	}
 	for _, p := range []*CatchupPair{&r.Nothing, &r.Upsert} {
-		p.Rouse = median(p.Rounds, func(r CatchupRound) float64 { return r.Rouse })
-		p.Floor = median(p.Rounds, func(r CatchupRound) float64 { return r.Floor })
-		p.Ratio = median(p.Rounds, func(r CatchupRound) float64 { return r.Ratio })
+		p.Rouse = Median(p.Rounds, func(r CatchupRound) float64 { return r.Rouse })
+		p.Floor = Median(p.Rounds, func(r CatchupRound) float64 { return r.Floor })
+		p.Ratio = Median(p.Rounds, func(r CatchupRound) float64 { return r.Ratio })
 	}
 	return r, nil
 }
 
-// fill makes the history, and vacuums it so that the first to read it does not have to set hint bits.
-func (b *Bench) fill(ctx context.Context, events int64) error {
-	fillCtx, cancel := context.WithTimeout(ctx, longTimeout)
-	defer cancel()
-	if _, err := b.pool.Exec(fillCtx, sqlFill, events, historyAggregates); err != nil {
+// catchupProcess runs one round of the process, and takes the medians so far.
+func (b *Bench) catchupProcess(ctx context.Context, o CatchupOptions, r *CatchupResult) error {
+	if o.Program == "" {
+		return nil
+	}
+	if r.Process == nil {
+		r.Process = &CatchupProcess{}
+		if err := scaling.Ensure(ctx, b.pool); err != nil {
+			return err
+		}
+	}
+	round, err := b.processRound(ctx, o.Program, o.Events, 1)
+	if err != nil {
 		return err
 	}
-	return b.exec(ctx, longTimeout, "vacuum analyze events")
+	p := r.Process
+	p.Rounds = append(p.Rounds, round)
+	p.PerSecond = Median(p.Rounds, func(r ScaleRound) float64 { return r.PerSecond })
+	var ratios []float64
+	for i, reading := range r.Nothing.Rounds {
+		ratios = append(ratios, p.Rounds[i].PerSecond/reading.Floor)
+	}
+	p.Ratio = Median(ratios, func(f float64) float64 { return f })
+	p.PeakMiB = max(p.PeakMiB, round.PeakMiB)
+	return nil
 }
 
 // catchup is one run of Catchup.
@@ -110,7 +146,7 @@ func (c *catchup) pair(ctx context.Context, floor, ours func(context.Context) (i
 	if r.Handled != c.events || r.FloorHandled != c.events {
 		return r, fmt.Errorf("%w: of %d events, Rouse has handled %d and the floor %d", ErrUnhandled, c.events, r.Handled, r.FloorHandled)
 	}
-	r.Rouse, r.Floor = perSecond(c.events, took), perSecond(c.events, floorTook)
+	r.Rouse, r.Floor = PerSecond(c.events, took), PerSecond(c.events, floorTook)
 	r.Ratio = r.Rouse / r.Floor
 	return r, nil
 }
@@ -176,7 +212,7 @@ func (c *catchup) byHand(ctx context.Context) (handled int64, took time.Duration
 		}
 		defer closeConn(conn)
 		for after := int64(0); ; {
-			n, last, err := handStep(ctx, conn, sqlReadHand, after)
+			n, last, err := handStep(ctx, conn, sqlReadHand, after, nil)
 			if err != nil || n == 0 {
 				return time.Since(began), err
 			}

@@ -7,8 +7,9 @@ import (
 )
 
 // handStep is one turn of a loop written by hand: it reads a batch, and commits its effect and how far it has come in one
-// round trip. It returns how many events there were, and the last of them. readSQL has the form of read_hand.sql.
-func handStep(ctx context.Context, conn *pgx.Conn, readSQL string, after int64) (n int, last int64, err error) {
+// round trip. It returns how many events there were, and the last of them, and adds all to ids unless that is nil. readSQL has
+// the form of read_hand.sql.
+func handStep(ctx context.Context, conn *pgx.Conn, readSQL string, after int64, ids *[]int64) (n int, last int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	rows, err := conn.Query(ctx, readSQL, after, batchSize)
@@ -25,6 +26,9 @@ func handStep(ctx context.Context, conn *pgx.Conn, readSQL string, after int64) 
 			return 0, after, err
 		}
 		t.add(id)
+		if ids != nil {
+			*ids = append(*ids, last)
+		}
 		n++
 	}
 	rows.Close()

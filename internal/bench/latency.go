@@ -13,30 +13,50 @@ import (
 
 // LatencyOptions say how much to measure.
 type LatencyOptions struct {
-	Events int     // how many events of each side are timed, at least 1
-	Rate   float64 // events per second of each side, at most; more than 0
+	// Events is how many events of each side are timed at each step. 0: as many as 20 seconds of the rate have.
+	Events int
+
+	// Rates are events per second of each side, at most; each more than 0, and a step of its own.
+	Rates []float64
+
+	// Writers append at once. 1 or less: events are timed one by one, and a worker sleeps in between where it is calm. More:
+	// the sides take turns by the second and not by the event, and nobody waits until an event is handled.
+	Writers int
+
+	// TableRows are how many events the log has before, rising, each a step of its own; 0: none. Default: none.
+	TableRows []int64
+
+	// Hold adds to every step one during which a foreign transaction that has written is open.
+	Hold bool
 }
 
 // LatencyResult is the time from an append's acknowledged commit to the acknowledged commit of its effect.
 type LatencyResult struct {
-	Bench  string  `json:"bench"` // latency
-	Server Server  `json:"server"`
-	Events int     `json:"events"`
-	Rate   float64 `json:"rate"`
+	Bench   string        `json:"bench"` // latency
+	Server  Server        `json:"server"`
+	Writers int           `json:"writers"`
+	Steps   []LatencyStep `json:"steps"`
+}
 
-	// Handled and FloorHandled are how many events the read model has of each side: all.
+// LatencyStep is one rate at one size of the log.
+type LatencyStep struct {
+	Rate      float64 `json:"rate"`       // that was asked for
+	TableRows int64   `json:"table_rows"` // in the log before
+	Held      bool    `json:"held"`       // a foreign transaction was open all the time
+	Events    int     `json:"events"`     // of each side
+
+	// Appended and FloorAppended are the rates that the writers came to, in events per second; 0 where they wait for each event.
+	Appended      float64 `json:"appended_per_second,omitempty"`
+	FloorAppended float64 `json:"floor_appended_per_second,omitempty"`
+
+	// Handled and FloorHandled are how many events the read model has of each side. Of Rouse: all. The floor loses events where
+	// writers append at once, because it has none of the promises; only what it handled is timed.
 	Handled      int64 `json:"handled"`
 	FloorHandled int64 `json:"floor_handled"`
 
 	Rouse Percentiles `json:"rouse"`
 	Floor Percentiles `json:"floor"`
-
-	// Ratio has the percentiles of Rouse divided by those of the floor.
-	Ratio struct {
-		P50 float64 `json:"p50"`
-		P90 float64 `json:"p90"`
-		P99 float64 `json:"p99"`
-	} `json:"ratio"`
+	Ratio Ratio       `json:"ratio"` // Rouse over floor
 }
 
 // The aggregates of both sides, which share the read model's table.
@@ -45,50 +65,180 @@ const (
 	floorID = "floor"
 )
 
-// Latency times events one by one, in a log that is calm enough for workers to sleep. The floor is a loop written by hand
-// that is notified, selects, and commits effect and checkpoint in one round trip, without any of the promises. The two take
-// turns, event by event.
+// defaultLength is how long a step lasts that is not given a number of events.
+const defaultLength = 20 * time.Second
+
+// Latency times events. The floor is a loop written by hand that is notified, selects, and commits effect and checkpoint in one
+// round trip, without any of the promises. The two take turns.
 func (b *Bench) Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error) {
-	r = LatencyResult{Bench: "latency", Server: b.server, Events: o.Events, Rate: o.Rate}
+	r = LatencyResult{Bench: "latency", Server: b.server, Writers: max(o.Writers, 1)}
 	if err := b.exec(ctx, statementTimeout, sqlFloorLog); err != nil {
 		return r, err
 	}
-	ours := newBell()
-	worker, err := b.start(ctx, counts{"bench_latency"}, rouse.Observer{Handled: func(string, int, time.Duration) { ours.ring() }})
+	steps := o.steps()
+	total := int64(0)
+	for _, s := range steps {
+		total += int64(s.Events)
+	}
+	b.cfg.Progress(0, total)
+	for _, s := range steps {
+		if err := b.latencyStep(ctx, r.Writers, &s, total); err != nil {
+			return r, err
+		}
+		r.Steps = append(r.Steps, s)
+	}
+	return r, nil
+}
+
+// steps are what is measured, one after the other. The log only grows.
+func (o LatencyOptions) steps() (all []LatencyStep) {
+	rows := o.TableRows
+	if len(rows) == 0 {
+		rows = []int64{0}
+	}
+	for _, n := range rows {
+		for _, rate := range o.Rates {
+			s := LatencyStep{Rate: rate, TableRows: n, Events: o.Events}
+			if s.Events == 0 {
+				s.Events = max(int(rate*defaultLength.Seconds()), 1)
+			}
+			all = append(all, s)
+			if o.Hold {
+				s.Held = true
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// latencyStep measures one step.
+func (b *Bench) latencyStep(ctx context.Context, writers int, s *LatencyStep, total int64) (err error) {
+	if err := b.grow(ctx, s.TableRows); err != nil {
+		return err
+	}
+	if err := b.exec(ctx, statementTimeout, "delete from bench_counts"); err != nil {
+		return err
+	}
+	if s.Held {
+		release, err := b.hold(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
+	if writers > 1 {
+		err = b.busy(ctx, writers, s, total)
+	} else {
+		err = b.oneByOne(ctx, s, total)
+	}
 	if err != nil {
-		return r, err
+		return err
+	}
+	s.Ratio = s.Rouse.Over(s.Floor)
+	return nil
+}
+
+// grow fills the log up to so many events.
+func (b *Bench) grow(ctx context.Context, rows int64) error {
+	there, err := b.number(ctx, "select count(*) from events")
+	if err != nil || there >= rows {
+		return err
+	}
+	return b.fillFrom(ctx, there, rows)
+}
+
+// hold opens a transaction on a connection of its own that has written, and returns what ends it.
+func (b *Bench) hold(ctx context.Context) (release func() error, err error) {
+	conn, err := b.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	holdCtx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	for _, sql := range []string{"create table if not exists foreign_work (n int)", "begin", "insert into foreign_work values (1)"} {
+		if _, err := conn.Exec(holdCtx, sql); err != nil {
+			closeConn(conn)
+			return nil, err
+		}
+	}
+	return func() error {
+		defer closeConn(conn)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+		defer cancel()
+		_, err := conn.Exec(ctx, "commit") // it fails if the transaction did not live until now
+		return err
+	}, nil
+}
+
+// oneByOne times events one by one, in a log that is calm enough for workers to sleep, in turn event by event.
+func (b *Bench) oneByOne(ctx context.Context, s *LatencyStep, total int64) (err error) {
+	b.round++
+	ours := newBell()
+	name, err := b.atEnd(ctx)
+	if err != nil {
+		return err
+	}
+	worker, err := b.start(ctx, counts{name}, rouse.Observer{Handled: func(string, int, time.Duration) { ours.ring() }})
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, worker.stop()) }()
 	if err := worker.asleep(ctx); err != nil {
-		return r, err
+		return err
 	}
-	floor, err := b.startFloor(ctx)
+	floor, err := b.startFloor(ctx, nil)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer func() { err = errors.Join(err, floor.stop()) }()
 	writer, err := b.connect(ctx)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer closeConn(writer)
 
+	oursNow := fmt.Sprint(oursID, b.round) // an aggregate of its own, whose versions start at 1
 	turns := []turn{
 		{bell: floor.handled, ended: floor.ended, write: func(ctx context.Context, _ int) error {
 			_, err := writer.Exec(ctx, sqlAppendFloor, floorID)
 			return err
 		}},
 		{bell: ours, ended: worker.ended, write: func(ctx context.Context, n int) error {
-			_, err := writer.Exec(ctx, sqlAppendEvent, oursID, n)
+			_, err := writer.Exec(ctx, sqlAppendEvent, oursNow, n)
 			return err
 		}},
 	}
-	if err := b.takeTurns(ctx, o, turns); err != nil {
-		return r, err
+	if err := b.takeTurns(ctx, s, turns, total); err != nil {
+		return err
 	}
-	r.Floor, r.Rouse = percentilesOf(turns[0].took), percentilesOf(turns[1].took)
-	r.Ratio.P50, r.Ratio.P90, r.Ratio.P99 = r.Rouse.P50/r.Floor.P50, r.Rouse.P90/r.Floor.P90, r.Rouse.P99/r.Floor.P99
-	return r, b.countLatency(ctx, &r)
+	s.Floor, s.Rouse = PercentilesOf(turns[0].took), PercentilesOf(turns[1].took)
+	for id, count := range map[string]*int64{oursNow: &s.Handled, floorID: &s.FloorHandled} {
+		if *count, err = b.counted(ctx, id); err != nil {
+			return err
+		}
+		if *count != int64(s.Events) {
+			return fmt.Errorf("%w: of %d events, %d are in the read model of the side %q", ErrUnhandled, s.Events, *count, id)
+		}
+	}
+	return nil
+}
+
+// benchPartitions is how many partitions a projection has that begins at the end: as many as a new one has by itself.
+const benchPartitions = 32
+
+// atEnd makes a projection for this round that begins at the end of the log.
+func (b *Bench) atEnd(ctx context.Context) (name string, err error) {
+	name = fmt.Sprint("bench_latency_", b.round)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	_, err = b.pool.Exec(ctx, sqlBeginAtEnd, name, benchPartitions)
+	return name, err
+}
+
+// counted is how many events of an aggregate are in the read model; % stands for any further letters.
+func (b *Bench) counted(ctx context.Context, like string) (int64, error) {
+	return b.number(ctx, "select coalesce(sum(events), 0)::bigint from bench_counts where aggregate_id like $1", like)
 }
 
 // turn is one side.
@@ -100,10 +250,9 @@ type turn struct {
 }
 
 // takeTurns lets each side have one event at a time, at the rate.
-func (b *Bench) takeTurns(ctx context.Context, o LatencyOptions, turns []turn) error {
-	pause := time.Duration(float64(time.Second) / o.Rate / float64(len(turns)))
-	b.cfg.Progress(0, int64(o.Events))
-	for n := range o.Events {
+func (b *Bench) takeTurns(ctx context.Context, s *LatencyStep, turns []turn, total int64) error {
+	pause := time.Duration(float64(time.Second) / s.Rate / float64(len(turns)))
+	for n := range s.Events {
 		for i := range turns {
 			select {
 			case <-ctx.Done():
@@ -116,7 +265,8 @@ func (b *Bench) takeTurns(ctx context.Context, o LatencyOptions, turns []turn) e
 			}
 			turns[i].took = append(turns[i].took, took)
 		}
-		b.cfg.Progress(int64(n+1), int64(o.Events))
+		b.timed++
+		b.cfg.Progress(b.timed, total)
 	}
 	return nil
 }
@@ -136,30 +286,18 @@ func (t turn) timed(ctx context.Context, n int) (time.Duration, error) {
 	return max(t.bell.at().Sub(committed), time.Microsecond), nil
 }
 
-// countLatency finds in the read model what both sides have handled.
-func (b *Bench) countLatency(ctx context.Context, r *LatencyResult) (err error) {
-	for id, count := range map[string]*int64{oursID: &r.Handled, floorID: &r.FloorHandled} {
-		if *count, err = b.number(ctx, "select coalesce(sum(events), 0)::bigint from bench_counts where aggregate_id = $1", id); err != nil {
-			return err
-		}
-		if *count != int64(r.Events) {
-			return fmt.Errorf("%w: of %d events, %d are in the read model of the side %q", ErrUnhandled, r.Events, *count, id)
-		}
-	}
-	return nil
-}
-
 // floorLoop is the worker that anybody would write first.
 type floorLoop struct {
 	listen, work *pgx.Conn
 	handled      *bell
+	seen         func(ids []int64, committed time.Time) // told of each batch; nil: nobody is
 	cancel       context.CancelFunc
 	ended        chan struct{} // closed at its end
 	err          error         // how it ended; valid once ended is closed
 }
 
-// startFloor returns when the loop listens. The caller stops it.
-func (b *Bench) startFloor(ctx context.Context) (*floorLoop, error) {
+// startFloor returns when the loop listens. It goes on from the end of the floor's log. The caller stops it.
+func (b *Bench) startFloor(ctx context.Context, seen func(ids []int64, committed time.Time)) (*floorLoop, error) {
 	channel, err := b.number(ctx, "select 'floor_log'::regclass::oid::bigint")
 	if err != nil {
 		return nil, err
@@ -180,11 +318,17 @@ func (b *Bench) startFloor(ctx context.Context) (*floorLoop, error) {
 		closeConn(work)
 		return nil, err
 	}
-	f := &floorLoop{listen: listen, work: work, handled: newBell(), ended: make(chan struct{})}
+	f := &floorLoop{listen: listen, work: work, handled: newBell(), seen: seen, ended: make(chan struct{})}
+	last, err := b.number(ctx, "select coalesce(max(id), 0) from floor_log")
+	if err != nil {
+		closeConn(listen)
+		closeConn(work)
+		return nil, err
+	}
 	ctx, f.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(f.ended)
-		f.err = f.run(ctx)
+		f.err = f.run(ctx, last)
 	}()
 	return f, nil
 }
@@ -201,16 +345,24 @@ func (f *floorLoop) stop() error {
 	return f.err
 }
 
-func (f *floorLoop) run(ctx context.Context) error {
-	last := int64(0)
+func (f *floorLoop) run(ctx context.Context, last int64) error {
+	var ids []int64
+	wanted := &ids
+	if f.seen == nil {
+		wanted = nil
+	}
 	for {
 		if _, err := f.listen.WaitForNotification(ctx); err != nil {
 			return err
 		}
 		for more := true; more; {
-			n, to, err := handStep(ctx, f.work, sqlReadFloor, last)
+			ids = ids[:0]
+			n, to, err := handStep(ctx, f.work, sqlReadFloor, last, wanted)
 			if err != nil {
 				return err
+			}
+			if f.seen != nil && n > 0 {
+				f.seen(ids, time.Now())
 			}
 			last, more = to, n == batchSize
 			if n > 0 {

@@ -12,9 +12,9 @@ import (
 func TestMedian(t *testing.T) {
 	t.Parallel()
 	self := func(f float64) float64 { return f }
-	assert.InDelta(t, 3, median([]float64{9, 3, 1}, self), 0)
-	assert.InDelta(t, 4, median([]float64{9, 3, 1, 5}, self), 0)
-	assert.InDelta(t, 7, median([]float64{7}, self), 0)
+	assert.InDelta(t, 3, Median([]float64{9, 3, 1}, self), 0)
+	assert.InDelta(t, 4, Median([]float64{9, 3, 1, 5}, self), 0)
+	assert.InDelta(t, 7, Median([]float64{7}, self), 0)
 }
 
 func TestPercentiles(t *testing.T) {
@@ -23,7 +23,7 @@ func TestPercentiles(t *testing.T) {
 	for n := 101; n > 0; n-- {
 		of = append(of, time.Duration(n)*time.Millisecond)
 	}
-	assert.Equal(t, Percentiles{P50: 51, P90: 91, P99: 100}, percentilesOf(of))
+	assert.Equal(t, Percentiles{P50: 51, P90: 91, P99: 100}, PercentilesOf(of))
 }
 
 // TestPgbenchIsToldTheAddress: by variables, so that no password is on its command line.

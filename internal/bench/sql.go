@@ -14,6 +14,9 @@ var (
 	//go:embed sql/reached.sql
 	sqlReached string
 
+	//go:embed sql/begin_at_end.sql
+	sqlBeginAtEnd string
+
 	//go:embed sql/notify_always.sql
 	sqlNotifyAlways string
 	//go:embed sql/append.pgbench
@@ -28,6 +31,8 @@ var (
 	//go:embed sql/read_floor.sql
 	sqlReadFloor string
 
+	//go:embed sql/uniques.sql
+	sqlUniques string
 	//go:embed sql/fill.sql
 	sqlFill string
 	//go:embed sql/read_raw.sql

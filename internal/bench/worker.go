@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/rouse-es/rouse"
 )
 
@@ -22,7 +24,12 @@ type running struct {
 
 // start runs a worker with one projection and returns when that has claimed its partitions. The caller stops it.
 func (b *Bench) start(ctx context.Context, p rouse.Projection, observer rouse.Observer) (*running, error) {
-	w, err := rouse.New(b.pool, rouse.Config{Projections: []rouse.Projection{p}, Label: "bench", Log: b.cfg.Log, Observer: observer})
+	return b.startOn(ctx, b.pool, p, observer)
+}
+
+// startOn is start with a pool of the worker's own.
+func (b *Bench) startOn(ctx context.Context, pool *pgxpool.Pool, p rouse.Projection, observer rouse.Observer) (*running, error) {
+	w, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{p}, Label: "bench", Log: b.cfg.Log, Observer: observer})
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func (g *goroutines) write(ctx context.Context, writers, round int) (rate float6
 		all.Go(func() { errs[i] = g.one(ctx, conn, fmt.Sprintf("r%d-%d-", round, i), began.Add(g.length), &appended) })
 	}
 	all.Wait()
-	return perSecond(appended.Load(), time.Since(began)), errors.Join(errs...)
+	return PerSecond(appended.Load(), time.Since(began)), errors.Join(errs...)
 }
 
 // one appends until the time is over.

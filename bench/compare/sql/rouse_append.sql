@@ -1,0 +1,3 @@
+-- One append to Rouse's log. $1: aggregate id; $2: its version. Lock: the advisory lock K.
+insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+values ('account', $1, $2, 'MoneyDeposited', '{"amount": 1250, "currency": "EUR", "reference": "a standing order"}')

@@ -1,0 +1,260 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+const (
+	// busyTurns is how often each side has its turn in one step.
+	busyTurns = 4
+
+	// lostAfter is how long the floor may get no further until what it has not handled counts as lost.
+	lostAfter = time.Second
+)
+
+// stamps are the times of events, by position. The first half of an event's latency is known to a writer, the other to a worker.
+type stamps struct {
+	mu       sync.Mutex // protects the fields below
+	appended map[int64]time.Time
+	handled  map[int64]time.Time
+	lost     int // that were given up
+}
+
+func newStamps() *stamps {
+	return &stamps{appended: map[int64]time.Time{}, handled: map[int64]time.Time{}}
+}
+
+func (s *stamps) append(position int64, committed time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.appended[position] = committed
+}
+
+func (s *stamps) handle(positions []int64, committed time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range positions {
+		s.handled[p] = committed
+	}
+}
+
+// missing is how many events are appended, not handled and not given up.
+func (s *stamps) missing() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.appended) - len(s.handled) - s.lost
+}
+
+// giveUp forgets what is missing, so that nobody waits for it again.
+func (s *stamps) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = len(s.appended) - len(s.handled)
+}
+
+// took are the latencies of what was handled.
+func (s *stamps) took() (all []time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, committed := range s.appended {
+		if at, handled := s.handled[p]; handled {
+			// An effect can be committed before the writer has heard of its own commit. That counts as the least there is.
+			all = append(all, max(at.Sub(committed), time.Microsecond))
+		}
+	}
+	return all
+}
+
+// busySide is one side under writers.
+type busySide struct {
+	appendSQL string
+	args      func(writer int) []any // of the writer's next event
+	stamps    *stamps
+	// turn runs the side while do is under way, and until it has everything.
+	turn func(ctx context.Context, do func() error) error
+	rate float64 // the sum of the turns' rates
+}
+
+// busy lets writers append at a rate, on schedule and whether events are handled or not; the sides take turns by time.
+func (b *Bench) busy(ctx context.Context, writers int, s *LatencyStep, total int64) error {
+	var conns []*pgx.Conn
+	defer func() {
+		for _, conn := range conns {
+			closeConn(conn)
+		}
+	}()
+	for range writers {
+		conn, err := b.connect(ctx)
+		if err != nil {
+			return err
+		}
+		conns = append(conns, conn)
+	}
+	b.round++
+	name, err := b.atEnd(ctx)
+	if err != nil {
+		return err
+	}
+	floor, ours := b.busyFloor(), b.busyRouse(name, writers)
+	each := max(s.Events/busyTurns, 1)
+	s.Events = each * busyTurns
+	for range busyTurns {
+		for _, side := range []*busySide{floor, ours} {
+			err := side.turn(ctx, func() error {
+				rate, err := paced(ctx, conns, side, s.Rate, each)
+				side.rate += rate
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		b.timed += int64(each)
+		b.cfg.Progress(min(b.timed, total), total)
+	}
+	s.Appended, s.FloorAppended = ours.rate/busyTurns, floor.rate/busyTurns
+	return b.busyResult(ctx, s, floor.stamps, ours.stamps)
+}
+
+// busyResult checks what was handled, and takes the percentiles.
+func (b *Bench) busyResult(ctx context.Context, s *LatencyStep, floor, ours *stamps) (err error) {
+	for like, count := range map[string]*int64{oursID + "%": &s.Handled, floorID: &s.FloorHandled} {
+		if *count, err = b.counted(ctx, like); err != nil {
+			return err
+		}
+	}
+	floorTook, took := floor.took(), ours.took()
+	if s.Handled != int64(s.Events) || len(took) != s.Events || int64(len(floorTook)) != s.FloorHandled || len(floorTook) == 0 {
+		return fmt.Errorf("%w: of %d events, Rouse has handled %d and the floor %d", ErrUnhandled, s.Events, s.Handled, s.FloorHandled)
+	}
+	s.Floor, s.Rouse = PercentilesOf(floorTook), PercentilesOf(took)
+	return nil
+}
+
+// busyFloor runs the loop written by hand. What it does not find it has lost.
+func (b *Bench) busyFloor() *busySide {
+	side := &busySide{appendSQL: sqlAppendFloor, args: func(int) []any { return []any{floorID} }, stamps: newStamps()}
+	side.turn = func(ctx context.Context, do func() error) (err error) {
+		loop, err := b.startFloor(ctx, side.stamps.handle)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, loop.stop()) }()
+		if err := do(); err != nil {
+			return err
+		}
+		return side.stamps.settle(ctx)
+	}
+	return side
+}
+
+// settle waits until nothing is missing, or nothing more comes, and gives that up.
+func (s *stamps) settle(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	last, moved := s.missing(), time.Now()
+	for last > 0 && time.Since(moved) < lostAfter {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if now := s.missing(); now != last {
+			last, moved = now, time.Now()
+		}
+	}
+	s.giveUp()
+	return nil
+}
+
+// busyRouse runs a worker with the projection of that name.
+func (b *Bench) busyRouse(name string, writers int) *busySide {
+	prefix := fmt.Sprint(oursID, b.round, "-")
+	side := &busySide{appendSQL: sqlAppendEvent, stamps: newStamps()}
+	// Each writer has an aggregate of its own, whose versions only it counts.
+	versions := make([]int, writers)
+	side.args = func(writer int) []any {
+		versions[writer]++
+		return []any{fmt.Sprint(prefix, writer), versions[writer]}
+	}
+	observer := rouse.Observer{Committed: func(_ string, events []eventstore.Event) {
+		at := time.Now()
+		positions := make([]int64, len(events))
+		for i := range events {
+			positions[i] = events[i].GlobalPosition
+		}
+		side.stamps.handle(positions, at)
+	}}
+	side.turn = func(ctx context.Context, do func() error) (err error) {
+		worker, err := b.start(ctx, counts{name}, observer)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, worker.stop()) }()
+		if err := worker.asleep(ctx); err != nil {
+			return err
+		}
+		if err := do(); err != nil {
+			return err
+		}
+		return worker.Drain(ctx)
+	}
+	return side
+}
+
+// paced appends so many events from all connections, the nth of all at n/rate after the start or as soon after that as its
+// writer can, and returns the rate that it came to.
+func paced(ctx context.Context, conns []*pgx.Conn, side *busySide, rate float64, events int) (float64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(conns))
+	var all sync.WaitGroup
+	began := time.Now()
+	for w, conn := range conns {
+		all.Go(func() {
+			for n := w; n < events; n += len(conns) {
+				if errs[w] = until(ctx, began.Add(time.Duration(float64(n)/rate*float64(time.Second)))); errs[w] == nil {
+					errs[w] = appendOne(ctx, conn, side, w)
+				}
+				if errs[w] != nil {
+					cancel()
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return PerSecond(int64(events), time.Since(began)), errors.Join(errs...)
+}
+
+func appendOne(ctx context.Context, conn *pgx.Conn, side *busySide, writer int) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	var position int64
+	if err := conn.QueryRow(ctx, side.appendSQL, side.args(writer)...).Scan(&position); err != nil {
+		return err
+	}
+	side.stamps.append(position, time.Now())
+	return nil
+}
+
+// until sleeps until a time.
+func until(ctx context.Context, when time.Time) error {
+	wait := time.NewTimer(time.Until(when))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
