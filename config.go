@@ -15,7 +15,7 @@ import (
 
 // The defaults of Config.
 const (
-	DefaultBatchSize      = 500
+	DefaultBatchSize      = 1000
 	DefaultHandlerTimeout = 30 * time.Second
 	DefaultStopTimeout    = 10 * time.Second
 	DefaultRetries        = 5
@@ -56,7 +56,8 @@ type Config struct {
 	// 32 for a new projection. It bounds how many workers can share a projection.
 	Partitions int
 
-	// BatchSize is the most events that one transaction handles. Default: 500; beyond 1000 nothing is gained.
+	// BatchSize is the most events that one transaction handles. Default: 1000: with 500 a catch-up took a quarter longer, because
+	// every save moves the checkpoints of all partitions, and beyond 1000 little is gained.
 	BatchSize int
 
 	// HandlerTimeout is how long one call of a handler may take: one Apply, one Do, or a whole batch. Then its context is

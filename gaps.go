@@ -17,26 +17,32 @@ type gaps struct {
 	observer   Observer
 	projection string
 
-	last     map[eventstore.Stream]int64
+	last     map[eventstore.Stream]*int64 // pointers, so that an event costs one look into the map
 	reported map[eventstore.Stream]struct{}
 }
 
 func newGaps(log zerolog.Logger, observer Observer, projection string) *gaps {
 	return &gaps{log: log, observer: observer, projection: projection,
-		last: map[eventstore.Stream]int64{}, reported: map[eventstore.Stream]struct{}{}}
+		last: map[eventstore.Stream]*int64{}, reported: map[eventstore.Stream]struct{}{}}
 }
 
 // forget starts over, because events may come again or have been handled elsewhere.
 func (g *gaps) forget() { clear(g.last) }
 
-func (g *gaps) see(ev eventstore.Event) {
+func (g *gaps) see(ev *eventstore.Event) {
 	stream := ev.Stream()
-	last, known := g.last[stream]
-	if len(g.last) >= maxRemembered && !known {
-		clear(g.last)
+	seen, known := g.last[stream]
+	if !known {
+		if len(g.last) >= maxRemembered {
+			clear(g.last)
+		}
+		version := ev.AggregateVersion
+		g.last[stream] = &version
+		return
 	}
-	g.last[stream] = ev.AggregateVersion
-	if !known || ev.AggregateVersion == last+1 {
+	last := *seen
+	*seen = ev.AggregateVersion
+	if ev.AggregateVersion == last+1 {
 		return
 	}
 	if _, done := g.reported[stream]; done || len(g.reported) >= maxRemembered {
@@ -47,6 +53,6 @@ func (g *gaps) see(ev eventstore.Event) {
 		Int64(keyPosition, ev.GlobalPosition).Int64("version", ev.AggregateVersion).Int64("want", last+1).
 		Msg("an aggregate's version jumped: an event is missing, or versions are written out of turn")
 	if g.observer.VersionGap != nil {
-		g.observer.VersionGap(g.projection, ev, last+1)
+		g.observer.VersionGap(g.projection, *ev, last+1)
 	}
 }

@@ -47,13 +47,16 @@ func set(names []string) map[string]struct{} {
 	return s
 }
 
-func (s scope) has(ev eventstore.Event) bool {
+func (s *scope) has(ev *eventstore.Event) bool {
 	return in(s.eventTypes, ev.Type) && in(s.aggregateTypes, ev.AggregateType)
 }
 
 func in(names map[string]struct{}, name string) bool {
+	if len(names) == 0 {
+		return true
+	}
 	_, is := names[name]
-	return is || len(names) == 0
+	return is
 }
 
 // types is the scope in the form that a reader takes.

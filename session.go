@@ -207,13 +207,14 @@ func (s *session) fresh(b catchup.Batch) []eventstore.Event {
 		s.gaps.forget() // the versions in between are not here to be seen
 	}
 	kept := b.Events[:0]
-	for _, ev := range b.Events {
-		if ev.GlobalPosition > s.fence(ev).Floor {
+	for i := range b.Events {
+		ev := &b.Events[i]
+		if ev.GlobalPosition > s.fences[partition.Of(ev.Slot, s.partitions)].Floor {
 			if !b.Partial {
 				s.gaps.see(ev)
 			}
 			if s.work.scope.has(ev) {
-				kept = append(kept, ev)
+				kept = append(kept, *ev)
 			}
 		}
 	}
@@ -360,12 +361,11 @@ func (s *session) saving(events []eventstore.Event, f func(end ending) (int, err
 
 // touched are the fences of the partitions that events are in.
 func (s *session) touched(events []eventstore.Event) (touched []*catchup.Fence) {
-	seen := make(map[*catchup.Fence]struct{}, s.owned)
-	for _, ev := range events {
-		fence := s.fence(ev)
-		if _, is := seen[fence]; !is {
-			seen[fence] = struct{}{}
-			touched = append(touched, fence)
+	seen := make([]bool, s.partitions)
+	for i := range events {
+		if p := partition.Of(events[i].Slot, s.partitions); !seen[p] {
+			seen[p] = true
+			touched = append(touched, s.fences[p])
 		}
 	}
 	return touched

@@ -8,7 +8,7 @@ import (
 )
 
 // naiveBatch is how many events the naive worker reads at once: as many as Rouse.
-const naiveBatch = 500
+const naiveBatch = 1000
 
 // naive is the worker that is written first: a trigger notifies of every insert, the worker reads what is above its checkpoint
 // and commits effect and checkpoint in one round trip. It loses events that commit out of order, and is one process for ever.

@@ -95,7 +95,7 @@ func (a *app) benchCatchupCommand() *cobra.Command {
 		Long: `Catchup makes a history of events and lets one worker work through it from the beginning: with a
 projection that writes nothing but its checkpoints, beside a loop that reads all events and decodes
 none; and with one that updates a row for each event, beside a loop written by hand that does the
-same, pipelined, without any of the promises. Each batch has 500 events, and no commit waits for
+same, pipelined, without any of the promises. Each batch has 1,000 events, and no commit waits for
 the disk. Last comes the process: this program as a worker, from its start to its end.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context) error {

@@ -25,7 +25,7 @@ const (
 	poolSize = 8
 
 	// batchSize is how many events a floor handles at once: the default of a worker.
-	batchSize = 500
+	batchSize = 1000
 )
 
 // ErrUnhandled means that there are events without their effect, so that what was measured is no result.
