@@ -140,15 +140,21 @@ func (g guard) acts(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// knows compares in a time that tells nothing of the token.
-func (g guard) knows(given string) bool {
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.token))
-	return g.token != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+// knows tells whether what was typed is the token.
+func (g guard) knows(given string) bool { return same(given, g.token) }
+
+// same compares in a time that tells nothing of the token. Without one nothing is the same.
+func same(given, token string) bool {
+	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
+	return token != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-func (g guard) bearer(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, "Bearer") && g.knows(strings.TrimSpace(token))
+func (g guard) bearer(r *http.Request) bool { return HasToken(r, g.token) }
+
+// HasToken tells whether a request brings a token as Authorization: Bearer TOKEN. Without a token none does.
+func HasToken(r *http.Request, token string) bool {
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Bearer") && same(strings.TrimSpace(given), token)
 }
 
 // session is a login, as its cookie says. Nothing of it is kept here, so it also holds for other processes with the same token,

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"net"
 	"net/http"
@@ -120,11 +118,8 @@ func (s *httpServer) guarded(next http.Handler) http.Handler {
 			next.ServeHTTP(rw, r)
 		})
 	}
-	want := sha256.Sum256([]byte(s.token))
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		given := sha256.Sum256([]byte(strings.TrimSpace(token)))
-		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(given[:], want[:]) != 1 {
+		if !dashboard.HasToken(r, s.token) {
 			rw.Header().Set("WWW-Authenticate", `Bearer realm="rouse"`)
 			http.Error(rw, "a token is needed (Authorization: Bearer TOKEN)", http.StatusUnauthorized)
 			return
