@@ -6,7 +6,7 @@
  *   asleep_beside_an_event   a committed event that can be read is not handled, and no signal is on its way
  *
  * The reader has no fallback poll while it sleeps, so whatever it finds it finds by a signal. The writer is
- * migrations/0002_triggers.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
+ * migrations/0006_probe.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
  * reader is tail.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
  * to fail.
  */
@@ -28,7 +28,8 @@ byte  seq;             /* last position given out */
 byte  key[WRITERS];    /* K: 0 not held, else one more than the position its key holds */
 byte  row[TOP + 1];    /* 0 nothing, SEEN, or one more than the writer whose transaction is open */
 
-bool  S;               /* held by the listening session, and gone with it */
+bool  S;               /* held by the listening session, and gone with it; */
+byte  alone, shared;   /* and for a moment by writers that ask whether somebody sleeps */
 bool  listens;         /* the session has executed LISTEN */
 byte  session;         /* which one */
 bool  deaf;            /* what is sent to it does not arrive */
@@ -44,7 +45,27 @@ bool  cut, mute, busy; /* what the world does to the listener */
 bool  asleep_beside_an_event;
 
 #define MY_ROWS(to) for (q : 1 .. TOP) { if :: row[q] == me + 1 -> row[q] = to :: else fi } q = 0
-#define PROBE if :: S -> notify = true :: else fi
+#define FREE (!S && alone == 0 && shared == 0)
+#define ALONE atomic { FREE -> alone = 1 } alone = 0      /* granted: nobody sleeps */
+inline probe() {
+	if
+	:: ALONE
+	:: atomic { !FREE }
+#ifdef ONE_TRY
+		notify = false
+#else
+		if
+		:: atomic { alone > 0 }                   /* another writer asks, and while it does nobody can sleep */
+		:: atomic { alone == 0 -> shared++ }
+			shared--;
+			if
+			:: ALONE
+			:: atomic { !FREE -> notify = true }
+			fi
+		fi
+#endif
+	fi
+}
 
 proctype writer(byte me)
 {
@@ -53,12 +74,12 @@ proctype writer(byte me)
 begin:	atomic { turn++; low = seq }                      /* the BEFORE trigger looks at the sequence, */
 	atomic { key[me] = low + 1; low = 0 }             /* and takes K */
 #ifdef PROBE_FIRST
-	atomic { PROBE }
+	probe();
 #endif
 	do
 	:: atomic { at < EVENTS -> at++; seq++; row[seq] = me + 1 }
 #ifndef PROBE_FIRST
-		atomic { PROBE }                          /* the AFTER trigger asks whether somebody sleeps */
+		probe()                                   /* the AFTER trigger asks whether somebody sleeps */
 #endif
 	:: atomic { at > 0 -> at = 0;
 		if
@@ -92,9 +113,9 @@ end_done: turn = 0
 inline arm() {
 #ifdef HEAD_BEFORE_S
 	head = seq;
-	S = true;
+	atomic { alone == 0 -> S = true }
 #else
-	S = true;
+	atomic { alone == 0 -> S = true }
 	head = seq;                                       /* S first, then the head */
 #endif
 #ifdef LISTEN_AFTER_READ
