@@ -187,7 +187,11 @@ func (s *session) handle(ctx, workCtx context.Context, b catchup.Batch) error {
 		return fmt.Errorf("%w: its head is %d and a checkpoint %d", catchup.ErrLogBehind, b.Head, s.highest)
 	}
 	b = s.within(b)
-	if finished, err := s.attemptAll(ctx, workCtx, s.fresh(b)); err != nil || !finished {
+	events := s.fresh(b)
+	if len(events) > 0 {
+		s.w.tails.used.Store(time.Now().UnixNano())
+	}
+	if finished, err := s.attemptAll(ctx, workCtx, events); err != nil || !finished {
 		return err
 	}
 	s.done = b.To

@@ -2,7 +2,9 @@ package rouse
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rouse-es/rouse/catchup"
@@ -26,7 +28,6 @@ type tail struct {
 	schedule *catchup.Schedule
 	calm     bool          // the last read found nothing open
 	took     time.Duration // the last full read
-	found    time.Time     // when the last read that found something ended
 
 	pulse  pulse
 	nudges chan struct{} // look now; buffered to 1, one is enough for all who ask
@@ -37,7 +38,12 @@ type tail struct {
 type tails struct {
 	mu      sync.Mutex // protects the field below, and tail.feeds
 	current *tail
+
+	used atomic.Int64 // when a handler was last given events, in Unix nanoseconds
 }
+
+// idle tells whether the process has found nothing of its own lately.
+func (t *tails) idle() bool { return time.Since(time.Unix(0, t.used.Load())) > idleAfter }
 
 // enter gives a feed the tail for what it reads. The feed must leave it.
 func (w *Worker) enter(log catchup.Log, token catchup.Token) *tail {
@@ -110,7 +116,6 @@ func (t *tail) run(ctx context.Context) {
 			t.w.cfg.Observer.pushMissed()
 		}
 		if len(b.Events) > 0 {
-			t.found = time.Now()
 			t.schedule.Reset()
 		}
 		if b.More {
@@ -129,7 +134,7 @@ func (t *tail) run(ctx context.Context) {
 // next reads on. After a wake in a calm log it glances first: what was just appended is handed out before the full look, which
 // follows at once.
 func (t *tail) next(ctx context.Context, woken bool) (catchup.Batch, error) {
-	if woken && t.calm && t.w.listener.State().Mode == listener.Quiet {
+	if woken && t.calm && t.w.control.Members() <= glanceMembers && t.w.listener.State().Mode == listener.Quiet {
 		t.calm = false
 		b, ok, err := t.reader.Glance(ctx, t.w.cfg.BatchSize)
 		if ok || err != nil {
@@ -146,6 +151,9 @@ func (t *tail) next(ctx context.Context, woken bool) (catchup.Batch, error) {
 	t.calm = !b.More && b.To >= b.Head
 	return b, nil
 }
+
+// glanceMembers is up to how many members glance: each wake comes to all of them, and who glances reads twice.
+const glanceMembers = 4
 
 // glancePause is what a full look waits after a glance, so as not to compete with the handler for what the glance has found.
 const glancePause = 2 * time.Millisecond
@@ -179,47 +187,42 @@ func (w *Worker) observe(b catchup.Batch, woken bool) {
 }
 
 // In a torrent there is something to read at any time, and every read takes processor time from the writers. So a reader rests
-// for restShare times as long as its last read took, at most maxRest: it takes a ninth of one processor where there is enough of
-// it, and makes way where writers use it all, because then a read takes longer. With 3 and 20 ms, 64 writers on two processors
-// kept 0.82 of their rate.
-//
-// All members together read at most once per memberRest, so that many processes cost the server no more than one or two do: 64 of
-// them read 1000 times a second, and not 21,000 times as they would every 3 ms. Those that have found nothing of their own for a
-// second make way for the others.
+// for restShare times as long as its last read took, between minRest and maxRest: it takes a ninth of one processor where there is
+// enough of it, and makes way where writers use it all, because then a read takes longer. With 3 and 20 ms, 64 writers on two
+// processors kept 0.82 of their rate.
 const (
 	restShare = 8
+	minRest   = 3 * time.Millisecond
 	maxRest   = 30 * time.Millisecond
-
-	memberRest = time.Millisecond
-	idleRest   = 4 * memberRest
-	idleAfter  = time.Second
 )
 
-// torrentRest is how long a reader rests whose last read took so long, among so many members. idle: it has found nothing lately.
-func torrentRest(took time.Duration, members int, idle bool) time.Duration {
+// Where nothing wakes them, all members together read at most once per memberRest, so that many processes cost the server no more
+// than one or two do: 64 of them read 1000 times a second, and not 21,000 times as they would every 3 ms. Those that have found
+// nothing of their own for idleAfter make way for the others: 64 of them read 128 times a second. Even they are never further
+// apart than maxApart, because half a second later every checkpoint has to have moved on.
+const (
+	memberRest = time.Millisecond
+	idleRest   = 8 * memberRest
+	idleAfter  = time.Second
+	maxApart   = 500 * time.Millisecond
+)
+
+// apart is how far apart two reads of one of so many members are at least, where nothing wakes it. idle: it has found nothing of
+// its own lately.
+func apart(members int, idle bool) time.Duration {
 	share := memberRest
 	if idle {
 		share = idleRest
 	}
-	return max(min(restShare*took, maxRest), time.Duration(members)*share)
+	return min(time.Duration(members)*share, maxApart)
 }
 
-func (t *tail) rest(ctx context.Context) {
-	if t.w.listener == nil || t.w.listener.State().Mode != listener.Torrent {
-		return
-	}
-	timer := time.NewTimer(torrentRest(t.took, t.w.control.Members(), time.Since(t.found) > idleAfter))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+// torrentRest is how long a reader rests whose last read took so long.
+func torrentRest(took time.Duration) time.Duration { return min(max(restShare*took, minRest), maxRest) }
 
 // wait returns at the next wake, or when it is time to look without one; it tells which, and nothing if ctx is cancelled,
 // and whether that was the listener's.
 func (t *tail) wait(ctx context.Context, b catchup.Batch) (source string, woken bool) {
-	t.rest(ctx)
 	timer := time.NewTimer(t.pause(b))
 	defer timer.Stop()
 	var wakes <-chan struct{}
@@ -228,7 +231,10 @@ func (t *tail) wait(ctx context.Context, b catchup.Batch) (source string, woken 
 	}
 	select {
 	case <-wakes:
-		return t.wake.Source(), true
+		if source := t.wake.Source(); !t.torrent() {
+			return source, true
+		}
+		return t.wait(ctx, b) // a torrent has begun, in which it is not woken
 	case <-t.nudges:
 		return WakeProbe, false
 	case <-timer.C:
@@ -238,19 +244,30 @@ func (t *tail) wait(ctx context.Context, b catchup.Batch) (source string, woken 
 	}
 }
 
-// pause is how long to wait for a wake. It is short while an open append holds back what is behind it, which nobody will
-// notify if it rolls back, and until everything that was open when the listener armed is settled, because that may not
-// notify at all. Only after that is a reader asleep.
+func (t *tail) torrent() bool {
+	return t.w.listener != nil && t.w.listener.State().Mode == listener.Torrent
+}
+
+// pause is how long to wait for a wake, which does not come in a torrent. With many members it is longer, but for a poll behind a
+// proven push, which is long anyway.
 func (t *tail) pause(b catchup.Batch) time.Duration {
 	var state listener.State
 	if t.w.listener != nil {
 		state = t.w.listener.State()
 	}
+	least := apart(t.w.control.Members(), t.w.tails.idle())
+	least += time.Duration((rand.Float64() - 0.5) * float64(least) / 2) // so that those who were told together do not go on together
+	if t.torrent() {
+		return max(torrentRest(t.took), least)
+	}
+	// It is short while an open append holds back what is behind it, which nobody will notify if it rolls back, and until
+	// everything that was open when the listener armed is settled, because that may not notify at all. Only after that is a
+	// reader asleep.
 	armed := state.Mode == listener.Quiet
 	if b.Blocked || armed && max(b.Settled, b.To) < state.ArmedHead {
-		return t.schedule.Settle(time.Now())
+		return max(t.schedule.Settle(time.Now()), least)
 	}
-	return t.schedule.Poll(armed && state.Proven && b.Push)
+	return max(t.schedule.Poll(armed && state.Proven && b.Push), least)
 }
 
 // pushGrace is how long a notification may take before it counts as missed. Polls behind a proven push are at least as far apart.

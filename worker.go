@@ -189,6 +189,7 @@ func (w *Worker) newListener() *listener.Listener {
 	return listener.New(listener.Config{
 		ConnConfig: w.direct(), Pool: w.pool, Events: w.events.Events, Sequence: w.events.Sequence,
 		Instance: w.instance, Presence: w.presence, Log: w.log,
+		Members: func() int { return w.control.Members() },
 		OnMode: func(mode listener.Mode) {
 			if w.cfg.Observer.Mode != nil {
 				w.cfg.Observer.Mode(string(mode))

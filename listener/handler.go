@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// torrentPause is the pause between two reads in a torrent: p50 from commit to handled is then 2 to 3 ms.
-	torrentPause = 3 * time.Millisecond
+	// torrentNap is how often a torrent's end is looked for. It wakes nobody, for readers have pauses of their own in a torrent.
+	torrentNap = 100 * time.Millisecond
 
 	// armTimeout bounds the statements that arm and disarm.
 	armTimeout = 3 * time.Second
@@ -64,6 +64,7 @@ func (h *handler) take(ctx context.Context, n *pgconn.Notification) error {
 		h.l.mu.Lock()
 		h.l.state.LastWake = time.Now()
 		h.l.mu.Unlock()
+		h.l.pressure.woken(h.l.cfg.members(), time.Now())
 		h.l.hub.broadcast(push)
 		return nil
 	}
@@ -165,8 +166,7 @@ func (h *handler) disarm(ctx context.Context) error {
 	return nil
 }
 
-// torrent releases S, so that no writer pays for a push, and wakes the readers every few milliseconds until it is calm.
-// Waiting for a notification is its sleep: that drains the socket, notices the connection's end, and still takes probes.
+// torrent releases S, so that no writer pays for a push, until it is calm: readers look by themselves meanwhile. Waiting for a notification is its sleep: that drains the socket, notices the connection's end, and still takes probes.
 func (h *handler) torrent(ctx context.Context) error {
 	if err := h.disarm(ctx); err != nil {
 		return err
@@ -176,7 +176,6 @@ func (h *handler) torrent(ctx context.Context) error {
 		if err := h.nap(ctx); err != nil {
 			return err
 		}
-		h.l.hub.broadcast(pause)
 	}
 	if h.l.isFull() {
 		h.l.setMode(Polling)
@@ -186,7 +185,7 @@ func (h *handler) torrent(ctx context.Context) error {
 }
 
 func (h *handler) nap(ctx context.Context) error {
-	napCtx, cancel := context.WithTimeout(ctx, torrentPause)
+	napCtx, cancel := context.WithTimeout(ctx, torrentNap)
 	defer cancel()
 	n, err := h.conn.WaitForNotification(napCtx)
 	switch {

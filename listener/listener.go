@@ -25,7 +25,7 @@ const (
 	Deaf    Mode = "deaf"
 )
 
-// Config is what a Listener needs. All fields but Log and OnMode are required.
+// Config is what a Listener needs. All fields but Log, Members and OnMode are required.
 type Config struct {
 	// ConnConfig opens the listening connection. It must lead to PostgreSQL itself: not through a transaction pooler.
 	ConnConfig *pgx.ConnConfig
@@ -41,6 +41,9 @@ type Config struct {
 
 	// Presence is the key of the session-level lock that is held while the connection lives. Others look for it.
 	Presence int32
+
+	// Members, if not nil, tells how many processes each wake comes to, this one included; below 1 counts as 1. It must not wait.
+	Members func() int
 
 	// OnMode, if not nil, is told of every change of the mode. It must not wait.
 	OnMode func(Mode)
@@ -110,6 +113,14 @@ func (l *Listener) Ticked() time.Time { return time.Unix(0, l.ticked.Load()) }
 // Channel is the channel that appends to this table notify.
 func (c Config) Channel() string { return fmt.Sprintf("rouse_%d", c.Events) }
 
+// members is how many processes each wake comes to.
+func (c Config) members() int {
+	if c.Members == nil {
+		return 1
+	}
+	return c.Members()
+}
+
 // lockKey is the oid of events as the signed integer that S is made of, as the push trigger computes it.
 func (c Config) lockKey() int32 { return int32(c.Events) }
 
@@ -149,7 +160,7 @@ func (l *Listener) State() State {
 // Observe tells the listener what a read has seen, from which it decides between quiet and torrent: the head of the log, how
 // many appends were open, and whether a wake led to the read.
 func (l *Listener) Observe(head int64, holders int, woken bool) {
-	l.pressure.observe(head, holders, woken, time.Now())
+	l.pressure.observe(head, holders, woken, l.cfg.members(), time.Now())
 }
 
 // connect opens the connection, again and again with growing pauses, until it is there or ctx is cancelled. The pauses begin

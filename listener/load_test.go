@@ -47,8 +47,8 @@ func (l *load) start(torrent bool) {
 	}
 	if torrent { // there was a burst before
 		l.head = 10_000
-		l.p.observe(0, 0, false, l.now.Add(-time.Second))
-		l.p.observe(l.head, 16, true, l.now)
+		l.p.observe(0, 0, false, 1, l.now.Add(-time.Second))
+		l.p.observe(l.head, 16, true, 1, l.now)
 	}
 }
 
@@ -68,7 +68,7 @@ func (l *load) run(lasts time.Duration) {
 		if l.torrent && l.look.Before(next.at) {
 			l.pass(l.look)
 			l.observe()
-			l.look = l.now.Add(torrentPause)
+			l.look = l.now.Add(readPause)
 			continue
 		}
 		l.pass(next.at)
@@ -114,7 +114,7 @@ func (l *load) observe() {
 			open++
 		}
 	}
-	l.p.observe(l.head, open, true, l.now)
+	l.p.observe(l.head, open, true, 1, l.now)
 	switch {
 	case l.torrent:
 		l.torrent = !l.p.calm()

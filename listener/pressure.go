@@ -12,7 +12,11 @@ import (
 // Both are averages, because at random times a few wakes in a row find two appends even in a log that is calm.
 const (
 	torrentRate = 500.0 // events/s of the log's head above which notifying is given up; at 300, a log of 250/s flapped
-	calmRate    = 250.0 // and below which it may begin again
+	calmShare   = 0.5   // of that, below which it may begin again
+
+	// wakeBudget is how many wakes a second may come to all processes together, for each costs the server two reads: above four
+	// processes the speed at which notifying is given up falls with their number.
+	wakeBudget = 4 * torrentRate
 
 	crowd     = 2.0  // appends open at wakes above which they queue: 3 of 4 writers without a break, 0.6 of 4 writers at 60/s
 	calmCrowd = 1.5  // and below which they do not any more; one writer without a break is 1
@@ -31,12 +35,36 @@ type pressure struct {
 	rate      float64   // events/s, smoothed
 	open      float64   // appends open at wakes, smoothed
 	busySince time.Time // when it was last seen not to be calm
+	limit     float64   // events/s above which it is a torrent
+
+	wakes   float64 // wakes, those that are older by smoothing count 1/e
+	wokenAt time.Time
 }
 
-// observe takes in one read: the head of the log, the number of open appends, and whether a wake led to the read.
-func (p *pressure) observe(head int64, holders int, woken bool, now time.Time) {
+// woken takes in a wake, each of which is a commit. So a torrent begins before a reader has seen it, which matters where many
+// processes are woken at once and their reads hold each other up.
+func (p *pressure) woken(members int, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.limit = limitFor(members)
+	p.wakes = 1 + p.wakes*math.Exp(-float64(now.Sub(p.wokenAt))/float64(smoothing))
+	p.wokenAt = now
+	if p.wakeRate() > calmShare*p.limit {
+		p.busySince = now
+	}
+}
+
+func (p *pressure) wakeRate() float64 { return p.wakes / smoothing.Seconds() }
+
+// limitFor is above how many events/s that wake so many processes it is a torrent.
+func limitFor(members int) float64 { return min(torrentRate, wakeBudget/float64(max(members, 1))) }
+
+// observe takes in one read: the head of the log, the number of open appends, whether a wake led to the read, and how many
+// processes each wake comes to.
+func (p *pressure) observe(head int64, holders int, woken bool, members int, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = limitFor(members)
 	passed := now.Sub(p.at)
 	switch {
 	case head < p.head && passed < time.Second:
@@ -51,7 +79,7 @@ func (p *pressure) observe(head int64, holders int, woken bool, now time.Time) {
 		}
 		p.head, p.at = head, now
 	}
-	if p.rate > calmRate || (p.open > calmCrowd && p.rate > crowdRate) {
+	if p.rate > calmShare*p.limit || (p.open > calmCrowd && p.rate > crowdRate) {
 		p.busySince = now
 	}
 }
@@ -60,7 +88,7 @@ func (p *pressure) observe(head int64, holders int, woken bool, now time.Time) {
 func (p *pressure) torrent() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rate > torrentRate || (p.open > crowd && p.rate > crowdRate)
+	return max(p.rate, p.wakeRate()) > p.limit || (p.open > crowd && p.rate > crowdRate)
 }
 
 // calm tells whether the log has been seen to be calm for long enough to notify again. That a reader is busy and has not

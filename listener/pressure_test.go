@@ -12,6 +12,9 @@ import (
 // epoch is when simulations begin.
 var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// readPause is between two reads in a torrent.
+const readPause = 3 * time.Millisecond
+
 // course drives a pressure by a clock of its own, as one reader does.
 type course struct {
 	p    pressure
@@ -26,7 +29,7 @@ func (c *course) quiet(lasts time.Duration, perSecond float64, holders func() in
 	for passed := time.Duration(0); passed < lasts; passed += step {
 		c.now = c.now.Add(step)
 		c.head++
-		c.p.observe(int64(c.head), holders(), true, c.now)
+		c.p.observe(int64(c.head), holders(), true, 1, c.now)
 		if c.p.torrent() {
 			return passed + step
 		}
@@ -37,12 +40,12 @@ func (c *course) quiet(lasts time.Duration, perSecond float64, holders func() in
 // torrent lets time pass in a torrent: the reader looks every few milliseconds, while perSecond events are appended. It
 // returns after how long it was calm, or -1.
 func (c *course) torrent(lasts time.Duration, perSecond float64, holders func() int) time.Duration {
-	for passed := time.Duration(0); passed < lasts; passed += torrentPause {
-		c.now = c.now.Add(torrentPause)
-		c.head += perSecond * torrentPause.Seconds()
-		c.p.observe(int64(c.head), holders(), true, c.now)
+	for passed := time.Duration(0); passed < lasts; passed += readPause {
+		c.now = c.now.Add(readPause)
+		c.head += perSecond * readPause.Seconds()
+		c.p.observe(int64(c.head), holders(), true, 1, c.now)
 		if c.p.calm() {
-			return passed + torrentPause
+			return passed + readPause
 		}
 	}
 	return -1
@@ -50,7 +53,7 @@ func (c *course) torrent(lasts time.Duration, perSecond float64, holders func() 
 
 func newCourse() *course {
 	c := &course{now: epoch}
-	c.p.observe(0, 0, false, c.now)
+	c.p.observe(0, 0, false, 1, c.now)
 	return c
 }
 
@@ -136,7 +139,7 @@ func TestPressure_AFewEventsBesideAppendsLeftOpenBeginNoTorrent(t *testing.T) {
 		for range 5 {
 			c.now = c.now.Add(2 * time.Millisecond)
 			c.head++
-			c.p.observe(int64(c.head), 2, true, c.now)
+			c.p.observe(int64(c.head), 2, true, 1, c.now)
 			require.False(t, c.p.torrent())
 		}
 		c.now = c.now.Add(10 * time.Second)
@@ -150,7 +153,7 @@ func TestPressure_PollsAreNotCrowdedWakes(t *testing.T) {
 	for range 1000 {
 		c.now = c.now.Add(10 * time.Millisecond)
 		c.head++
-		c.p.observe(int64(c.head), 15, false, c.now)
+		c.p.observe(int64(c.head), 15, false, 1, c.now)
 		require.False(t, c.p.torrent())
 	}
 }
@@ -209,7 +212,7 @@ func TestPressure_ATorrentLastsWhileTheReaderIsBusy(t *testing.T) {
 	for range 10 {
 		c.now = c.now.Add(3 * time.Second)
 		c.head += 3 * 2000
-		c.p.observe(int64(c.head), 4, true, c.now)
+		c.p.observe(int64(c.head), 4, true, 1, c.now)
 		require.True(t, c.p.torrent())
 		require.False(t, c.p.calm(), "at 2000 events/s, however long the next look takes")
 	}
@@ -227,9 +230,9 @@ func TestPressure_ManyReadersDoNotMakeTheLogFaster(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	var looks []look
 	for range readers {
-		at := epoch.Add(rand.N(torrentPause))
+		at := epoch.Add(rand.N(readPause))
 		for at.Before(epoch.Add(10 * time.Second)) {
-			at = at.Add(torrentPause)
+			at = at.Add(readPause)
 			head := int64(at.Sub(epoch).Seconds() * perSecond)
 			at = at.Add(time.Duration(random.Int64N(int64(3 * time.Millisecond))))
 			looks = append(looks, look{told: at, head: head})
@@ -238,7 +241,7 @@ func TestPressure_ManyReadersDoNotMakeTheLogFaster(t *testing.T) {
 	slices.SortFunc(looks, func(a, b look) int { return a.told.Compare(b.told) })
 	var p pressure
 	for _, l := range looks {
-		p.observe(l.head, 1, true, l.told)
+		p.observe(l.head, 1, true, 1, l.told)
 		require.False(t, p.torrent(), "%v after the start, at %.0f events/s", l.told.Sub(epoch), p.rate)
 	}
 	require.True(t, p.calm(), "at %.0f events/s", p.rate)
@@ -250,9 +253,9 @@ func TestPressure_AHeadThatGoesBackIsNoSpeed(t *testing.T) {
 	c := newCourse()
 	c.head = 1e9
 	c.now = c.now.Add(time.Hour)
-	c.p.observe(int64(c.head), 0, false, c.now)
+	c.p.observe(int64(c.head), 0, false, 1, c.now)
 	c.now = c.now.Add(time.Hour)
-	c.p.observe(int64(c.head), 0, false, c.now)
+	c.p.observe(int64(c.head), 0, false, 1, c.now)
 	c.head = 0
 	require.Negative(t, c.quiet(10*time.Second, 100, always(1)))
 	require.Positive(t, c.quiet(10*time.Second, 600, always(1)), "and its speed counts again")

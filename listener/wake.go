@@ -7,8 +7,7 @@ import (
 
 // What raised a wake. Of several that came as one it is the greatest.
 const (
-	pause int32 = iota + 1 // of a torrent is over
-	probe                  // the mode has changed, which a probe decides
+	probe int32 = iota + 1 // the mode has changed, which a probe decides
 	push                   // an append has notified
 )
 
@@ -21,13 +20,9 @@ type Wake struct {
 	source atomic.Int32 // the greatest since it was last asked for
 }
 
-// Source says what has raised the signal that was just taken from C: "push", an append; "probe", a change of the mode; or
-// "poll", a torrent, in which it is raised every few milliseconds.
+// Source says what has raised the signal that was just taken from C: "push", an append; or "probe", a change of the mode.
 func (w *Wake) Source() string {
-	switch w.source.Swap(0) {
-	case pause:
-		return "poll"
-	case probe:
+	if w.source.Swap(0) == probe {
 		return "probe"
 	}
 	return "push" // also one that came just after the one before was asked
