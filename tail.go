@@ -106,7 +106,7 @@ func (t *tail) run(ctx context.Context) {
 		}
 		t.pulse.reading()
 		t.reader.Turn(after, slots)
-		b, err := t.next(ctx, woken)
+		b, err := t.next(ctx, source, woken)
 		if err != nil {
 			t.Fail(err)
 			return
@@ -132,11 +132,16 @@ func (t *tail) run(ctx context.Context) {
 }
 
 // next reads on. After a wake in a calm log it glances first: what was just appended is handed out before the full look, which
-// follows at once.
-func (t *tail) next(ctx context.Context, woken bool) (catchup.Batch, error) {
+// follows at once. Where nothing woke it, it peeks whether there is anything to read.
+func (t *tail) next(ctx context.Context, source string, woken bool) (catchup.Batch, error) {
+	if source == WakePoll && t.calm && !t.torrent() {
+		if b, ok, err := t.reader.Peek(ctx); ok || err != nil {
+			return b, err
+		}
+	}
 	if woken && t.calm && t.w.control.Members() <= glanceMembers && t.w.listener.State().Mode == listener.Quiet {
 		t.calm = false
-		b, ok, err := t.reader.Glance(ctx, t.w.cfg.BatchSize)
+		b, ok, err := t.reader.Glance(ctx)
 		if ok || err != nil {
 			return b, err
 		}

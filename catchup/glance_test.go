@@ -18,7 +18,7 @@ func TestGlance(t *testing.T) {
 		b := setup(t)
 		reader := b.reader(b.Pool, 0)
 		want := b.append(b.Pool, 3)
-		got, ok, err := reader.Glance(b.ctx, 100)
+		got, ok, err := reader.Glance(b.ctx)
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.Len(t, got.Events, 3)
@@ -35,7 +35,7 @@ func TestGlance(t *testing.T) {
 		slow := b.begin(pgx.ReadCommitted)
 		hole := b.append(slow, 1)
 		above := b.append(b.Pool, 1)
-		_, ok, err := reader.Glance(b.ctx, 100)
+		_, ok, err := reader.Glance(b.ctx)
 		require.NoError(t, err)
 		require.False(t, ok, "the event above the hole was handed out")
 		require.NoError(t, slow.Commit(b.ctx))
@@ -50,7 +50,7 @@ func TestGlance(t *testing.T) {
 		below := b.append(b.Pool, 1)
 		slow := b.begin(pgx.ReadCommitted)
 		b.append(slow, 1)
-		_, ok, err := reader.Glance(b.ctx, 100)
+		_, ok, err := reader.Glance(b.ctx)
 		require.NoError(t, err)
 		require.False(t, ok, "what is settled must not be said of the open append's position")
 		found, batch := b.next(reader, 100)
@@ -65,7 +65,7 @@ func TestGlance(t *testing.T) {
 		handed := 0
 		for p := range 2 {
 			reader := catchup.NewReader(b.Pool, b.log, b.token, catchup.SlotsOf([]int{p}, 2), 0)
-			got, ok, err := reader.Glance(b.ctx, 100)
+			got, ok, err := reader.Glance(b.ctx)
 			require.NoError(t, err)
 			require.True(t, ok)
 			require.Equal(t, int64(64), got.To)
@@ -83,7 +83,43 @@ func TestGlance(t *testing.T) {
 		reader := b.reader(b.Pool, 0)
 		b.append(b.Pool, 1)
 		b.exec("truncate rouse_incarnation")
-		_, _, err := reader.Glance(b.ctx, 100)
+		_, _, err := reader.Glance(b.ctx)
 		require.ErrorIs(t, err, catchup.ErrIncarnation)
 	})
+}
+
+// A reader that has read everything asks for nothing but the head, and only a look that could find nothing more ends with that.
+func TestPeek(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	reader := b.reader(b.Pool, 0)
+	peek := func() bool {
+		got, ok, err := reader.Peek(b.ctx)
+		require.NoError(t, err)
+		if ok {
+			require.Empty(t, got.Events)
+			require.Equal(t, got.Head, got.To)
+			require.Equal(t, got.Head, got.Settled)
+			require.False(t, got.More)
+			require.True(t, got.Push, "as the last look at the triggers found it")
+		}
+		return ok
+	}
+	b.append(b.Pool, 2)
+	require.False(t, peek(), "there is something to read")
+	b.next(reader, 10)
+	require.True(t, peek())
+
+	slow := b.begin(pgx.ReadCommitted)
+	b.append(slow, 1)
+	require.False(t, peek(), "an append is open, which only a look at the locks can judge")
+	require.NoError(t, slow.Rollback(b.ctx))
+	require.False(t, peek(), "nobody has looked at the hole yet")
+	b.next(reader, 10)
+	require.True(t, peek(), "the hole is settled")
+
+	_, err := b.Pool.Exec(b.ctx, "update rouse_incarnation set token = gen_random_uuid()")
+	require.NoError(t, err)
+	_, _, err = reader.Peek(b.ctx)
+	require.ErrorIs(t, err, catchup.ErrIncarnation)
 }

@@ -50,6 +50,7 @@ func (b *bundle) explain(generic string, name string, types string, args string)
 	for _, statement := range []string{
 		"set local max_parallel_workers_per_gather = 0",
 		"set local enable_bitmapscan = off",
+		"set local enable_seqscan = off",
 		"set local plan_cache_mode = " + generic,
 		"prepare s (" + types + ") as " + string(sql),
 	} {
@@ -75,6 +76,20 @@ func TestStressReadsOfAMillionGoAlongThePrimaryKey(t *testing.T) {
 	}
 	t.Parallel()
 	setup(t).planned(1_000_000)
+}
+
+// A plan is made once for all values, so it must not be one for the table that was small when it was made.
+func TestPlansMadeForASmallLogGoAlongThePrimaryKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(b.Pool, 1)
+	_, err := b.Pool.Exec(b.ctx, "vacuum analyze events")
+	require.NoError(t, err)
+	for name, args := range map[string][2]string{"read": {"bigint, bigint, int", "0, 65536, 1000"}, "glance": {"bigint", "0"}} {
+		leaf := b.explain("force_generic_plan", name, args[0], args[1]).leaf()
+		require.Equal(t, "Index Scan", leaf.Node, name)
+		require.Equal(t, "events_pkey", leaf.Index, name)
+	}
 }
 
 // planned checks the plans of all reads in a log of so many events, in which one type is rare and one does not occur.

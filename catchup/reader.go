@@ -153,14 +153,18 @@ func (r *Reader) leap(ctx context.Context, b *Batch, upTo int64) error {
 	return nil
 }
 
-// Glance is a quicker look for a reader that had read everything: without the look at the locks, which costs as much as all
-// the rest. If what it finds is contiguous up to the head, there is no hole that anybody could fill, so it may be handed out,
+// Glance is a quicker look for a reader that had read everything: head and events, without the look at the locks, which costs as
+// much as all the rest. They may share a snapshot, for nothing is concluded from what is not there. If what it finds is contiguous up to the head, there is no hole that anybody could fill, so it may be handed out,
 // and the cursor moves. Otherwise it changes nothing and ok is false. Either way a Next should follow soon: it looks at the
 // triggers, and at what is open.
-func (r *Reader) Glance(ctx context.Context, limit int) (b Batch, ok bool, err error) {
+func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
-	found, err := r.exchange(ctx, false, func(batch *pgx.Batch) { batch.Queue(sqlRead, r.after, r.after+r.window, limit) })
+	var batch pgx.Batch // one transaction all the same: it begins with the first statement and ends with the last
+	batch.Queue(sqlHead, int64(r.log.Sequence))
+	batch.Queue(sqlSettings, readTimeoutSetting)
+	batch.Queue(sqlGlance, r.after)
+	found, err := r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, false, false) })
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
 	}
@@ -187,6 +191,19 @@ func (r *Reader) Glance(ctx context.Context, limit int) (b Batch, ok bool, err e
 	return b, true, nil
 }
 
+// Peek is the cheapest look, for a reader that had read everything and that nothing has woken: one statement, which asks for the
+// head. Where the cursor has come to the head there is nothing that a Next could find, and ok is true. It does not look at the
+// triggers: whether they stand matters once there is an append, and that moves the head.
+func (r *Reader) Peek(ctx context.Context) (b Batch, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	head, err := r.scanHead(r.pool.QueryRow(ctx, sqlHead, int64(r.log.Sequence)))
+	if err != nil || head == nil || *head != r.after {
+		return Batch{}, false, err
+	}
+	return Batch{From: r.after, To: r.after, Head: *head, Settled: *head, Push: r.push}, true, nil
+}
+
 // reading is the raw outcome of the three statements.
 type reading struct {
 	head     int64
@@ -197,16 +214,24 @@ type reading struct {
 }
 
 func (r *Reader) read(ctx context.Context, upTo int64, limit int, locks bool) (reading, error) {
-	return r.exchange(ctx, locks, func(batch *pgx.Batch) {
-		switch {
-		case !r.only.all():
-			batch.Queue(sqlReadTypes, r.after, upTo, limit, r.slots[:], orNull(r.only.Events), orNull(r.only.Aggregates))
-		case r.full:
-			batch.Queue(sqlRead, r.after, upTo, limit)
-		default:
-			batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
-		}
-	})
+	var batch pgx.Batch
+	batch.Queue("begin isolation level read committed read only")
+	// The head comes before the settings: planned under them, it would be planned anew each time it is asked for without them.
+	batch.Queue(sqlHead, int64(r.log.Sequence))
+	batch.Queue(sqlSettings, readTimeoutSetting)
+	if locks {
+		batch.Queue(sqlLowWater, int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
+	}
+	switch {
+	case !r.only.all():
+		batch.Queue(sqlReadTypes, r.after, upTo, limit, r.slots[:], orNull(r.only.Events), orNull(r.only.Aggregates))
+	case r.full:
+		batch.Queue(sqlRead, r.after, upTo, limit)
+	default:
+		batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
+	}
+	batch.Queue("commit")
+	return r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, true, locks) })
 }
 
 // orNull is how no names at all are sent.
@@ -217,18 +242,8 @@ func orNull(names []string) []string {
 	return names
 }
 
-// exchange sends the statements of one read in one round trip: the head, the locks if they are asked for, and the events.
-func (r *Reader) exchange(ctx context.Context, locks bool, events func(batch *pgx.Batch)) (reading, error) {
-	var batch pgx.Batch
-	batch.Queue("begin isolation level read committed read only")
-	batch.Queue(sqlSettings, readTimeoutSetting)
-	batch.Queue(sqlHead, int64(r.log.Sequence))
-	if locks {
-		batch.Queue(sqlLowWater, int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
-	}
-	events(&batch)
-	batch.Queue("commit")
-
+// exchange sends the statements of one read in one round trip, and lets collect take their results.
+func (r *Reader) exchange(ctx context.Context, batch *pgx.Batch, collect func(pgx.BatchResults) (reading, error)) (found reading, err error) {
 	acquireCtx, cancelAcquire := context.WithTimeout(ctx, statementTimeout)
 	conn, err := r.pool.Acquire(acquireCtx)
 	cancelAcquire()
@@ -236,7 +251,11 @@ func (r *Reader) exchange(ctx context.Context, locks bool, events func(batch *pg
 		return reading{}, fmt.Errorf("catchup: connect to read the log: %w", err)
 	}
 	defer conn.Release()
-	found, err := r.collect(conn.SendBatch(ctx, &batch), locks)
+	results := conn.SendBatch(ctx, batch)
+	found, err = collect(results)
+	if closeErr := results.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("catchup: read the log: %w", closeErr)
+	}
 	if err != nil && !conn.Conn().IsClosed() {
 		// The pipeline stopped inside its transaction; a pool throws such a connection away unless it is ended here.
 		rollbackCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
@@ -246,24 +265,19 @@ func (r *Reader) exchange(ctx context.Context, locks bool, events func(batch *pg
 	return found, err
 }
 
-func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, err error) {
-	defer func() {
-		if closeErr := results.Close(); err == nil && closeErr != nil {
-			err = fmt.Errorf("catchup: read the log: %w", closeErr)
-		}
-	}()
-	for range 2 { // begin, settings
-		if _, err := results.Exec(); err != nil {
-			return found, fmt.Errorf("catchup: begin to read the log: %w", err)
+// collect takes the head, the locks if they were asked for, and the events.
+func (r *Reader) collect(results pgx.BatchResults, begun, locks bool) (found reading, err error) {
+	if begun {
+		if err := skip(results); err != nil {
+			return found, err
 		}
 	}
-	var head *int64
-	var token *string
-	if err := results.QueryRow().Scan(&head, &token); err != nil {
-		return found, fmt.Errorf("catchup: read the head of the log: %w", err)
+	head, err := r.scanHead(results.QueryRow())
+	if err != nil {
+		return found, err
 	}
-	if (token == nil || Token(*token) != r.token) && !remembered {
-		return found, ErrIncarnation
+	if err := skip(results); err != nil { // the settings
+		return found, err
 	}
 	if locks {
 		if err := found.scanLocks(results.QueryRow()); err != nil {
@@ -284,6 +298,26 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 		return found, errNoHead
 	}
 	return found, nil
+}
+
+// skip takes what a statement has to say that begins a transaction or sets something in it.
+func skip(results pgx.BatchResults) error {
+	if _, err := results.Exec(); err != nil {
+		return fmt.Errorf("catchup: begin to read the log: %w", err)
+	}
+	return nil
+}
+
+// scanHead takes the head, nil where there is none, in the incarnation that this reader reads.
+func (r *Reader) scanHead(row pgx.Row) (head *int64, err error) {
+	var token *string
+	if err := row.Scan(&head, &token); err != nil {
+		return nil, fmt.Errorf("catchup: read the head of the log: %w", err)
+	}
+	if (token == nil || Token(*token) != r.token) && !remembered {
+		return nil, ErrIncarnation
+	}
+	return head, nil
 }
 
 // scanLocks takes the low water and the states of the triggers.

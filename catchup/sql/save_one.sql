@@ -1,4 +1,4 @@
--- The save of a single partition, which is what a calm log needs: as save.sql, with the same tests, and cheap to plan.
+-- The save of a single partition, which is what a calm log needs: as save.sql, with the same tests, and cheap to plan and to run.
 -- $1: projection; $2: instance; $3: token; $4: partition; $5: its epoch; $6: its floor; $7: the new position.
 -- Lock: the row. Index: the primary key.
 with saved as (
@@ -8,4 +8,4 @@ with saved as (
     and exists (select from rouse_incarnation where token = $3::text::uuid)
   returning 1
 )
-select 1 / (count(*) = 1)::int from saved
+select 1 / coalesce((select 1 from saved), 0)
