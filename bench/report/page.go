@@ -1,6 +1,7 @@
 package report
 
 import (
+	_ "embed"
 	"fmt"
 	"math"
 	"os"
@@ -11,6 +12,11 @@ import (
 	"github.com/rouse-es/rouse/bench/compare"
 	"github.com/rouse-es/rouse/internal/bench"
 )
+
+// limits says why what was not reached was not.
+//
+//go:embed limits.md
+var limits string
 
 // Write reads the results in a folder, and writes performance.md into docs and its pictures into docs/img.
 func Write(resultsDir, docs string) error {
@@ -65,6 +71,9 @@ func (p *page) write(r results) {
 		p.say("%s", g.row())
 	}
 	p.say("\n")
+	if len(r.servers()) > 0 {
+		p.say("%s", limits)
+	}
 	p.latency(r)
 	p.appends(r)
 	p.catchup(r)

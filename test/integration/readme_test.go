@@ -87,7 +87,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 	assert.EqualValues(t, 400, s.int("select cents from balances where account = 'a-1'"))
 }
 
-// buildReadme makes a module of the program and the fragment, as a user would, and builds it without a network.
+// buildReadme makes a module of the program and the fragment, as a user would, and builds it; where its modules are there already, without a network.
 func buildReadme(t *testing.T, root, program, fragment string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -119,7 +119,7 @@ func fragment(ctx context.Context, tx pgx.Tx) (err error) {
 	binary := filepath.Join(dir, "readme")
 	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", binary, ".")
 	build.Dir = dir
-	build.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=off")
+	build.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return binary

@@ -278,19 +278,28 @@ func (s *stage) watchedPool(url string, change ...func(*pgxpool.Config)) (*pgxpo
 	return pool, watch
 }
 
-// reads counts the reads of the log that have ended on the connections of a pool.
+// reads counts the looks at the log that have ended on the connections of a pool: reads, and peeks of a reader that has read
+// everything.
 type reads struct{ n atomic.Int64 }
 
 type isRead struct{}
 
-func (*reads) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (*reads) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if strings.HasPrefix(data.SQL, "-- First of three") {
+		return context.WithValue(ctx, isRead{}, true)
+	}
 	return ctx
 }
-func (*reads) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (r *reads) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	if ctx.Value(isRead{}) != nil {
+		r.n.Add(1)
+	}
+}
 
 func (*reads) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
 	for _, q := range data.Batch.QueuedQueries {
-		if strings.HasPrefix(q.SQL, "-- Third of three") || strings.HasPrefix(q.SQL, "-- As read.sql") {
+		if strings.HasPrefix(q.SQL, "-- First of three") {
 			return context.WithValue(ctx, isRead{}, true)
 		}
 	}
