@@ -119,7 +119,7 @@ bench-latency: build ## latency at rest, under writers, in a long log and beside
 bench-append: build ## what the push costs appends; about 6 minutes
 	@$(MEASURE) append $(ROUSE_BENCH) append --rounds 3 --seconds 3
 
-bench-append-idle: build ## the same beside 64 idle processes; about 4 minutes
+bench-append-idle: build ## the same beside 64 idle processes; about 3 minutes
 	@$(MEASURE) append-idle $(ROUSE_BENCH) append --rounds 5 --seconds 8 --writers 16 --idle-processes 64 --disk as-is
 
 bench-catchup: build ## a history of 1,000,000 events by one worker; about 2 minutes

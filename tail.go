@@ -262,7 +262,7 @@ func (t *tail) pause(b catchup.Batch) time.Duration {
 	}
 	least := apart(t.w.control.Members(), t.w.tails.idle())
 	least += time.Duration((rand.Float64() - 0.5) * float64(least) / 2) // so that those who were told together do not go on together
-	if t.torrent() {
+	if state.Mode == listener.Torrent {
 		return max(torrentRest(t.took), least)
 	}
 	// It is short while an open append holds back what is behind it, which nobody will notify if it rolls back, and until

@@ -154,9 +154,9 @@ func (r *Reader) leap(ctx context.Context, b *Batch, upTo int64) error {
 }
 
 // Glance is a quicker look for a reader that had read everything: head and events, without the look at the locks, which costs as
-// much as all the rest. They may share a snapshot, for nothing is concluded from what is not there. If what it finds is contiguous up to the head, there is no hole that anybody could fill, so it may be handed out,
-// and the cursor moves. Otherwise it changes nothing and ok is false. Either way a Next should follow soon: it looks at the
-// triggers, and at what is open.
+// much as all the rest. They may share a snapshot, for nothing is concluded from what is not there. If what it finds is contiguous
+// up to the head, there is no hole that anybody could fill, so it may be handed out, and the cursor moves. Otherwise it changes
+// nothing and ok is false. Either way a Next should follow soon: it looks at the triggers, and at what is open.
 func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()

@@ -30,19 +30,26 @@ const appendForeverSQL = `do $$ begin
   end loop;
 end $$`
 
-// twoStatementSQL is the push trigger's function in the form that comes to mind first.
-const twoStatementSQL = `create or replace function rouse_append_after() returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-  k int := (tg_relid::bigint - case when tg_relid::bigint > 2147483647 then 4294967296 else 0 end)::int;
-begin
+// twoStatements is the push trigger's function in the form that comes to mind first.
+const twoStatements = `
   if pg_try_advisory_lock(1919907155, k) then
     perform pg_advisory_unlock(1919907155, k);
   else
     perform pg_notify('rouse_' || tg_relid, '');
-  end if;
+  end if;`
+
+// replacePush gives the push trigger's function another way to ask who sleeps; k is S's second key.
+func (b *testBundle) replacePush(t *testing.T, statements string) {
+	t.Helper()
+	_, err := b.Pool.Exec(b.ctx, `create or replace function rouse_append_after() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  k int := (tg_relid::bigint - case when tg_relid::bigint > 2147483647 then 4294967296 else 0 end)::int;
+begin`+statements+`
   return null;
-end $$`
+end $$`)
+	require.NoError(t, err)
+}
 
 func isCanceled(err error) bool {
 	var pgErr *pgconn.PgError
@@ -115,15 +122,14 @@ func TestCancelledAppends_LeaveNoLockBehind(t *testing.T) {
 	})
 	t.Run("naive", func(t *testing.T) {
 		b := setup(t)
-		_, err := b.Pool.Exec(b.ctx, twoStatementSQL)
-		require.NoError(t, err)
+		b.replacePush(t, twoStatements)
 		conn := b.hurried(t, 3)
 		for n := 1; !b.leaks(t, conn); n++ {
 			require.Less(t, n, 5000, "the two-statement form has to be able to leak")
 			b.appendForever(t, conn)
 		}
 		cfg, _ := b.config(t)
-		err = listener.NewHandler(listener.New(cfg), b.Conn(t)).Arm(b.ctx)
+		err := listener.NewHandler(listener.New(cfg), b.Conn(t)).Arm(b.ctx)
 		var pgErr *pgconn.PgError
 		require.ErrorAs(t, err, &pgErr, "nobody can sleep any more")
 		require.Equal(t, "55P03", pgErr.Code, "lock_not_available")

@@ -6,17 +6,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// oneTrySQL is the push trigger's function in the form that takes another append for a sleeper.
-const oneTrySQL = `create or replace function rouse_append_after() returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-  k int := (tg_relid::bigint - case when tg_relid::bigint > 2147483647 then 4294967296 else 0 end)::int;
-begin
+// oneTry is the push trigger's function in the form that takes another append for a sleeper.
+const oneTry = `
   if (case when pg_try_advisory_lock(1919907155, k) then not pg_advisory_unlock(1919907155, k) else true end) then
     perform pg_notify('rouse_' || tg_relid, '');
-  end if;
-  return null;
-end $$`
+  end if;`
 
 // An append that was stopped while it asked whether somebody sleeps, which happens where processors are few, must not make all
 // others notify: that would throttle writers in a torrent and wake every process.
@@ -31,8 +25,7 @@ func TestAppendsDoNotTakeEachOtherForASleeper(t *testing.T) {
 	require.Empty(t, e.heard(t), "while another append holds S alone nobody sleeps")
 	require.Len(t, b.locks(t), 1, "the append has let go of what it tried")
 
-	_, err = b.Pool.Exec(b.ctx, oneTrySQL)
-	require.NoError(t, err)
+	b.replacePush(t, oneTry)
 	b.append(t)
 	require.Len(t, e.heard(t), 1, "the naive form notifies for nobody")
 }

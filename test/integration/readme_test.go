@@ -87,7 +87,8 @@ func TestReadmeProgramRuns(t *testing.T) {
 	assert.EqualValues(t, 400, s.int("select cents from balances where account = 'a-1'"))
 }
 
-// buildReadme makes a module of the program and the fragment, as a user would, and builds it; where its modules are there already, without a network.
+// buildReadme makes a module of the program and the fragment, as a user would, and builds it; where its modules are
+// there already, without a network.
 func buildReadme(t *testing.T, root, program, fragment string) string {
 	t.Helper()
 	dir := t.TempDir()
