@@ -84,11 +84,7 @@ func TestClaimTakesFromTheDeadOnly(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.ensured(4)
-	const presence = 77
-	holder := b.Conn(t)
-	_, err := holder.Exec(b.ctx, "select pg_advisory_lock_shared(1919907152, $1)", presence)
-	require.NoError(t, err)
-	present, absent, pooled := b.member("present", presence), b.member("absent", presence+1), b.member("pooled", 0)
+	present, absent, pooled := b.present("present", 77), b.member("absent", 78), b.member("pooled", 0)
 	claimer := b.member("claimer", 0)
 	for _, test := range []struct {
 		owner         partition.Member
@@ -140,6 +136,23 @@ func TestNobodyIsDeadJustAfterARestart(t *testing.T) {
 	b.exec("update projection_workers set lease_ttl_ms = 1")
 	b.exec("update rouse_restart set at = '-infinity'")
 	testdb.Eventually(t, patience, "its time to be over", func() (bool, error) { return b.claimable(claimer, 0), nil })
+}
+
+// The clock of the server is set back by an hour just after a restart: both the restart and the last word of whoever was killed
+// before it spoke again are in the future.
+func TestClockSetBackBehindARestartKeepsNobodyAlive(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(2)
+	alive, killed := b.present("alive", 78), b.member("killed", 79)
+	claimer := b.member("claimer", 0)
+	b.claim(alive, true, 0)
+	b.claim(killed, true, 1)
+	b.exec("update projection_workers set heartbeat_at = heartbeat_at + interval '1 hour' where label in ('alive', 'killed')")
+	b.exec("update rouse_restart set at = clock_timestamp() + interval '1 hour'")
+	b.exec("update projection_workers set lease_ttl_ms = 1000") // the server itself has started in the past
+	testdb.Eventually(t, patience, "the killed one to be dead", func() (bool, error) { return b.claimable(claimer, 1), nil })
+	require.False(t, b.claimable(claimer, 0), "nobody who holds its lock dies of a clock")
 }
 
 func TestReleaseGivesUpItsOwnAndFencesWhatItLeftInFlight(t *testing.T) {

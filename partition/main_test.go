@@ -64,6 +64,14 @@ func (b *bundle) member(label string, presence int32) partition.Member {
 	return m
 }
 
+// present is a member whose presence lock a session of its own holds until the test ends.
+func (b *bundle) present(label string, presence int32) partition.Member {
+	b.t.Helper()
+	_, err := b.Conn(b.t).Exec(b.ctx, "select pg_advisory_lock_shared(1919907152, $1)", presence)
+	require.NoError(b.t, err)
+	return b.member(label, presence)
+}
+
 // claim claims all of p's partitions and returns the leases by partition.
 func (b *bundle) claim(m partition.Member, fromTheLiving bool, partitions ...int) map[int]partition.Lease {
 	b.t.Helper()
