@@ -210,19 +210,24 @@ func (s *session) fresh(b catchup.Batch) []eventstore.Event {
 	if b.Partial {
 		s.gaps.forget() // the versions in between are not here to be seen
 	}
-	kept := b.Events[:0]
+	kept := 0
 	for i := range b.Events {
 		ev := &b.Events[i]
-		if ev.GlobalPosition > s.fences[partition.Of(ev.Slot, s.partitions)].Floor {
-			if !b.Partial {
-				s.gaps.see(ev)
-			}
-			if s.work.scope.has(ev) {
-				kept = append(kept, *ev)
-			}
+		if ev.GlobalPosition <= s.fences[partition.Of(ev.Slot, s.partitions)].Floor {
+			continue
 		}
+		if !b.Partial {
+			s.gaps.see(ev)
+		}
+		if !s.work.scope.has(ev) {
+			continue
+		}
+		if kept != i { // an event is large to copy, and mostly nothing is left out
+			b.Events[kept] = *ev
+		}
+		kept++
 	}
-	return kept
+	return b.Events[:kept]
 }
 
 func (s *session) partition(ev eventstore.Event) int { return partition.Of(ev.Slot, s.partitions) }
