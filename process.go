@@ -141,12 +141,11 @@ func (k *work) held(ctx context.Context, end ending) bool {
 
 // send sends what a handler has queued, and ends the transaction behind it.
 func (k *work) send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch, end ending) error {
-	reads := readsResults(batch)
-	if !reads {
+	if !readsResults(batch) {
 		queueEnd(batch, end)
+		return conn.SendBatch(ctx, batch).Close()
 	}
-	err := guarded(ctx, conn.SendBatch(ctx, batch).Close) // which may call back into the handler
-	if err != nil || !reads {
+	if err := guarded(ctx, conn.SendBatch(ctx, batch).Close); err != nil { // which calls back into the handler
 		return err
 	}
 	return k.finish(ctx, conn, end)

@@ -161,10 +161,15 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
 	var batch pgx.Batch // one transaction all the same: it begins with the first statement and ends with the last
-	batch.Queue(sqlHead, int64(r.log.Sequence))
-	batch.Queue(sqlSettings, readTimeoutSetting)
+	batch.Queue(sqlGlanceHead, int64(r.log.Sequence), readTimeoutSetting)
 	batch.Queue(sqlGlance, r.after)
-	found, err := r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, false, false) })
+	found, err := r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) {
+		head, err := r.scanHead(results.QueryRow(), nil) // nil: the settings
+		if err != nil {
+			return reading{}, err
+		}
+		return r.collectEvents(results, reading{}, head)
+	})
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
 	}
@@ -231,7 +236,7 @@ func (r *Reader) read(ctx context.Context, upTo int64, limit int, locks bool) (r
 		batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
 	}
 	batch.Queue("commit")
-	return r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, true, locks) })
+	return r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, locks) })
 }
 
 // orNull is how no names at all are sent.
@@ -266,11 +271,9 @@ func (r *Reader) exchange(ctx context.Context, batch *pgx.Batch, collect func(pg
 }
 
 // collect takes the head, the locks if they were asked for, and the events.
-func (r *Reader) collect(results pgx.BatchResults, begun, locks bool) (found reading, err error) {
-	if begun {
-		if err := skip(results); err != nil {
-			return found, err
-		}
+func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, err error) {
+	if err := skip(results); err != nil { // the beginning
+		return found, err
 	}
 	head, err := r.scanHead(results.QueryRow())
 	if err != nil {
@@ -284,6 +287,11 @@ func (r *Reader) collect(results pgx.BatchResults, begun, locks bool) (found rea
 			return found, err
 		}
 	}
+	return r.collectEvents(results, found, head)
+}
+
+// collectEvents takes the events, which come last, and adds them and the head to what was found before.
+func (r *Reader) collectEvents(results pgx.BatchResults, found reading, head *int64) (reading, error) {
 	rows, err := results.Query()
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
@@ -308,10 +316,10 @@ func skip(results pgx.BatchResults) error {
 	return nil
 }
 
-// scanHead takes the head, nil where there is none, in the incarnation that this reader reads.
-func (r *Reader) scanHead(row pgx.Row) (head *int64, err error) {
+// scanHead takes the head, nil where there is none, in the incarnation that this reader reads, and what else is in the row.
+func (r *Reader) scanHead(row pgx.Row, more ...any) (head *int64, err error) {
 	var token *string
-	if err := row.Scan(&head, &token); err != nil {
+	if err := row.Scan(append([]any{&head, &token}, more...)...); err != nil {
 		return nil, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
 	if (token == nil || Token(*token) != r.token) && !remembered {

@@ -15,6 +15,8 @@ var (
 	sqlLowWater string
 	//go:embed sql/read.sql
 	sqlRead string
+	//go:embed sql/glance_head.sql
+	sqlGlanceHead string
 	//go:embed sql/glance.sql
 	sqlGlance string
 	//go:embed sql/read_slots.sql

@@ -285,7 +285,7 @@ type reads struct{ n atomic.Int64 }
 type isRead struct{}
 
 func (*reads) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	if strings.HasPrefix(data.SQL, "-- First of three") {
+	if strings.HasPrefix(data.SQL, "-- First of ") {
 		return context.WithValue(ctx, isRead{}, true)
 	}
 	return ctx
@@ -299,7 +299,7 @@ func (r *reads) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQuery
 
 func (*reads) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
 	for _, q := range data.Batch.QueuedQueries {
-		if strings.HasPrefix(q.SQL, "-- First of three") {
+		if strings.HasPrefix(q.SQL, "-- First of ") {
 			return context.WithValue(ctx, isRead{}, true)
 		}
 	}
