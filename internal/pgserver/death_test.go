@@ -143,6 +143,27 @@ func TestServerDiesWithItsOwnerAtAnyPointOfTheStart(t *testing.T) {
 	}
 }
 
+// The owner dies before the keeper has told it that the folder is there: nobody reads that any more.
+func TestKeeperCleansUpAfterAnOwnerThatDiedWhileItBegan(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "data")
+	references, gone, err := os.Pipe()
+	require.NoError(t, err)
+	defer references.Close()
+	require.NoError(t, gone.Close())
+	unheard, out, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	require.NoError(t, unheard.Close())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", keeperScript, "rouse-postgres-keeper", folder, "QUIT")
+	cmd.Stdout, cmd.ExtraFiles = out, []*os.File{references} // its standard input is at its end
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, cmd.Run())
+	require.NoDirExists(t, folder)
+}
+
 func TestInterruptAtTheTerminalReachesOnlyTheOwner(t *testing.T) {
 	t.Parallel()
 	temp := sharedTemp(t)

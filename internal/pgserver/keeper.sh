@@ -6,7 +6,7 @@
 #              orderly         the owner has stopped the server by itself
 #   fd 3     ends when the owner and every process of the server are gone
 #   stdout   one line, "ready", when the folder is there
-trap '' HUP INT QUIT TERM
+trap '' HUP INT QUIT TERM PIPE # PIPE: the owner may be gone before it hears that this is ready
 if [ -n "$1" ]; then
 	mkdir -m 700 -- "$1" || exit 1
 fi
