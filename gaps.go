@@ -11,7 +11,7 @@ import (
 const (
 	// watchedStreams is for how many aggregates a projection remembers the last version: 1 MiB, a power of two. Two of them whose
 	// hashes end alike push each other out. It is a second, independent check and may miss a gap, but it must cost neither memory
-	// without end nor much time: a map took a fifth of what Go does in catching up.
+	// without end nor much time: 10 to 12 ns an event, where a map took 32 to 100 (BenchmarkVersions).
 	watchedStreams = 1 << 16
 
 	// maxReported bounds the aggregates of which a gap was reported, at about 100 bytes each.

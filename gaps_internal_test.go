@@ -33,3 +33,29 @@ func TestVersionsOfManyAggregatesAreNotMistakenForGaps(t *testing.T) {
 	see(7)
 	require.Zero(t, reported)
 }
+
+// BenchmarkVersions watches over the versions of 1000 aggregates that take turns, and of ones that come once. One operation is
+// one event.
+func BenchmarkVersions(b *testing.B) {
+	for _, of := range []struct {
+		name       string
+		aggregates int
+	}{{"turns", 1000}, {"once", 200_000}} {
+		b.Run(of.name, func(b *testing.B) {
+			g := newGaps(zerolog.Nop(), Observer{}, "p")
+			events := make([]eventstore.Event, of.aggregates)
+			for i := range events {
+				events[i] = eventstore.Event{AggregateType: "thing", AggregateID: fmt.Sprint("aggregate-", i)}
+			}
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				ev := &events[n%len(events)]
+				ev.AggregateVersion++
+				g.see(ev)
+				n++
+			}
+			require.Empty(b, g.reported)
+		})
+	}
+}

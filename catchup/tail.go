@@ -125,22 +125,37 @@ func (m *Member) Next(limit int) (b Batch, ok bool, err error) {
 	}
 	b = Batch{From: m.at, To: t.end, Head: t.head, More: t.more}
 	rest := t.events[t.index(m.at):]
-	for i, ev := range rest {
-		if !m.slots.Has(ev.Slot) {
-			continue
-		}
-		if b.Events == nil {
-			b.Events = make([]eventstore.Event, 0, min(limit, len(rest)-i))
-		}
-		b.Events = append(b.Events, ev)
-		if len(b.Events) == limit && ev.GlobalPosition < t.end {
-			b.To, b.More = ev.GlobalPosition, true
+	n := m.count(rest, limit)
+	if n > 0 {
+		b.Events = make([]eventstore.Event, 0, n)
+	}
+	for i := range rest { // by index: an event is large to copy
+		if len(b.Events) == n {
 			break
 		}
+		if ev := &rest[i]; m.slots.Has(ev.Slot) {
+			b.Events = append(b.Events, *ev)
+		}
+	}
+	if n == limit && n > 0 && b.Events[n-1].GlobalPosition < t.end {
+		b.To, b.More = b.Events[n-1].GlobalPosition, true
 	}
 	m.at, m.more = b.To, b.More
 	t.signal()
 	return b, true, nil
+}
+
+// count is how many of some events are of the member's slots, or limit if they are more.
+func (m *Member) count(events []eventstore.Event, limit int) (n int) {
+	for i := range events {
+		if n == limit {
+			break
+		}
+		if m.slots.Has(events[i].Slot) {
+			n++
+		}
+	}
+	return n
 }
 
 // index is where in events those beyond a position begin.
