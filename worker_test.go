@@ -133,14 +133,19 @@ func TestDrainWaitsForCommittedEventsOnly(t *testing.T) {
 	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}})
 	testdb.Eventually(t, patience, "the worker to sleep", func() (bool, error) { return w.Status().Mode == "quiet", nil })
 	require.NoError(t, w.Drain(b.ctx))
-	rolledBack, err := b.Conn(t).Begin(b.ctx)
-	require.NoError(t, err)
-	_, err = rolledBack.Exec(b.ctx, insert)
-	require.NoError(t, err)
-	require.NoError(t, rolledBack.Rollback(b.ctx))
-	began := time.Now()
-	require.NoError(t, w.Drain(b.ctx))
-	require.Less(t, time.Since(began), 800*time.Millisecond, "it must not wait for the next poll") // the first comes after a second
+	// It must not wait for the next poll, of which the first comes after a second. A machine that is busy may need another try.
+	took := patience
+	for try := 0; try < 3 && took > 800*time.Millisecond; try++ {
+		rolledBack, err := b.Conn(t).Begin(b.ctx)
+		require.NoError(t, err)
+		_, err = rolledBack.Exec(b.ctx, insert)
+		require.NoError(t, err)
+		require.NoError(t, rolledBack.Rollback(b.ctx))
+		began := time.Now()
+		require.NoError(t, w.Drain(b.ctx))
+		took = time.Since(began)
+	}
+	require.LessOrEqual(t, took, 800*time.Millisecond)
 }
 
 func TestCleanStopFinishesTheBatchAndGivesUpThePartitions(t *testing.T) {
