@@ -2,6 +2,7 @@ package catchup_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -105,8 +106,10 @@ func BenchmarkSave(b *testing.B) {
 		partitions int
 	}{{"one", 1}, {"all", 32}} {
 		b.Run(of.name, func(b *testing.B) {
+			_, err := db.Pool.Exec(ctx, "update projection_checkpoints set last_global_position = 0")
+			require.NoError(b, err)
 			save := save
-			save.Fences = save.Fences[:of.partitions]
+			save.Fences = slices.Clone(save.Fences[:of.partitions])
 			b.ReportAllocs()
 			for b.Loop() {
 				save.To = save.Fences[0].Floor + 1
@@ -120,11 +123,6 @@ func BenchmarkSave(b *testing.B) {
 				}
 			}
 		})
-		_, err := db.Pool.Exec(ctx, "update projection_checkpoints set last_global_position = 0")
-		require.NoError(b, err)
-		for i := range save.Fences {
-			save.Fences[i].Floor = 0
-		}
 	}
 }
 

@@ -161,15 +161,9 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
 	defer cancel()
 	var batch pgx.Batch // one transaction all the same: it begins with the first statement and ends with the last
-	batch.Queue(sqlGlanceHead, int64(r.log.Sequence), readTimeoutSetting)
+	batch.Queue(sqlHead, int64(r.log.Sequence), readTimeoutSetting)
 	batch.Queue(sqlGlance, r.after)
-	found, err := r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) {
-		head, err := r.scanHead(results.QueryRow(), nil) // nil: the settings
-		if err != nil {
-			return reading{}, err
-		}
-		return r.collectEvents(results, reading{}, head)
-	})
+	found, err := r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, false) })
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
 	}
@@ -202,7 +196,7 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 func (r *Reader) Peek(ctx context.Context) (b Batch, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	head, err := r.scanHead(r.pool.QueryRow(ctx, sqlHead, int64(r.log.Sequence)))
+	head, err := r.scanHead(r.pool.QueryRow(ctx, sqlPeek, int64(r.log.Sequence)))
 	if err != nil || head == nil || *head != r.after {
 		return Batch{}, false, err
 	}
@@ -221,9 +215,7 @@ type reading struct {
 func (r *Reader) read(ctx context.Context, upTo int64, limit int, locks bool) (reading, error) {
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed read only")
-	// The head comes before the settings: planned under them, it would be planned anew each time it is asked for without them.
-	batch.Queue(sqlHead, int64(r.log.Sequence))
-	batch.Queue(sqlSettings, readTimeoutSetting)
+	batch.Queue(sqlHead, int64(r.log.Sequence), readTimeoutSetting)
 	if locks {
 		batch.Queue(sqlLowWater, int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
 	}
@@ -236,7 +228,12 @@ func (r *Reader) read(ctx context.Context, upTo int64, limit int, locks bool) (r
 		batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
 	}
 	batch.Queue("commit")
-	return r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, locks) })
+	return r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) {
+		if _, err := results.Exec(); err != nil {
+			return reading{}, fmt.Errorf("catchup: begin to read the log: %w", err)
+		}
+		return r.collect(results, locks)
+	})
 }
 
 // orNull is how no names at all are sent.
@@ -272,14 +269,8 @@ func (r *Reader) exchange(ctx context.Context, batch *pgx.Batch, collect func(pg
 
 // collect takes the head, the locks if they were asked for, and the events.
 func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, err error) {
-	if err := skip(results); err != nil { // the beginning
-		return found, err
-	}
-	head, err := r.scanHead(results.QueryRow())
+	head, err := r.scanHead(results.QueryRow(), nil) // nil: the settings
 	if err != nil {
-		return found, err
-	}
-	if err := skip(results); err != nil { // the settings
 		return found, err
 	}
 	if locks {
@@ -287,11 +278,6 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 			return found, err
 		}
 	}
-	return r.collectEvents(results, found, head)
-}
-
-// collectEvents takes the events, which come last, and adds them and the head to what was found before.
-func (r *Reader) collectEvents(results pgx.BatchResults, found reading, head *int64) (reading, error) {
 	rows, err := results.Query()
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
@@ -306,14 +292,6 @@ func (r *Reader) collectEvents(results pgx.BatchResults, found reading, head *in
 		return found, errNoHead
 	}
 	return found, nil
-}
-
-// skip takes what a statement has to say that begins a transaction or sets something in it.
-func skip(results pgx.BatchResults) error {
-	if _, err := results.Exec(); err != nil {
-		return fmt.Errorf("catchup: begin to read the log: %w", err)
-	}
-	return nil
 }
 
 // scanHead takes the head, nil where there is none, in the incarnation that this reader reads, and what else is in the row.

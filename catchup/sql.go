@@ -7,16 +7,14 @@ var (
 	sqlOpen string
 	//go:embed sql/token_insert.sql
 	sqlTokenInsert string
-	//go:embed sql/settings.sql
-	sqlSettings string
 	//go:embed sql/head.sql
 	sqlHead string
 	//go:embed sql/low_water.sql
 	sqlLowWater string
 	//go:embed sql/read.sql
 	sqlRead string
-	//go:embed sql/glance_head.sql
-	sqlGlanceHead string
+	//go:embed sql/peek.sql
+	sqlPeek string
 	//go:embed sql/glance.sql
 	sqlGlance string
 	//go:embed sql/read_slots.sql

@@ -104,8 +104,9 @@ func TestClocksThatDisagree(t *testing.T) {
 	testdb.Eventually(t, patience, "the server's clock to have stepped back", func() (bool, error) { return c.now().Before(time.Now().Add(-23 * time.Hour)), nil })
 	c.kill("w1") // its last word may be in the future now, as is the start of the server
 	c.settled(32)
-	load.more(t, 50)
 	c.join("w1")
+	c.settled(16, 16)
+	load.more(t, 50)
 	c.settled(16, 16)
 	clock.set(t, "+1d")
 	testdb.Eventually(t, patience, "the server's clock to have stepped ahead", ahead(23))
