@@ -18,13 +18,20 @@ RATE     ?=
 SEED  ?=
 IMAGE ?=
 
-# Packages under test, further flags of `go test`, and how many packages run at
-# once. Each of them has a PostgreSQL server of its own unless TEST_DATABASE_URL
-# names one, so this bounds memory as well as processors.
+# The tests that need Docker, a proxy for faults or a browser are a module of their
+# own, in test/, so that users of the product's module do not receive those.
+MODULES := . test
+
+# Packages under test, those of test/ by their path from here, further flags of
+# `go test`, and how many packages of each module run at once. The two modules run
+# side by side. Each package has a PostgreSQL server of its own unless
+# TEST_DATABASE_URL names one, so this bounds memory as well as processors.
 # The slowest packages come first, so that none of them runs alone at the end.
-PKG       ?= ./test/integration ./cmd/... ./test/... ./...
-TESTFLAGS ?=
-TEST_P    ?= 2
+PKG         ?= ./cmd/... ./... ./test/integration ./test/...
+TESTFLAGS   ?=
+TEST_P      ?= $(if $(and $(PKG_PRODUCT),$(PKG_TEST)),1,2)
+PKG_PRODUCT  = $(filter-out ./test/%,$(PKG))
+PKG_TEST     = $(patsubst ./test/%,./%,$(filter ./test/%,$(PKG)))
 
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
@@ -37,14 +44,18 @@ GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo run test benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency bench-append bench-append-idle \
-	bench-catchup bench-scale bench-idle bench-compare bench-report vulncheck lint lint-fmt lint-bench lint-floors lint-static lint-golangci vet fmt clean
+.PHONY: help build image demo run test test-product test-apart benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency \
+	bench-append bench-append-idle bench-catchup bench-scale bench-idle bench-tenants bench-compare bench-report vulncheck lint lint-fmt lint-bench lint-imports \
+	lint-house lint-static lint-golangci vet fmt clean hooks lint-commits
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# What the linker sets is in this package.
+PROGRAM = github.com/rouse-es/rouse/internal/cli
+
 # A static binary: it runs on any Linux, and in an image with nothing else in it.
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X $(PROGRAM).version=$(VERSION) -X $(PROGRAM).commit=$(COMMIT)'
 
 build: ## build bin/rouse
 	@echo 'make: building bin/rouse'
@@ -72,15 +83,31 @@ demo: build ## see it work: a database, workers that join, die, leave and freeze
 run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 	@exec bin/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
 
+# What both modules are built of is built before, or both would build it at the same time.
 test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
 	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
-	$(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG)
+	@$(if $(and $(PKG_PRODUCT),$(PKG_TEST)),$(GO) build $(RACE) ./...)
+	@$(MAKE) --no-print-directory -j 2 $(if $(PKG_PRODUCT),test-product) $(if $(PKG_TEST),test-apart)
+
+# Most tests wait for a database, so more of a package run at once than there are processors.
+GO_TEST = $(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -parallel 6
+
+test-product:
+	$(GO_TEST) -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG_PRODUCT)
+
+# What it prints comes at its end, where the other module prints at the same time.
+test-apart:
+	@$(if $(PKG_PRODUCT),out="$$(mktemp)" && exec 3>&1 >"$$out" 2>&1;) code=0; cd test; \
+	echo 'cd test && $(GO_TEST) -p $(TEST_P) -timeout 15m $(PKG_TEST)'; \
+	$(GO_TEST) -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG_TEST) || code=$$?; \
+	$(if $(PKG_PRODUCT),cat "$$out" >&3; rm -f "$$out";) exit $$code
 
 # In a run of its own, because with -bench no two packages are tested at once.
 benchmarks: ## each Go benchmark once
-	$(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -run '^$$' -bench . -benchtime 1x -p 1 -timeout 5m \
-		$$(grep -rl '^func Benchmark' --include='*_test.go' . | grep -v '^./bench/' | xargs -n 1 dirname | sort -u)
+	@set -e; for module in $(MODULES); do cd '$(CURDIR)'/$$module; \
+		packages="$$(grep -rl '^func Benchmark' --include='*_test.go' . | grep -v -e '^./bench/' -e '^./test/' | xargs -r -n 1 dirname | sort -u)"; \
+		test -z "$$packages" || $(GO_TEST) -run '^$$' -bench . -benchtime 1x -p 1 -timeout 5m $$packages; done
 
 test-deploy: ## the files of deploy/ against the schemas of those who read them
 	cd test/deploy && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
@@ -89,7 +116,8 @@ test-bench: ## the module that compares Rouse with others, and writes docs/perfo
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
 
 stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
-	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./test/integration/... ./listener ./catchup
+	cd test && ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./integration/...
+	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./listener ./catchup
 
 model: ## the models of docs/model, and that their broken variants fail; installs spin on Debian
 	@exec scripts/model
@@ -100,8 +128,11 @@ FUZZTIME ?= 20s
 fuzz: ## every fuzz target for FUZZTIME=20s
 	@scripts/fuzz '$(FUZZTIME)' '$(GO)'
 
-soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE=postgres:18; docs/reliability.md gains the run
-	$(GO) test -count=1 -v -run '^TestSoak$$' -timeout 4h ./test/reliability -args -duration '$(or $(DURATION),2m)' \
+# With HOSTILE=1 the handlers have trouble with some events besides.
+HOSTILE ?=
+
+soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE=postgres:18, with HOSTILE=1 handlers; docs/reliability.md gains the run
+	cd test && $(GO) test -count=1 -v -run '^TestSoak$(if $(HOSTILE),WithHostileHandlers)$$' -timeout 4h ./reliability -args -duration '$(or $(DURATION),2m)' \
 		$(if $(SEED),-seed '$(SEED)') $(if $(IMAGE),-image '$(IMAGE)') $(if $(PACE),-pace '$(PACE)') -record '$(CURDIR)/docs' -of '$(COMMIT)'
 
 # Each part leaves its results in bench/results, and bench-report makes the page of what is there. A part can be run alone.
@@ -131,6 +162,9 @@ bench-scale: build ## the same by one, two and four workers, and what it costs; 
 bench-idle: build ## what workers ask of the server at rest; about 2 minutes
 	@$(MEASURE) idle $(ROUSE_BENCH) idle
 
+bench-tenants: build ## what a group of 200 schemas takes, printed; about 4 minutes
+	@bin/rouse bench tenants --log-level warn
+
 # It is a module of its own, so that users of this one do not receive what it is compared with.
 bench-compare: ## the same work by Rouse, watermill-sql and a naive worker; about 5 minutes
 	@cd bench && $(GO) build -o ../bin/compare ./cmd/compare
@@ -140,29 +174,53 @@ bench-report: ## docs/performance.md and its pictures from bench/results
 	@cd bench && $(GO) run ./cmd/report
 	@echo 'make: docs/performance.md is written'
 
-lint: lint-fmt vet lint-floors lint-static lint-bench ## all of the lint targets and vet
+lint: lint-fmt vet lint-imports lint-house lint-static lint-golangci lint-bench ## all of the lint targets and vet
 
 lint-fmt: ## is everything formatted
 	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -s -l .)" || exit 1; \
 	if [ -n "$$files" ]; then echo "$$files"; echo 'make: these files are not formatted, run: make fmt'; exit 1; fi
 
-lint-floors: ## who may import whom, and no SQL through fmt
-	$(GO) test -count=1 ./internal/floors
+# A program that imports these must not be built of tools, and users must not receive them.
+IMPORTED := . ./eventstore ./migrations ./parked ./projection
+UNWANTED := github.com/spf13/|docker|github.com/stretchr/|github.com/prometheus/|opentelemetry|otel|github.com/Shopify/|chromedp|goleak|^testing$$
 
+lint-imports: ## that a program which imports Rouse is not built of tools
+	@set -e; for os in $(VET_SYSTEMS); do packages="$$(CGO_ENABLED=0 GOOS=$$os $(GO) list -deps $(IMPORTED))"; \
+		if echo "$$packages" | grep -E '$(UNWANTED)'; then echo "make: for $$os, $(IMPORTED) bring these to programs that import them"; exit 1; fi; done
+
+# Both modules, by the configuration at the root.
 lint-static: ## staticcheck, set up by staticcheck.conf
-	$(GO) run $(STATICCHECK) ./...
+	@set -e; for module in $(MODULES); do echo "cd $$module && staticcheck ./..."; (cd $$module && $(GO) run $(STATICCHECK) ./...); done
+
+lint-golangci: ## golangci-lint, set up by .golangci.yml: also which package may import which
+	@set -e; for module in $(MODULES); do echo "cd $$module && golangci-lint run ./..."; (cd $$module && $(GO) run $(GOLANGCI) run ./...); done
+	@set -e; for os in $(VET_SYSTEMS); do echo "GOOS=$$os golangci-lint run --enable-only depguard ./..."; \
+		$(GO) run -exec "env GOOS=$$os CGO_ENABLED=0" $(GOLANGCI) run --enable-only depguard ./...; done
+
+lint-house: ## what no linter knows: no SQL through fmt, and each test binary looks for goroutines
+	cd test && $(GO) test -count=1 ./house
 
 lint-bench: ## go vet of the module that compares
 	cd bench && $(GO) vet ./...
 
-lint-golangci: ## golangci-lint, set up by .golangci.yml
-	$(GO) run $(GOLANGCI) run ./...
+# Neither is a gate: what a commit says is for people to judge.
+BASE ?= origin/main
 
-vulncheck: ## known faults in what the product is built of
-	@GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' exec scripts/vulncheck
+hooks: ## git looks at each message of a commit here: scripts/commit-msg
+	@hook="$$(git rev-parse --git-path hooks)/commit-msg"; mkdir -p "$$(dirname "$$hook")" && cp scripts/commit-msg "$$hook" && echo "make: $$hook is installed"
+
+lint-commits: ## what commit-msg says about the commits since BASE=origin/main
+	@exec scripts/lint-commits '$(BASE)'
+
+# A file in which `make vulncheck` says that it could not check; empty: it fails then.
+UNCHECKED ?=
+
+vulncheck: ## known faults in what the product is built of; it fails where vuln.go.dev cannot be reached, UNCHECKED=file takes that instead
+	@UNCHECKED='$(UNCHECKED)' GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' exec scripts/vulncheck
 
 vet: ## go vet for Linux, macOS and Windows
-	@set -e; for os in $(VET_SYSTEMS); do echo "GOOS=$$os go vet ./..."; CGO_ENABLED=0 GOOS=$$os $(GO) vet ./...; done
+	@set -e; for os in $(VET_SYSTEMS); do for module in $(MODULES); do echo "cd $$module && GOOS=$$os go vet ./..."; \
+		(cd $$module && CGO_ENABLED=0 GOOS=$$os $(GO) vet ./...); done; done
 
 fmt: ## format everything
 	"$$($(GO) env GOROOT)/bin/gofmt" -s -w .

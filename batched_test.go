@@ -44,7 +44,7 @@ func TestBatchedSendsTheStatementsOfManyEventsTogether(t *testing.T) {
 		batch.Queue(doneSQL, "queued", ev.GlobalPosition)
 		return nil
 	}}
-	w := b.start(pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(q)}, Retries: -1}).started()
+	w := b.start(pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(q)}, Retry: rouse.RetryPolicy{Tries: 1}}).WaitStarted()
 	require.NoError(t, w.Drain(b.ctx))
 	before := c.trips.Load()
 	types := make([]string, 0, 200)
@@ -65,9 +65,9 @@ func TestBatchedSendsTheStatementsOfManyEventsTogether(t *testing.T) {
 	require.NoError(t, w.Drain(b.ctx))
 	require.Equal(t, want, b.done("queued"), "what fails is found by itself, and skipped")
 
-	require.NoError(t, w.stop())
+	require.NoError(t, w.Stop())
 	b.exec("update projections set reset_to = 0 where projection_name = 'queued'")
-	require.NoError(t, b.drain(pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(q)}, Retries: -1}))
+	require.NoError(t, b.drain(pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(q)}, Retry: rouse.RetryPolicy{Tries: 1}}))
 	require.Len(t, q.resets, 1)
 	require.Equal(t, want, b.done("queued"))
 }
@@ -79,7 +79,7 @@ func TestBatchedReportsTheErrorOfAQueuer(t *testing.T) {
 	var seen error
 	b.append("kept")
 	q := queuer{queue: func(*pgx.Batch, eventstore.Event) error { return no }}
-	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(q)}, Retries: -1, Observer: rouse.Observer{
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(q)}, Retry: rouse.RetryPolicy{Tries: 1}, Observer: rouse.Observer{
 		GaveUp: func(_ string, _ eventstore.Event, what rouse.OnFailure, err error) {
 			require.Equal(t, rouse.Skip, what)
 			seen = err

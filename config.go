@@ -1,117 +1,161 @@
 package rouse
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"os"
+	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 
+	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/partition"
 )
 
-// The defaults of Config.
+// The defaults of Config, each for the field of its name. Concurrency defaults to 1.
 const (
 	DefaultBatchSize      = 1000
+	DefaultBatchBytes     = catchup.DefaultBytes // 16 MiB
+	DefaultBatchTime      = time.Second
 	DefaultHandlerTimeout = 30 * time.Second
 	DefaultStopTimeout    = 10 * time.Second
-	DefaultRetries        = 5
 	DefaultLeaseTTL       = partition.DefaultTTL
 )
 
-// Config is everything a Worker can be told. The zero value of every field but Projections and Effects is useful, and one
-// of these two must name something to do.
+// Config configures a Worker. Projections or Effects must name at least one handler; the zero value of every other
+// field selects its default. New copies the Config and fills in the defaults; later changes have no effect.
 type Config struct {
-	// Projections and Effects are what the worker does with events. Each name may occur once.
+	// Projections and Effects are the handlers of the worker. Each name may occur once, over both lists.
 	Projections []Projection
 	Effects     []Effect
 
-	// Label is what people call this process, in status, logs and read models. Default: host name and process id.
+	// Schema is the schema that holds Rouse's tables, unquoted, such as tenant_1. The transactions of handlers and of Reset have it
+	// first in their search_path, before what their session has there, so that a table without a schema is looked for in it first; a
+	// handler may change that for its transaction, and nothing of it stays on the connection. What a handler sends beside its
+	// transaction, and all that an Effect does, is not concerned. Default: search_path finds the tables, and handlers have it as it is.
+	Schema string
+
+	// Label names this process for people, in status, logs and read models. It need not be unique. Default: host name
+	// and process id.
 	Label string
 
-	// TotalWorkers makes the worker static: it owns the partitions p of every projection with p mod TotalWorkers =
-	// WorkerIndex, and WorkerIndex counts from 0. 0: the worker is elastic, and shares the partitions evenly with all other
-	// elastic workers that run the projection. Static and elastic workers cannot share a projection: the one that comes
-	// later is refused, with partition.ErrMixed.
+	// TotalWorkers above 0 makes the worker static: it owns the partitions p of every projection with p mod
+	// TotalWorkers = WorkerIndex; WorkerIndex counts from 0. With TotalWorkers 0, the default, the worker is elastic
+	// and shares the partitions evenly with all other elastic workers that run the projection. Static and elastic
+	// workers cannot share a projection: the worker that comes later is refused, with partition.ErrMixed.
 	WorkerIndex, TotalWorkers int
 
-	// MaxPartitions is the most partitions of one projection that an elastic worker takes. Partitions that nobody may take
-	// are not handled, and a worker warns of them. Default: no limit.
+	// MaxPartitions is the maximum number of partitions of one projection that an elastic worker takes. Partitions
+	// beyond the limits of all workers are not handled, and a worker logs a warning about them. Default: no limit. A
+	// static worker must leave it 0.
 	MaxPartitions int
 
-	// LeaseTTL is how long an elastic worker that is not heard of keeps its partitions, at least 1 s. A killed process is
-	// noticed at once by its connections; this is for one that is frozen or cut off. Heartbeats are sent five times as often.
-	// A worker whose own do not get through stops after four fifths of it. Default: 5 s.
+	// LeaseTTL is how long an elastic worker keeps its partitions after its last heartbeat, from 1 s to 1 h. It matters
+	// for a process that is frozen or cut off; the end of a killed process is noticed at once by its connections.
+	// Heartbeats are sent five times per LeaseTTL while there are events, and less often at rest. A worker whose own heartbeats do not get through stops after four
+	// fifths of LeaseTTL. Default: 5 s.
 	LeaseTTL time.Duration
 
-	// Concurrency is how many handlers of one projection run at once, each for partitions of its own, on connections of
-	// their own. Default: 1.
+	// IdleInterval is how often a worker that has nothing to do asks the database anything, for databases that sleep when
+	// nobody asks them: from 1 s to 1 h. Every statement that it must send then, the heartbeat with its look at the other
+	// workers and at the end of the log, and the probe of the push, comes once in that time. An append wakes the worker as ever,
+	// and a worker that was killed is replaced with the first event. But a heartbeat is valid for two and a half times as long,
+	// so a worker that was frozen or cut off while there was nothing to do keeps its partitions for that long, and a push that
+	// was lost is made good for after that time. It needs the push, so not PollOnly. Default: a heartbeat every 2 s, every 12 s
+	// if the worker is static, and a read of the log every 30 s.
+	IdleInterval time.Duration
+
+	// Concurrency is how many handlers of one projection run at once, each for its own partitions and on its own
+	// connection, up to 1024. Default: 1.
 	Concurrency int
 
-	// Partitions is the number of partitions of a projection that starts for the first time, a power of two up to 1024, and
-	// must agree with the database afterwards, also when that is changed (partition.Resize). 0: whatever the database says,
-	// 32 for a new projection. It bounds how many workers can share a projection.
+	// Partitions is the number of partitions of a projection that starts for the first time, a power of two up to 1024.
+	// Afterwards it must agree with the database, also once an operator has changed the number there
+	// (projection.Resize). 0: the number in the database, or 32 for a new projection. It bounds how many workers can
+	// share a projection.
 	Partitions int
 
-	// BatchSize is the most events that one transaction handles. Default: 1000: with 500 a catch-up took a quarter longer, because
-	// every save moves the checkpoints of all partitions, and beyond 1000 little is gained.
+	// BatchSize is the maximum number of events that one transaction handles, from 1 to 10000. Default: 1000: with 500
+	// a catch-up took a quarter longer, because every save moves the checkpoints of all partitions, and beyond 1000
+	// little is gained.
 	BatchSize int
 
-	// HandlerTimeout is how long one call of a handler may take: one Apply, one Do, or a whole batch. Then its context is
-	// cancelled, its transaction is rolled back, and it counts as failed. Default: 30 s. Negative: no limit.
+	// BatchBytes bounds the bytes of the events that are read at a time, whatever their number, from 65536 to 1 GiB; an
+	// event that is larger comes by itself. Projections that are far behind share it, and so do all others; each may have
+	// 1 MiB. It bounds the memory of the worker: events take up to five times as much, Go's garbage as much again.
+	// Default: 16 MiB.
+	BatchBytes int
+	// BatchTime is how long events are handled before what is done is committed, for all projections and effects that do
+	// not implement BatchTimed: from 1 ms to 1 h, but one event is always handled whole. A worker that joins waits that
+	// long for its share, and a process that is killed loses that much work; effects of that time come again. Between two
+	// events a worker also looks whether it has to stop or to give partitions up. A batch of a BatchProjection travels as
+	// a whole, so its size follows the time that the last ones took, beginning with one event. Default: 1 s, in which a
+	// fast handler commits many batches of BatchSize, so it notices nothing. Negative: no limit, and batches of BatchSize.
+	BatchTime time.Duration
+
+	// HandlerTimeout is the maximum duration of one call of a handler: one Apply, one Do, or a whole batch. After it
+	// the call's context is cancelled, its transaction is rolled back, and the attempt counts as failed. Default: 30 s.
+	// Negative: no limit.
 	HandlerTimeout time.Duration
 
-	// StopTimeout is how long Run waits for the batch in hand when it is told to stop. Default: 10 s. Negative: for ever.
+	// StopTimeout is how long Run waits for the event in hand, or the batch of a BatchProjection, once its context is cancelled. Default: 10 s. Negative:
+	// for ever.
 	StopTimeout time.Duration
 
-	// Retries is how often a failing event is tried again, after 100 ms, 200 ms, 400 ms and so on, before OnFailure decides.
-	// Tries are counted in the database, so they add up over processes that die in the handler. Failures that are the
-	// database's and not the handler's do not count, and Permanent ones are not tried again. Default: 5. Negative: none.
-	Retries int
+	// Retry says when an event that failed is tried again, and when for the last time, for all projections and effects that do not
+	// implement Retrier. Default: quick tries for some seconds, and then for 11 minutes in all with a projection, for a day with an
+	// effect, and for 3 s under Stop.
+	Retry RetryPolicy
 
-	// OnFailure is what becomes of an event that still cannot be handled, for all projections and effects that are no
-	// FailurePolicy. Default: Park.
+	// OnFailure decides about an event that still cannot be handled, for all projections and effects that do not
+	// implement FailurePolicy. Default: Park.
 	OnFailure OnFailure
 
-	// SyncCommit makes the transactions of projections wait until they are flushed to disk. The default is not to wait: a
-	// crash of the server then loses read model and checkpoint together, and the events, which are durable, are handled
-	// again. Set it if something outside the database acts on what it reads in the read model. Effects always wait.
+	// SyncCommit makes the transactions of projections wait until they are flushed to disk. The default is not to wait:
+	// a crash of the server then loses read model and checkpoint together, and the events, which are durable, are
+	// handled again. Set it if a program outside the database acts on the read model. Effects always wait.
 	SyncCommit bool
 
-	// PollOnly goes without LISTEN and NOTIFY: the worker reads every second or faster, and its sleep costs appends nothing.
+	// PollOnly does without LISTEN and NOTIFY: the worker reads every second or faster, and its sleep costs appends
+	// nothing.
 	PollOnly bool
 
-	// ListenConn opens the connection that listens and the control connection, on which the worker shows that it lives. It
-	// must lead to PostgreSQL itself, past any transaction pooler.
-	// Default: as the pool connects.
-	ListenConn *pgx.ConnConfig
+	// ListenConn returns the settings of the listening connection and of the control connection, on which the worker shows
+	// that it lives. They must lead to PostgreSQL itself, past any transaction pooler, and to the database of the pool. It is
+	// called before each connect, by two goroutines, and what it returns is copied; ParseConfig of pgx makes it. ctx ends
+	// after 10 seconds. The pool's BeforeConnect gets the copy, and its AfterConnect the connection. Default: the connection
+	// settings of the pool.
+	ListenConn func(ctx context.Context) (*pgx.ConnConfig, error)
 
-	// Observer is told what happens. Default: nobody is.
+	// Observer has the functions that the worker calls when something happens, for metrics and tracing. Default: none.
 	Observer Observer
 
-	// Log gets what an operator should know; payloads never. The zero value is silent.
+	// Log receives the messages for an operator, never payloads. The zero value is silent.
 	Log zerolog.Logger
 }
 
+// withDefaults returns a copy of c in which every field that is zero has its default.
 func (c Config) withDefaults() Config {
 	if c.Label == "" {
-		host, _ := os.Hostname()
-		c.Label = fmt.Sprintf("%s-%d", host, os.Getpid())
+		c.Label = defaultLabel()
 	}
 	if c.BatchSize == 0 {
 		c.BatchSize = DefaultBatchSize
+	}
+	if c.BatchBytes == 0 {
+		c.BatchBytes = DefaultBatchBytes
+	}
+	if c.BatchTime == 0 {
+		c.BatchTime = DefaultBatchTime
 	}
 	if c.HandlerTimeout == 0 {
 		c.HandlerTimeout = DefaultHandlerTimeout
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = DefaultStopTimeout
-	}
-	if c.Retries == 0 {
-		c.Retries = DefaultRetries
 	}
 	if c.OnFailure == "" {
 		c.OnFailure = Park
@@ -125,7 +169,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// validate reports every fault at once.
+// validate returns an error that wraps ErrConfig and lists every fault at once, nil if there is none. c has its
+// defaults.
 func (c Config) validate() error {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
@@ -142,6 +187,9 @@ func (c Config) validate() error {
 		}
 		seen[name] = true
 	}
+	if fault := schemaFault(c.Schema); fault != "" {
+		faults = append(faults, fault)
+	}
 	if c.TotalWorkers < 0 || c.TotalWorkers > 0 && (c.WorkerIndex < 0 || c.WorkerIndex >= c.TotalWorkers) {
 		fault("WorkerIndex %d is not from 0 to TotalWorkers - 1 = %d", c.WorkerIndex, c.TotalWorkers-1)
 	}
@@ -151,16 +199,41 @@ func (c Config) validate() error {
 	if c.BatchSize < 1 || c.BatchSize > 10_000 {
 		fault("BatchSize %d is not from 1 to 10000", c.BatchSize)
 	}
+	if c.BatchBytes < 64<<10 || c.BatchBytes > 1<<30 {
+		fault("BatchBytes %d is not from 65536 to 1073741824", c.BatchBytes)
+	}
+	for _, handler := range c.handlers() {
+		if d := c.batchTime(handler); d >= 0 && d < time.Millisecond || d > time.Hour {
+			fault("BatchTime %s of %s is not from 1ms to 1h, or negative", d, handler.Name())
+		}
+	}
 	for _, policy := range c.policies() {
 		if !policy.valid() {
 			fault("OnFailure %q is none of %s, %s, %s", policy, Park, Stop, Skip)
 		}
 	}
+	for _, retry := range c.retries() {
+		if retry.Jitter > 1 || retry.Jitter != retry.Jitter {
+			fault("RetryPolicy.Jitter %v is above 1", retry.Jitter)
+		}
+	}
 	if c.MaxPartitions < 0 || c.MaxPartitions > 0 && c.TotalWorkers > 0 {
 		fault("MaxPartitions %d is negative, or set on a static worker, whose share is fixed", c.MaxPartitions)
 	}
+	if c.MaxPartitions > math.MaxInt32 {
+		fault("MaxPartitions %d is above %d (0: no limit)", c.MaxPartitions, math.MaxInt32)
+	}
+	if !utf8.ValidString(c.Label) || strings.ContainsRune(c.Label, 0) {
+		fault("Label %q, the name of the worker, is not UTF-8", c.Label)
+	}
 	if c.LeaseTTL < time.Second || c.LeaseTTL > time.Hour {
 		fault("LeaseTTL %s is not from 1s to 1h", c.LeaseTTL)
+	}
+	if c.IdleInterval != 0 && (c.IdleInterval < time.Second || c.IdleInterval > time.Hour) {
+		fault("IdleInterval %s is not from 1s to 1h (0: as usual)", c.IdleInterval)
+	}
+	if c.IdleInterval != 0 && c.PollOnly {
+		fault("IdleInterval %s needs the push, and PollOnly is set (a worker that polls cannot rest)", c.IdleInterval)
 	}
 	if c.Concurrency < 1 || c.Concurrency > 1024 {
 		fault("Concurrency %d is not from 1 to 1024", c.Concurrency)
@@ -171,41 +244,64 @@ func (c Config) validate() error {
 	return nil
 }
 
-// policies are all that are asked for.
+// maxName is how long a name may be in PostgreSQL, in bytes. It cuts longer ones, and then they may be those of others.
+const maxName = 63
+
+// schemaFault returns what is wrong with the name of a schema, "" if nothing is.
+func schemaFault(name string) string {
+	switch {
+	case !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+		return fmt.Sprintf("Schema %q is not UTF-8", name)
+	case len(name) > maxName:
+		return fmt.Sprintf("Schema %q is longer than %d bytes", name, maxName)
+	}
+	return ""
+}
+
+// policies returns the OnFailure of c and of every projection and effect.
 func (c Config) policies() []OnFailure {
 	policies := []OnFailure{c.OnFailure}
-	for _, p := range c.Projections {
-		policies = append(policies, c.onFailure(p))
-	}
-	for _, e := range c.Effects {
-		policies = append(policies, c.onFailure(e))
+	for _, handler := range c.handlers() {
+		policies = append(policies, c.onFailure(handler))
 	}
 	return policies
 }
 
-func (c Config) onFailure(handler any) OnFailure {
-	if policy, is := optional(handler).(FailurePolicy); is {
-		return policy.OnFailure()
-	}
-	return c.OnFailure
-}
-
-func (c Config) names() []string {
-	var names []string
+// retries returns the RetryPolicy of c and of every projection and effect.
+func (c Config) retries() []RetryPolicy {
+	policies := []RetryPolicy{c.Retry}
 	for _, p := range c.Projections {
-		names = append(names, p.Name())
+		policies = append(policies, c.retry(p))
 	}
 	for _, e := range c.Effects {
-		names = append(names, e.Name())
+		policies = append(policies, c.retry(e))
+	}
+	return policies
+}
+
+// named is a Projection or an Effect.
+type named interface{ Name() string }
+
+// handlers returns all projections and effects, in order.
+func (c Config) handlers() []named {
+	var handlers []named
+	for _, p := range c.Projections {
+		handlers = append(handlers, p)
+	}
+	for _, e := range c.Effects {
+		handlers = append(handlers, e)
+	}
+	return handlers
+}
+
+// names returns the names of all projections and effects, in order.
+func (c Config) names() []string {
+	var names []string
+	for _, handler := range c.handlers() {
+		names = append(names, handler.Name())
 	}
 	return names
 }
 
-// static tells whether the worker's share is fixed by its number.
+// static reports whether WorkerIndex and TotalWorkers fix the worker's share.
 func (c Config) static() bool { return c.TotalWorkers > 0 }
-
-// refused tells whether err is one that a start must not try to outwait, because only a person can mend it.
-func refused(err error) bool {
-	return errors.Is(err, partition.ErrMismatch) || errors.Is(err, partition.ErrCount) ||
-		errors.Is(err, partition.ErrMixed) || errors.Is(err, ErrReplaced)
-}

@@ -1,8 +1,9 @@
 // Package rouse turns events in a PostgreSQL table into read models: pushed when an event is appended, exactly once, in
 // order per aggregate, over one or many worker processes.
 //
-// A Worker reads the log of events from the checkpoints of its projections on, hands the events to them, and commits what
-// they wrote together with the checkpoint, in one transaction. Between events it sleeps, and an append wakes it.
+// A Worker reads the log of events from the checkpoints of its projections on, hands the events to the projections, and
+// commits their writes together with the checkpoint, in one transaction. Between events it sleeps, and an append wakes
+// it.
 //
 //	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{balances{}}})
 //	if err != nil {
@@ -12,22 +13,24 @@
 //
 // # Several workers
 //
-// Workers of the same projection share its partitions evenly, and share anew when one joins, leaves or dies; nobody is told
-// who the others are, and nothing is handled again or left out. Config.TotalWorkers fixes the shares instead. Package
-// partition says how it works.
+// Workers of the same projection share its partitions evenly, and share them anew when a worker joins, leaves or dies.
+// No worker is configured with the others, and no event is handled again or left out. Config.TotalWorkers fixes the
+// shares instead. Package partition describes the mechanism.
 //
-// # What it promises
+// # Promises
 //
 // Every committed event reaches every projection, whatever order transactions commit in; no timeout decides that a slow
-// commit is dead. Events of one aggregate are handled in the order of the log, by one handler at a time. What a Projection
-// writes through its transaction happens exactly once. What an Effect does outside the database happens at least once; the
-// event's ID is its key, and LeaseOf gives it a token by which a service outside can refuse a worker that has been replaced.
+// commit is dead. Events of one aggregate are handled in the order of the log, by one handler at a time. The writes of
+// a Projection through its transaction happen exactly once. The work of an Effect outside the database happens at least
+// once; the event's ID is its idempotency key, and LeaseOf returns a token by which an outside service can refuse a
+// worker that has been replaced.
 //
-// # What it does not promise
+// # Limits
 //
 // An append that stays open holds back the events behind it, because it may still fill the hole below them. With
-// asynchronous commit, the default, a crash of the server may take back the latest read-model changes together with their
-// checkpoints; they are made again, but a reader outside the database may have seen them. See Config.SyncCommit.
+// asynchronous commit, the default, a crash of the server may take back the latest read-model changes together with
+// their checkpoints; the events are then handled again, but a reader outside the database may have seen the lost
+// changes. See Config.SyncCommit.
 //
 // The schema comes from package migrations; a Worker never changes it.
 package rouse

@@ -111,7 +111,7 @@ func TestEffectComesAgainUnderItsIDAfterAFailureInBetween(t *testing.T) {
 	_, err := blocker.Exec(b.ctx, "rollback")
 	require.NoError(t, err)
 	require.NoError(t, w.Drain(b.ctx))
-	require.NoError(t, w.stop())
+	require.NoError(t, w.Stop())
 	done := map[eventstore.ID]int{}
 	for _, ev := range o.done {
 		done[ev.ID]++
@@ -131,13 +131,13 @@ func TestFailingEffectStopsAtItsEvent(t *testing.T) {
 		return nil
 	}}
 	at := b.appendAll("good", "good", "bad", "good")
-	err := b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retries: 1, OnFailure: rouse.Stop})
+	err := b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retry: rouse.RetryPolicy{Tries: 2}, OnFailure: rouse.Stop})
 	var stopped *rouse.StoppedError
 	require.ErrorAs(t, err, &stopped)
 	require.ErrorIs(t, err, errBad)
 	require.Equal(t, at[2], stopped.Position)
 	require.Equal(t, at[:2], o.positions())
-	err = b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retries: -1, OnFailure: rouse.Stop})
+	err = b.drain(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop})
 	require.ErrorIs(t, err, errBad)
 	require.Equal(t, at[:2], o.positions(), "what was done before the bad event was saved, and does not come again")
 }
@@ -187,11 +187,11 @@ func TestHowTransactionsCommit(t *testing.T) {
 			Projections: []rouse.Projection{projection{name: "plain"}, batched{projection: projection{name: "batched"}}, appends},
 			Effects:     []rouse.Effect{&outside{}},
 			SyncCommit:  syncCommit,
-		}).started()
+		}).WaitStarted()
 		testdb.Eventually(t, patience, "both events in all partitions", func() (bool, error) {
 			return b.int("select count(*) from projection_checkpoints where last_global_position < 2") == 0 && b.int("select count(*) from events") == 2, nil
 		})
-		require.NoError(t, w.stop())
+		require.NoError(t, w.Stop())
 		require.Equal(t, []int64{1, 2}, b.done("appends"))
 		return b
 	}
@@ -250,4 +250,30 @@ func TestTransactionThatAppendsCommitsSynchronously(t *testing.T) {
 	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, StopTimeout: time.Minute}))
 	require.Equal(t, "off", <-settings)
 	require.Equal(t, "on", <-settings)
+}
+
+// What an effect has done is saved within about Config.BatchTime, also while a later call takes its time, so that a process that is
+// killed then does not do it again.
+func TestEffectSavesWhatIsDoneWhileACallGoesOn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	inHand, goOn := make(chan struct{}), make(chan struct{})
+	done := sync.OnceFunc(func() { close(goOn) })
+	defer done()
+	o := &outside{hook: func(_ context.Context, ev eventstore.Event, _ int) error {
+		if ev.Type == "slow" {
+			close(inHand)
+			<-goOn
+		}
+		return nil
+	}}
+	at := b.appendAll("good", "good", "slow", "good")
+	w := b.start(b.Pool, rouse.Config{Effects: []rouse.Effect{o}, BatchTime: 50 * time.Millisecond})
+	<-inHand
+	testdb.Eventually(t, patience, "what is done to be saved", func() (bool, error) {
+		return b.int("select max(last_global_position) from projection_checkpoints") == at[1], nil
+	})
+	done()
+	require.NoError(t, w.Drain(b.ctx))
+	require.Equal(t, at, o.positions())
 }

@@ -39,7 +39,7 @@ func (c *counter) TraceBatchStart(ctx context.Context, conn *pgx.Conn, _ pgx.Tra
 }
 
 func (c *counter) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
-	if strings.Contains(data.SQL, "from events where global_position > $1") {
+	if strings.Contains(data.SQL, `events where global_position > $1`) {
 		c.events.Add(data.CommandTag.RowsAffected())
 	}
 }
@@ -63,9 +63,9 @@ func (b *bundle) counted() (*pgxpool.Pool, *counter) {
 	require.NoError(b.t, err)
 	cfg.ConnConfig.Tracer = c
 	cfg.MaxConns = 12
-	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+	cfg.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) { // AfterConnect is for the control connection too
 		c.pooled.Store(conn, nil)
-		return nil
+		return true, nil
 	}
 	pool, err := pgxpool.NewWithConfig(b.ctx, cfg)
 	require.NoError(b.t, err)
@@ -82,7 +82,7 @@ func TestProcessReadsTheTailOnceForAllProjections(t *testing.T) {
 	for i := range 5 {
 		projections = append(projections, projection{name: fmt.Sprint("p", i)})
 	}
-	w := b.start(pool, rouse.Config{Projections: projections}).started()
+	w := b.start(pool, rouse.Config{Projections: projections}).WaitStarted()
 	require.NoError(t, w.Drain(b.ctx))
 	at := []int64{b.append("first")} // which may still be read by those that have not joined
 	require.NoError(t, w.Drain(b.ctx))
@@ -95,7 +95,7 @@ func TestProcessReadsTheTailOnceForAllProjections(t *testing.T) {
 	read := c.events.Load() - before
 	require.GreaterOrEqual(t, read, int64(appends))
 	require.Less(t, read, int64(2*appends), "a glance that cannot tell reads again, and that is all")
-	require.NoError(t, w.stop())
+	require.NoError(t, w.Stop())
 	for i := range 5 {
 		require.Equal(t, at, b.done(fmt.Sprint("p", i)))
 	}
@@ -113,7 +113,7 @@ func TestBlockedProjectionHoldsNoOtherBack(t *testing.T) {
 		}
 		return nil
 	}}
-	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{blocked, projection{name: "free"}}, BatchSize: 5, HandlerTimeout: -1}).started()
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{blocked, projection{name: "free"}}, BatchSize: 5, HandlerTimeout: -1}).WaitStarted()
 	require.NoError(t, w.Drain(b.ctx))
 	at := []int64{b.append("block")}
 	<-inHandler
@@ -126,7 +126,7 @@ func TestBlockedProjectionHoldsNoOtherBack(t *testing.T) {
 	require.NoError(t, w.Drain(b.ctx))
 	at = append(at, b.append("e"))
 	require.NoError(t, w.Drain(b.ctx))
-	require.NoError(t, w.stop())
+	require.NoError(t, w.Stop())
 	require.Equal(t, at, b.done("free"))
 	require.Equal(t, at, b.done("blocked"))
 }
@@ -150,7 +150,7 @@ func TestProjectionsOfEveryPaceShareOneRead(t *testing.T) {
 	}
 	cfg := rouse.Config{Projections: projections, BatchSize: 7, Partitions: 4}
 	pool, _ := b.counted()
-	first := b.start(pool, cfg).started()
+	first := b.start(pool, cfg).WaitStarted()
 	var writers sync.WaitGroup
 	for n := range 4 {
 		writers.Go(func() {
@@ -160,15 +160,15 @@ func TestProjectionsOfEveryPaceShareOneRead(t *testing.T) {
 		})
 	}
 	otherPool, _ := b.counted()
-	second := b.start(otherPool, cfg).started()
+	second := b.start(otherPool, cfg).WaitStarted()
 	testdb.Eventually(t, patience, "the second to take part", func() (bool, error) { return second.Status().EventsHandled > 0, nil })
 	writers.Wait()
-	require.NoError(t, second.stop())
+	require.NoError(t, second.Stop())
 	require.NoError(t, first.Drain(b.ctx))
 	testdb.Eventually(t, patience, "the first to have all partitions", func() (bool, error) {
 		return b.int("select count(*) from projection_checkpoints where last_global_position = (select max(global_position) from events)") == 16, nil
 	})
-	require.NoError(t, first.stop())
+	require.NoError(t, first.Stop())
 	for _, p := range projections {
 		where := "true"
 		if p.Name() == "scoped" {
@@ -214,7 +214,7 @@ func TestIdleWorkerSendsNextToNothing(t *testing.T) {
 	pool, c := b.counted()
 	w := b.start(pool, rouse.Config{Projections: []rouse.Projection{
 		projection{name: "one"}, batched{projection: projection{name: "two"}}, scoped{projection: projection{name: "three"}, events: []string{"odd"}},
-	}}).started()
+	}}).WaitStarted()
 	b.append("e")
 	require.NoError(t, w.Drain(b.ctx))
 	length, most := 5*time.Second, int64(1)
@@ -233,5 +233,5 @@ func TestIdleWorkerSendsNextToNothing(t *testing.T) {
 	at := b.append("odd")
 	require.NoError(t, w.Drain(b.ctx))
 	require.Contains(t, b.done("three"), at, "it was not idle because it was dead")
-	require.NoError(t, w.stop())
+	require.NoError(t, w.Stop())
 }

@@ -97,7 +97,7 @@ func TestFailingEventStopsItsProjection(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			var f failures
-			stopped := b.stopsAt(p, rouse.Config{Retries: 3, Observer: f.observer()}, pgx.QueryExecModeCacheStatement)
+			stopped := b.stopsAt(p, rouse.Config{Retry: rouse.RetryPolicy{Tries: 4}, Observer: f.observer()}, pgx.QueryExecModeCacheStatement)
 			require.ErrorIs(t, stopped, errBad)
 			require.Len(t, f.errs, 1+1+3, "once in the batch, once alone, and three more times")
 			for i, least := range []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} { // 100, 200, 400 ms, give or take half
@@ -118,7 +118,7 @@ func TestReasonWithBytesThatAreNoTextIsWrittenDown(t *testing.T) {
 	b := setup(t)
 	b.append("bad")
 	p := forms("p", "", func() error { return errors.New("cannot decode \x00\xff\xfe here") })["ByEvent"]
-	require.Error(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retries: -1, OnFailure: rouse.Stop}))
+	require.Error(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop}))
 	require.EqualValues(t, 1, b.int("select count(*) from projections where state = 'stopped' and last_error like '%cannot decode % here%'"))
 }
 
@@ -126,7 +126,7 @@ func TestOtherProjectionsGoOn(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	bad := forms("bad", "", func() error { return errBad })["ByEvent"]
-	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{bad, projection{name: "good"}}, Retries: -1, OnFailure: rouse.Stop})
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{bad, projection{name: "good"}}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop})
 	first := b.append("bad")
 	testdb.Eventually(t, patience, "the projection to stop", func() (bool, error) { return w.Status().States["bad"] == rouse.StateStopped, nil })
 	second := b.append("good")
@@ -137,7 +137,7 @@ func TestOtherProjectionsGoOn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	require.ErrorIs(t, w.Drain(ctx), errBad, "it must not wait for a projection that is stopped")
-	require.ErrorIs(t, w.stop(), errBad)
+	require.ErrorIs(t, w.Stop(), errBad)
 }
 
 // Drain must also end when one projection of several is stopped, and say so.
@@ -146,7 +146,7 @@ func TestDrainOfAFreshWorkerReportsAStoppedProjection(t *testing.T) {
 	b := setup(t)
 	b.appendAll("good", "bad")
 	bad := forms("bad", "", func() error { return errBad })["ByEvent"]
-	err := b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{bad, projection{name: "good"}}, Retries: -1, OnFailure: rouse.Stop})
+	err := b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{bad, projection{name: "good"}}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop})
 	require.ErrorIs(t, err, errBad)
 	require.Equal(t, 1, strings.Count(err.Error(), errBad.Error()), "once is enough: %v", err)
 }
@@ -156,7 +156,7 @@ func TestPanicIsAFailureOfItsEvent(t *testing.T) {
 	for form, p := range forms("p", "", func() error { panic("oh no") }) {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
-			stopped := setup(t).stopsAt(p, rouse.Config{Retries: -1, OnFailure: rouse.Stop}, pgx.QueryExecModeCacheStatement)
+			stopped := setup(t).stopsAt(p, rouse.Config{Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop}, pgx.QueryExecModeCacheStatement)
 			require.ErrorContains(t, stopped, "panicked at handler_test.go:")
 			require.ErrorContains(t, stopped, ": oh no")
 		})
@@ -173,7 +173,7 @@ func TestDivisionByZeroInAHandlerIsItsOwnFault(t *testing.T) {
 				t.Parallel()
 				b := setup(t)
 				var f failures
-				stopped := b.stopsAt(p, rouse.Config{Retries: -1, Observer: f.observer()}, mode)
+				stopped := b.stopsAt(p, rouse.Config{Retry: rouse.RetryPolicy{Tries: 1}, Observer: f.observer()}, mode)
 				require.ErrorContains(t, stopped, "22012")
 				require.Zero(t, f.fenced)
 			})
@@ -192,7 +192,7 @@ func TestErrorThatAHandlerIgnoresIsAFailure(t *testing.T) {
 		}
 		return nil
 	}}
-	err := b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retries: -1, OnFailure: rouse.Stop})
+	err := b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop})
 	var stopped *rouse.StoppedError
 	require.ErrorAs(t, err, &stopped)
 	require.Equal(t, at[1], stopped.Position)
@@ -208,7 +208,7 @@ func TestDeferredConstraintStopsAtItsEvent(t *testing.T) {
 				t.Parallel()
 				b := setup(t)
 				b.exec("create table parent (n int primary key); create table child (n int references parent deferrable initially deferred)")
-				stopped := b.stopsAt(p, rouse.Config{Retries: 1, OnFailure: rouse.Stop}, mode)
+				stopped := b.stopsAt(p, rouse.Config{Retry: rouse.RetryPolicy{Tries: 2}, OnFailure: rouse.Stop}, mode)
 				require.ErrorContains(t, stopped, "23503")
 				require.Zero(t, b.int("select count(*) from child"))
 			})
@@ -228,7 +228,7 @@ func TestTransientFailuresAreNotCounted(t *testing.T) {
 				b.exec(`create function flaky() returns void language plpgsql as $$ begin
 					if nextval('attempts') <= 12 then raise 'not now' using errcode = '` + state + `'; end if; end $$`)
 				at := b.appendAll("good", "bad", "good")
-				require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retries: -1, OnFailure: rouse.Stop}))
+				require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop}))
 				require.Equal(t, at, b.done("p"))
 				require.EqualValues(t, 13, b.int("select last_value from attempts"))
 			})
@@ -238,7 +238,7 @@ func TestTransientFailuresAreNotCounted(t *testing.T) {
 
 func TestHandlerTimeoutRollsBackAndCounts(t *testing.T) {
 	t.Parallel()
-	cfg := rouse.Config{HandlerTimeout: 200 * time.Millisecond, Retries: 1, OnFailure: rouse.Stop}
+	cfg := rouse.Config{HandlerTimeout: 200 * time.Millisecond, Retry: rouse.RetryPolicy{Tries: 2}, OnFailure: rouse.Stop}
 	for form, p := range forms("p", "select pg_sleep(60)", nil) {
 		t.Run("InTheDatabase/"+form, func(t *testing.T) {
 			t.Parallel()
@@ -275,7 +275,7 @@ func TestHandlerCannotEndItsTransaction(t *testing.T) {
 				}
 				return end(ctx, tx)
 			}}
-			stopped := setup(t).stopsAt(p, rouse.Config{Retries: -1, OnFailure: rouse.Stop}, pgx.QueryExecModeCacheStatement)
+			stopped := setup(t).stopsAt(p, rouse.Config{Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop}, pgx.QueryExecModeCacheStatement)
 			require.ErrorContains(t, stopped, "must not commit or roll back")
 		})
 	}
@@ -306,7 +306,7 @@ func TestHandlerThatRefusesAResultOfItsBatchIsNotCommitted(t *testing.T) {
 				},
 			}
 			var f failures
-			b.stopsAt(p, rouse.Config{Retries: -1, Observer: f.observer()}, pgx.QueryExecModeCacheStatement)
+			_ = b.stopsAt(p, rouse.Config{Retry: rouse.RetryPolicy{Tries: 1}, Observer: f.observer()}, pgx.QueryExecModeCacheStatement)
 			require.Zero(t, f.fenced)
 		})
 	}

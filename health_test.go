@@ -14,12 +14,13 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
-	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/internal/workertest"
+	operator "github.com/rouse-es/rouse/projection"
 )
 
-func (r *running) ready() {
-	r.t.Helper()
-	testdb.Eventually(r.t, patience, "the worker to be ready", func() (bool, error) { return r.Health(r.t.Context()).Ready(), nil })
+func ready(t *testing.T, r *running) {
+	t.Helper()
+	testdb.Eventually(t, patience, "the worker to be ready", func() (bool, error) { return r.Health(t.Context()).Ready(), nil })
 }
 
 // TestHealthNoticesADeadReader: when only the reader of the log is gone, every other loop ticks on, and an event that nobody
@@ -37,11 +38,8 @@ func TestHealthNoticesADeadReader(t *testing.T) {
 			runtime.Goexit()
 		}
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Worker: w, t: t, cancel: cancel, done: make(chan struct{})}
-	go func() { r.err = w.Run(ctx); close(r.done) }()
-	t.Cleanup(func() { cancel(); <-r.done })
-	r.started().ready()
+	r := workertest.Run(t, w).WaitStarted()
+	ready(t, r)
 
 	kill.Store(true)
 	b.append("Wake") // which may be read by a read that had begun
@@ -59,7 +57,7 @@ func TestHealthNoticesADeadReader(t *testing.T) {
 	assert.Contains(t, h.Faults[0], "the reader of the log does not run")
 	assert.Len(t, h.Faults, 1, "everything else runs: %v", h.Faults)
 	assert.NotContains(t, b.done("p"), unread)
-	require.NoError(t, r.stop())
+	require.NoError(t, r.Stop())
 	assert.False(t, w.Health(t.Context()).Alive(), "it has ended")
 }
 
@@ -77,7 +75,7 @@ func TestHealthIsNotLag(t *testing.T) {
 			return nil
 		}}}})
 	assert.True(t, r.Health(t.Context()).Alive(), "it is about to start")
-	r.started().ready()
+	ready(t, r.WaitStarted())
 	b.append("Slow")
 	<-entered
 	b.appendAll("A", "B", "C")
@@ -95,9 +93,9 @@ func TestHealthIsNotLag(t *testing.T) {
 func TestHealthOfAPausedProjection(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	r := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}).started()
-	r.ready()
-	require.NoError(t, partition.Pause(b.ctx, b.Pool, "p"))
+	r := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}).WaitStarted()
+	ready(t, r)
+	require.NoError(t, operator.Pause(b.ctx, b.Pool, "p"))
 	testdb.Eventually(t, patience, "the pause", func() (bool, error) { return r.Status().States["p"] == rouse.StatePaused, nil })
 	b.append("Waits")
 	h := r.Health(t.Context())
@@ -109,8 +107,8 @@ func TestHealthOfAStoppedProjection(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	fails := func(context.Context, pgx.Tx, eventstore.Event) error { return rouse.Permanent(assert.AnError) }
-	r := b.start(b.Pool, rouse.Config{OnFailure: rouse.Stop, Projections: []rouse.Projection{projection{name: "p", hook: fails}, projection{name: "q"}}}).started()
-	r.ready()
+	r := b.start(b.Pool, rouse.Config{OnFailure: rouse.Stop, Projections: []rouse.Projection{projection{name: "p", hook: fails}, projection{name: "q"}}}).WaitStarted()
+	ready(t, r)
 	b.append("Bad")
 	testdb.Eventually(t, patience, "the stop", func() (bool, error) { return r.Status().States["p"] == rouse.StateStopped, nil })
 	h := r.Health(t.Context())

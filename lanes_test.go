@@ -68,7 +68,7 @@ func TestConcurrentHandlersShareABatchByPartitions(t *testing.T) {
 	worker := b.start(b.Pool, rouse.Config{
 		Projections: []rouse.Projection{projection{name: "p", hook: func(ctx context.Context, _ pgx.Tx, ev eventstore.Event) error { return m.visit(ctx, ev) }}},
 		Concurrency: 3,
-	}).started()
+	}).WaitStarted()
 	require.NoError(t, worker.Drain(b.ctx))
 	require.Equal(t, 3, m.most)
 	require.EqualValues(t, 60, b.int("select count(distinct position) from done"))
@@ -90,8 +90,8 @@ func TestConcurrentHandlersFailAlone(t *testing.T) {
 			}
 			return nil
 		}}},
-		Concurrency: 4, Retries: 1, OnFailure: rouse.Stop,
-	}).wait()
+		Concurrency: 4, Retry: rouse.RetryPolicy{Tries: 2}, OnFailure: rouse.Stop,
+	}).Wait()
 	var stopped *rouse.StoppedError
 	require.ErrorAs(t, err, &stopped)
 	require.Equal(t, bad, stopped.Position)
@@ -118,22 +118,22 @@ func TestEffectKnowsItsLease(t *testing.T) {
 	}}
 	_, ok := rouse.LeaseOf(b.ctx)
 	require.False(t, ok)
-	first := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Effects: []rouse.Effect{effect}}).started()
+	first := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Effects: []rouse.Effect{effect}}).WaitStarted()
 	for range 50 {
 		b.append("x")
 	}
-	second := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Effects: []rouse.Effect{effect}}).started()
+	second := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Effects: []rouse.Effect{effect}}).WaitStarted()
 	for range 50 {
 		b.append("x")
 	}
-	first.stop()
+	_ = first.Stop()
 	for range 50 {
 		b.append("x")
 	}
 	testdb.Eventually(t, patience, "everything to be done", func() (bool, error) {
 		return b.int("select count(*) from projection_checkpoints where last_global_position = (select max(global_position) from events)") == 32, nil
 	})
-	second.stop()
+	_ = second.Stop()
 	close(calls)
 	epochs, times := map[int]int64{}, map[int64]int{}
 	for c := range calls {

@@ -3,7 +3,6 @@ package rouse_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -12,12 +11,13 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 func TestMain(m *testing.M) { testdb.Main(m) }
 
-// patience bounds everything that a test waits for.
-const patience = time.Minute
+// patience bounds everything that a test waits for. A build that is wrong on purpose shortens it.
+var patience = workertest.Patience
 
 // bundle is a database with a table done(projection, position), which nothing keeps from having a row twice.
 type bundle struct {
@@ -129,63 +129,15 @@ func (p batched) ApplyBatch(_ context.Context, batch *pgx.Batch, events []events
 }
 
 // running is a worker that runs until it is stopped, or the test ends.
-type running struct {
-	*rouse.Worker
-	t      *testing.T
-	cancel context.CancelFunc
-	done   chan struct{}
-	err    error // good once done is closed
-}
+type running = workertest.Worker
 
 func (b *bundle) start(pool *pgxpool.Pool, cfg rouse.Config) *running {
 	b.t.Helper()
-	w, err := rouse.New(pool, cfg)
-	require.NoError(b.t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Worker: w, t: b.t, cancel: cancel, done: make(chan struct{})}
-	go func() {
-		r.err = w.Run(ctx)
-		close(r.done)
-	}()
-	b.t.Cleanup(func() { r.cancel(); <-r.done })
-	return r
-}
-
-func (r *running) started() *running {
-	r.t.Helper()
-	select {
-	case <-r.Started():
-	case <-r.done:
-		require.FailNow(r.t, "the worker ended", "%v", r.err)
-	case <-time.After(patience):
-		require.FailNow(r.t, "the worker has not started")
-	}
-	return r
-}
-
-// stop ends the worker and returns what Run returned.
-func (r *running) stop() error {
-	r.t.Helper()
-	r.cancel()
-	return r.wait()
-}
-
-func (r *running) wait() error {
-	r.t.Helper()
-	select {
-	case <-r.done:
-	case <-time.After(patience):
-		require.FailNow(r.t, "the worker does not end")
-	}
-	return r.err
+	return workertest.Start(b.t, pool, cfg)
 }
 
 // drain runs a fresh worker until everything is handled and returns what Drain returned.
 func (b *bundle) drain(pool *pgxpool.Pool, cfg rouse.Config) error {
 	b.t.Helper()
-	w, err := rouse.New(pool, cfg)
-	require.NoError(b.t, err)
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	return w.Drain(ctx)
+	return workertest.Drain(b.t, pool, cfg)
 }

@@ -2,153 +2,105 @@ package rouse
 
 import (
 	"context"
-	"slices"
 	"time"
 
+	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/projector"
 )
 
-// Observer is told what happens in a Worker. Each function may be nil. They are called on the worker's own goroutines, some
-// of them at the same time, and must not wait.
+// Observer is a set of functions that a Worker calls when something happens. Each may be nil. The worker calls them on
+// its own goroutines, some of them at the same time; they must be safe for concurrent use and must not wait.
 type Observer struct {
-	// Handled is told of every committed batch: how many events it had and how long it took from its first statement on.
+	// Handled is called after every committed batch, with the number of events that were handled and the time since its
+	// first statement.
 	Handled func(projection string, events int, took time.Duration)
 
-	// Committed is told of the events of every committed batch of which none was set aside behind a parked one. They must
-	// not be kept or changed.
+	// Committed is called after every committed batch of which no event was parked behind an earlier one, with its
+	// events. It must not keep or change them.
 	Committed func(projection string, events []eventstore.Event)
 
-	// Began is told of every attempt at events in one transaction, and at every event of an Effect, and returns the context
-	// that the attempt gets. Ended is told how it ended, with that context; nil: the transaction is committed, or the Effect
-	// done. With Config.Concurrency there are several at once.
+	// Began is called before every attempt at events in one transaction, and before every event of an Effect; it
+	// returns the context of the attempt. Ended is called after the attempt, with that context, and with the first of the
+	// events only where the time did not suffice for more (Config.BatchTime); err nil: the transaction is committed, or the
+	// Effect is done. With Config.Concurrency above 1 several attempts overlap.
 	Began func(ctx context.Context, b Batch) context.Context
 	Ended func(ctx context.Context, b Batch, err error)
 
-	// Failed is told of every failed attempt, with the events' number and the cause.
+	// Failed is called after every failed attempt, with the number of its events and the cause.
 	Failed func(projection string, events int, err error)
 
-	// GaveUp is told of an event that could not be handled and was parked or skipped, with the cause.
+	// GaveUp is called after an event that could not be handled was parked or skipped, with the policy that was applied
+	// and the cause.
 	GaveUp func(projection string, ev eventstore.Event, what OnFailure, err error)
 
-	// Fenced is told when a batch was rolled back because a partition had changed hands or the database had crashed.
+	// Fenced is called when a batch was rolled back because a partition had changed hands or the database had crashed.
 	Fenced func(projection string, events int)
 
-	// VersionGap is told of an aggregate whose version jumped: want was due, and the event has another one. Once per
-	// aggregate, and not while a projection with EventTypes or AggregateTypes is far behind. Something writes versions that it should not, or the append trigger was off.
+	// VersionGap is called when the version of an aggregate jumped: ev has another version than want, which was due. It
+	// is called once per aggregate, and not while a projection with EventTypes or AggregateTypes is far behind. The
+	// cause is a program that writes versions of its own, or an append trigger that was off.
 	VersionGap func(projection string, ev eventstore.Event, want int64)
 
-	// State is told of every change of a projection's state.
+	// State is called after every change of a projection's state.
 	State func(projection string, state State)
 
-	// Mode is told of every change of the push mode: quiet, torrent, polling or deaf.
+	// Mode is called after every change of the push mode: quiet, torrent, polling or deaf.
 	Mode func(mode string)
 
-	// Owns is told of the partitions that the worker owns of a projection, whenever it has claimed anew, and of none when it
-	// has given them up or may not rely on them any more. They must not be kept or changed.
+	// Owns is called with the partitions of a projection that the worker owns, after every claim, and with none when
+	// the worker has given them up or may no longer rely on them. It must not keep or change them.
 	Owns func(projection string, partitions []int)
 
-	// Woke is told what ended each sleep of the reader: WakePush, WakePoll or WakeProbe.
+	// Woke is called with the cause that ended a sleep of the reader: WakePush, WakePoll or WakeProbe.
 	Woke func(source string)
 
-	// PushMissed is told of a read that found events although the push, which stood and was proven, had not told of them, nor
-	// did within a second. Some may go untold. Nothing is lost by it: polling has found them.
+	// PushMissed is called after a read that found events which a push, though standing and proven, had not announced
+	// and did not announce within a second. Some misses go unreported. Nothing is lost by a miss: polling has found the
+	// events.
 	PushMissed func()
 
-	// Blocked is told of every read that met committed events behind a hole that an append which is still open may fill.
+	// Blocked is called after every read that met committed events behind a hole that an open append may still fill.
 	Blocked func()
 }
 
-// What ends the sleep of a reader.
+// The causes that end a sleep of the reader.
 const (
-	WakePush  = "push"  // the notification of an append
-	WakePoll  = "poll"  // it was time to look anyway; also every read in a torrent
-	WakeProbe = "probe" // the listener has changed its mode, or Health wanted to know whether the reader lives
+	WakePush  = catchup.WakePush  // the notification of an append
+	WakePoll  = catchup.WakePoll  // the pause without a wake was over; also every read in a torrent
+	WakeProbe = catchup.WakeProbe // the listener changed its mode, or Health asked whether the reader lives
 )
 
-// Batch is what a handler is given in one attempt.
+// Batch is the input of one attempt of a handler.
 type Batch struct {
 	Projection string
-	Partitions []int              // that the events are in, rising
+	Partitions []int              // the partitions of the events, rising
 	Events     []eventstore.Event // at least one; not to be kept or changed
 }
 
-func (o Observer) handled(projection string, events int, took time.Duration) {
-	if o.Handled != nil {
-		o.Handled(projection, events, took)
-	}
-}
+// State is the state of a projection in one worker. Package internal/projector has the states as a diagram.
+type State string
 
-func (o Observer) failed(projection string, events int, err error) {
-	if o.Failed != nil {
-		o.Failed(projection, events, err)
-	}
-}
-
-func (o Observer) gaveUp(projection string, ev eventstore.Event, what OnFailure, err error) {
-	if o.GaveUp != nil {
-		o.GaveUp(projection, ev, what, err)
-	}
-}
-
-func (o Observer) fenced(projection string, events int) {
-	if o.Fenced != nil {
-		o.Fenced(projection, events)
-	}
-}
-
-func (o Observer) state(projection string, state State) {
-	if o.State != nil {
-		o.State(projection, state)
-	}
-}
-
-func (o Observer) committed(projection string, events []eventstore.Event) {
-	if o.Committed != nil {
-		o.Committed(projection, events)
-	}
-}
-
-func (o Observer) owns(projection string, partitions []int) {
-	if o.Owns != nil {
-		o.Owns(projection, partitions)
-	}
-}
-
-func (o Observer) woke(source string) {
-	if o.Woke != nil {
-		o.Woke(source)
-	}
-}
-
-func (o Observer) pushMissed() {
-	if o.PushMissed != nil {
-		o.PushMissed()
-	}
-}
-
-func (o Observer) blocked() {
-	if o.Blocked != nil {
-		o.Blocked()
-	}
-}
-
-// observed tells the observer of an attempt at events. It costs nothing where nobody wants to know.
-func (s *session) observed(ctx context.Context, events []eventstore.Event, attempt func(ctx context.Context) error) error {
-	o := s.w.cfg.Observer
-	if o.Began == nil && o.Ended == nil {
-		return attempt(ctx)
-	}
-	b := Batch{Projection: s.name, Events: events}
-	for _, fence := range s.touched(events) {
-		b.Partitions = append(b.Partitions, fence.Partition)
-	}
-	slices.Sort(b.Partitions)
-	if o.Began != nil {
-		ctx = o.Began(ctx, b)
-	}
-	err := attempt(ctx)
-	if o.Ended != nil {
-		o.Ended(ctx, b, err)
-	}
-	return err
-}
+// The states of a projection.
+const (
+	// StateStarting: it has not handled a batch since the worker started.
+	StateStarting = State(projector.Starting)
+	// StateStandby: it owns no partition, because other workers own those that it should have, or none is left for it.
+	StateStandby = State(projector.Standby)
+	// StatePaused: an operator has paused it.
+	StatePaused = State(projector.Paused)
+	// StateCatchingUp: it is more than four batches behind the end of the log, or has just recovered from
+	// StateRetrying or StateWaiting.
+	StateCatchingUp = State(projector.CatchingUp)
+	// StateLive: it has read everything and waits for wakes.
+	StateLive = State(projector.Live)
+	// StateRetrying: an event under Stop or the database fails and is tried again, and everything waits for that. Events that are
+	// set aside until their next try change no state.
+	StateRetrying = State(projector.Retrying)
+	// StateWaiting: what its handler depends on is away, as Unavailable says or failures in a row show. One event is tried
+	// now and then, and no try counts.
+	StateWaiting = State(projector.Waiting)
+	// StateStopped: an event failed too often under Stop, or only a person can help. It stands still until the worker
+	// is started again.
+	StateStopped = State(projector.Stopped)
+)

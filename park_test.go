@@ -60,79 +60,60 @@ func (k *breakable) fail(ev eventstore.Event) error {
 	return nil
 }
 
-func (b *bundle) breakables(k *breakable) map[string]rouse.Config {
-	p := projection{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error { return k.fail(ev) }}
-	return map[string]rouse.Config{
-		"ByEvent": {Projections: []rouse.Projection{p}},
-		"ByBatch": {Projections: []rouse.Projection{batched{projection: p, queue: func(_ *pgx.Batch, ev eventstore.Event) error { return k.fail(ev) }}}},
-		"Effect": {Effects: []rouse.Effect{leasedEffect{name: "p", do: func(ctx context.Context, ev eventstore.Event) error {
-			if err := k.fail(ev); err != nil {
-				return err
-			}
-			_, err := b.Pool.Exec(ctx, doneSQL, "p", ev.GlobalPosition)
-			return err
-		}}}},
-	}
-}
-
 // Version 5 of one aggregate fails: 6 and later wait behind it, other aggregates go on, a restart in the middle changes
 // nothing, and a retry restores the order.
 func TestParkingKeepsTheOrderOfAnAggregate(t *testing.T) {
-	t.Parallel()
-	for _, form := range []string{"ByEvent", "ByBatch", "Effect"} {
-		t.Run(form, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			k := &breakable{}
-			k.broken.Store(true)
-			cfg := b.breakables(k)[form]
-			for v := 1; v <= 7; v++ {
-				b.version("a", v)
-				b.version("b", v)
-			}
-			worker := b.start(b.Pool, cfg).started()
-			b.caughtUp("p")
-			b.version("a", 8)
-			b.version("b", 8)
-			b.caughtUp("p")
-			require.Equal(t, []int64{1, 2, 3, 4}, b.versionsOf("p", "a"))
-			require.Len(t, b.versionsOf("p", "b"), 8)
-			require.NoError(t, worker.stop())
+	eachForm(t, func(t *testing.T, form string) {
+		b := setup(t)
+		k := &breakable{}
+		k.broken.Store(true)
+		cfg := b.forms(k.fail)[form]
+		for v := 1; v <= 7; v++ {
+			b.version("a", v)
+			b.version("b", v)
+		}
+		worker := b.start(b.Pool, cfg).WaitStarted()
+		b.caughtUp("p")
+		b.version("a", 8)
+		b.version("b", 8)
+		b.caughtUp("p")
+		require.Equal(t, []int64{1, 2, 3, 4}, b.versionsOf("p", "a"))
+		require.Len(t, b.versionsOf("p", "b"), 8)
+		require.NoError(t, worker.Stop())
 
-			worker = b.start(b.Pool, cfg).started()
-			b.version("a", 9)
-			b.caughtUp("p")
-			events, err := parked.List(b.ctx, b.Pool, parked.Filter{Projection: "p"}, 0)
-			require.NoError(t, err)
-			require.Len(t, events, 5)
-			require.EqualValues(t, 5, events[0].Version)
-			require.Equal(t, "broken", events[0].Error)
-			require.Positive(t, events[0].Attempts)
-			require.Zero(t, events[1].Attempts)
-			require.Zero(t, b.int("select count(*) from event_attempts"))
+		worker = b.start(b.Pool, cfg).WaitStarted()
+		b.version("a", 9)
+		b.caughtUp("p")
+		events, err := parked.List(b.ctx, b.Pool, parked.Filter{Projection: "p"}, 0)
+		require.NoError(t, err)
+		require.Len(t, events, 5)
+		require.EqualValues(t, 5, events[0].Version)
+		require.Equal(t, "broken", events[0].Error)
+		require.Positive(t, events[0].Attempts)
+		require.Zero(t, events[1].Attempts)
+		require.Zero(t, b.int("select count(*) from event_attempts"))
 
-			tries := k.tries.Load()
-			n, err := parked.Retry(b.ctx, b.Pool, parked.Filter{Projection: "p"}) // still broken
-			require.NoError(t, err)
-			require.EqualValues(t, 5, n)
-			testdb.Eventually(t, patience, "another failure", func() (bool, error) {
-				return b.int("select count(*) from parked_events where attempts > $1", events[0].Attempts) == 1, nil
-			})
-			require.Greater(t, k.tries.Load(), tries)
-			require.EqualValues(t, 5, b.int("select count(*) from parked_events where retry_requested_at is null"), "and nobody asks any more")
-
-			k.broken.Store(false)
-			_, err = parked.Retry(b.ctx, b.Pool, parked.Filter{Projection: "p", Aggregate: eventstore.Stream{Type: "thing", ID: "a"}})
-			require.NoError(t, err)
-			b.version("a", 10)
-			testdb.Eventually(t, patience, "the aggregate to be free", func() (bool, error) { return len(b.versionsOf("p", "a")) == 10, nil })
-			b.version("a", 11)
-			b.caughtUp("p")
-			require.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, b.versionsOf("p", "a"))
-			require.Zero(t, b.int("select count(*) from parked_events"))
-			require.NoError(t, worker.stop())
+		tries := k.tries.Load()
+		n, err := parked.Retry(b.ctx, b.Pool, parked.Filter{Projection: "p"}) // still broken
+		require.NoError(t, err)
+		require.EqualValues(t, 5, n)
+		testdb.Eventually(t, patience, "another failure", func() (bool, error) {
+			return b.int("select count(*) from parked_events where attempts > $1 and died = 0", events[0].Attempts) == 1, nil
 		})
-	}
+		require.Greater(t, k.tries.Load(), tries)
+		require.EqualValues(t, 5, b.int("select count(*) from parked_events where due_at is null and retry_requested_at is null"), "and nobody asks any more")
+
+		k.broken.Store(false)
+		_, err = parked.Retry(b.ctx, b.Pool, parked.Filter{Projection: "p", Aggregate: eventstore.Stream{Type: "thing", ID: "a"}})
+		require.NoError(t, err)
+		b.version("a", 10)
+		testdb.Eventually(t, patience, "the aggregate to be free", func() (bool, error) { return len(b.versionsOf("p", "a")) == 10, nil })
+		b.version("a", 11)
+		b.caughtUp("p")
+		require.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, b.versionsOf("p", "a"))
+		require.Zero(t, b.int("select count(*) from parked_events"))
+		require.NoError(t, worker.Stop())
+	})
 }
 
 // Once the event to blame is discarded, those behind it are handled.
@@ -141,7 +122,7 @@ func TestDiscardLetsTheRestGoOn(t *testing.T) {
 	b := setup(t)
 	k := &breakable{}
 	k.broken.Store(true)
-	worker := b.start(b.Pool, b.breakables(k)["ByBatch"]).started()
+	worker := b.start(b.Pool, b.forms(k.fail)["ByBatch"]).WaitStarted()
 	var fifth int64
 	for v := 1; v <= 8; v++ {
 		if position := b.version("a", v); v == 5 {
@@ -156,7 +137,7 @@ func TestDiscardLetsTheRestGoOn(t *testing.T) {
 	b.version("a", 9)
 	b.caughtUp("p")
 	require.Equal(t, []int64{1, 2, 3, 4, 6, 7, 8, 9}, b.versionsOf("p", "a"))
-	require.NoError(t, worker.stop())
+	require.NoError(t, worker.Stop())
 	_, err = parked.Discard(b.ctx, b.Pool, parked.Filter{})
 	require.ErrorIs(t, err, parked.ErrFilter)
 }
@@ -166,7 +147,7 @@ func TestSkippedEventIsPassedOver(t *testing.T) {
 	b := setup(t)
 	k := &breakable{}
 	k.broken.Store(true)
-	cfg := b.breakables(k)["ByBatch"]
+	cfg := b.forms(k.fail)["ByBatch"]
 	cfg.OnFailure = rouse.Skip
 	var what []rouse.OnFailure
 	cfg.Observer.GaveUp = func(_ string, ev eventstore.Event, w rouse.OnFailure, err error) {
@@ -177,9 +158,9 @@ func TestSkippedEventIsPassedOver(t *testing.T) {
 	for v := 1; v <= 7; v++ {
 		b.version("a", v)
 	}
-	worker := b.start(b.Pool, cfg).started()
+	worker := b.start(b.Pool, cfg).WaitStarted()
 	b.caughtUp("p")
-	require.NoError(t, worker.stop())
+	require.NoError(t, worker.Stop())
 	require.Equal(t, []int64{1, 2, 3, 4, 6, 7}, b.versionsOf("p", "a"))
 	require.Equal(t, []rouse.OnFailure{rouse.Skip}, what)
 	require.Zero(t, b.int("select (select count(*) from parked_events) + (select count(*) from event_attempts)"))
@@ -191,7 +172,7 @@ func TestTriesAddUpOverRestarts(t *testing.T) {
 	b := setup(t)
 	var tries atomic.Int64
 	tried := make(chan struct{}, 100)
-	cfg := rouse.Config{Retries: 4, Projections: []rouse.Projection{projection{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
+	cfg := rouse.Config{Retry: rouse.RetryPolicy{Tries: 5}, Projections: []rouse.Projection{projection{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
 		if ev.Type != "bad" {
 			return nil
 		}
@@ -200,15 +181,15 @@ func TestTriesAddUpOverRestarts(t *testing.T) {
 		return errBroken
 	}}}}
 	bad := b.append("bad")
-	for round := 0; b.int("select count(*) from parked_events") == 0; round++ {
+	for round := 0; b.int("select count(*) from parked_events where due_at is null") == 0; round++ {
 		require.Less(t, round, 10)
-		worker := b.start(b.Pool, cfg).started()
+		worker := b.start(b.Pool, cfg).WaitStarted()
 		select {
 		case <-tried:
 		case <-time.After(patience):
 			require.FailNow(t, "it is not tried")
 		}
-		_ = worker.stop()
+		_ = worker.Stop()
 	}
 	require.Equal(t, bad, b.int("select global_position from parked_events"))
 	require.EqualValues(t, 5, b.int("select attempts from parked_events"))
@@ -231,7 +212,7 @@ func TestManyParkedEventsAreRetriedBesideLiveOnes(t *testing.T) {
 	const aggregates, each = 100, 100
 	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
 		select 'queue', 'q' || a, v, 'happened', '{}' from generate_series(1, $1) a, generate_series(1, $2) v order by v, a`, aggregates, each)
-	worker := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}}).started()
+	worker := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}}).WaitStarted()
 	testdb.Eventually(t, patience, "all of them to be parked", func() (bool, error) {
 		return b.int("select count(*) from parked_events") == aggregates*each, nil
 	})
@@ -248,7 +229,7 @@ func TestManyParkedEventsAreRetriedBesideLiveOnes(t *testing.T) {
 		between++
 	}
 	require.Greater(t, between, 3, "live events were handled in between")
-	require.NoError(t, worker.stop())
+	require.NoError(t, worker.Stop())
 	require.Zero(t, b.int(`select count(*) from (select e.aggregate_version - lag(e.aggregate_version, 1, 0::bigint)
 		over (partition by e.aggregate_id order by d.n) step from done d join events e on e.global_position = d.position) s where step <> 1`))
 	require.EqualValues(t, aggregates*each, b.int("select count(*) from done d join events e on e.global_position = d.position where e.aggregate_type = 'queue'"))

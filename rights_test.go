@@ -100,7 +100,7 @@ func TestMissingRightIsNamedAtTheStart(t *testing.T) {
 		err := b.drain(pool, cfg)
 		require.ErrorIs(t, err, migrations.ErrRights, right)
 		require.ErrorContains(t, err, "grant "+privileges+" on "+strings.Replace(right[len(privileges)+4:], object, "public."+object, 1)+" to "+role)
-		require.ErrorIs(t, b.start(pool, cfg).wait(), migrations.ErrRights, right)
+		require.ErrorIs(t, b.start(pool, cfg).Wait(), migrations.ErrRights, right)
 		b.exec("grant " + right + " to " + role)
 	}
 	require.NoError(t, b.drain(pool, cfg))
@@ -131,7 +131,7 @@ func TestRightThatIsTakenAwayIsAskedForAndMissedNoLonger(t *testing.T) {
 			b := setup(t)
 			role, pool := b.role()
 			log := &logged{}
-			w := b.start(pool, rouse.Config{Projections: []rouse.Projection{c.p}, Retries: -1, Log: zerolog.New(log)}).started()
+			w := b.start(pool, rouse.Config{Projections: []rouse.Projection{c.p}, Retry: rouse.RetryPolicy{Tries: 1}, Log: zerolog.New(log)}).WaitStarted()
 			first := b.append("A")
 			require.NoError(t, w.Drain(b.ctx))
 			b.exec("revoke " + c.right + " from " + role)
@@ -141,7 +141,7 @@ func TestRightThatIsTakenAwayIsAskedForAndMissedNoLonger(t *testing.T) {
 			require.NoError(t, w.Drain(b.ctx))
 			assert.Equal(t, []int64{first, second}, b.done("p"))
 			assert.Empty(t, log.line("the projection is stopped"))
-			require.NoError(t, w.stop())
+			require.NoError(t, w.Stop())
 		})
 	}
 }
@@ -154,7 +154,7 @@ func TestRightThatAHandlerLacksIsItsOwnFault(t *testing.T) {
 		role, pool := b.role()
 		b.exec("revoke insert on done from " + role)
 		at := b.append("A")
-		err := b.drain(pool, rouse.Config{Projections: []rouse.Projection{p}, Retries: -1, OnFailure: rouse.Stop})
+		err := b.drain(pool, rouse.Config{Projections: []rouse.Projection{p}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop})
 		var stopped *rouse.StoppedError
 		require.ErrorAs(t, err, &stopped)
 		assert.Equal(t, at, stopped.Position)

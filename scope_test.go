@@ -53,11 +53,11 @@ func TestScopedProjectionGetsWhatItWantsAndPassesOverTheRest(t *testing.T) {
 			all,
 		},
 		Effects: []rouse.Effect{scopedEffect{name: "effect", got: got}},
-	}).started()
+	}).WaitStarted()
 	require.NoError(t, worker.Drain(b.ctx))
 	later := insert("order", "kept") // live, after the glance
 	require.NoError(t, worker.Drain(b.ctx))
-	worker.stop()
+	_ = worker.Stop()
 
 	require.Equal(t, []int64{kept, later}, b.done("both"))
 	require.Equal(t, []int64{kept, other, later}, b.done("aggregates"))

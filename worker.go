@@ -2,11 +2,10 @@ package rouse
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,90 +15,106 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/catchup"
-	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/apply"
+	"github.com/rouse-es/rouse/internal/db"
+	"github.com/rouse-es/rouse/internal/projector"
 	"github.com/rouse-es/rouse/listener"
 	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
 
-// Worker runs projections. It runs once; its methods may be used by many goroutines.
+// Worker runs projections. It runs once; its methods may be called by many goroutines.
 //
-// Goroutines of a running worker, all waited for by Run:
+// Goroutines of a running worker:
 //
-//	runner   one per projection: claims, handles, saves
-//	feed     one per projection: reads ahead; owned by the runner's session
-//	tail     one: reads the end of the log for all feeds; the last of them to leave waits for it
-//	listener one, with one more for its probes (not with PollOnly)
-//	control  one: heartbeats, and watches the other members
-//	announce one, until every projection has started
+//	projector one per projection: claims, handles, saves; work waits for it
+//	feed      one per projection that owns partitions: reads ahead; its projector's session waits for it
+//	source    one: reads the end of the log for all feeds; the last feed to leave waits for it
+//	lanes     Concurrency - 1 per projection, during a batch; apply.Applier waits for them
+//	handler   one per call of a handler; the lane waits for it, up to 2 s beyond the end of its context
+//	listener  one, with one more for its probes (none with PollOnly); Run waits for it
+//	stir      one, which tells control of wakes (none with PollOnly); Run waits for it
+//	control   two: one sends heartbeats and watches the other members, one asks the pool where it leads to; Run waits for both
+//	announce  one, until every projection has started; Run waits for it
+//
+// Run waits for all of them but a handler that ignores the end of its context: such a handler is abandoned, and with
+// ErrStopTimeout so is its projector. In a Group, the goroutines that keep the two connections are the group's.
 type Worker struct {
-	pool     *pgxpool.Pool
-	cfg      Config
-	log      zerolog.Logger
-	instance string
-	presence int32
+	pool *pgxpool.Pool // the caller's; never closed here
+	cfg  Config
+	log  zerolog.Logger
+	process
 
-	running atomic.Bool
-	noPush  atomic.Bool // the push trigger was off at the last read
-	started chan struct{}
-	ended   chan struct{} // closed when Run returns
-	runners []*runner
-	tails   tails
+	units []unit // one per projection and effect; fixed by New
 
-	reading func() // called before every read of the tail, by tests that stop it; nil: nothing
+	pushesMissed atomic.Int64 // how often a poll found what the push had not told of; the next heartbeat tells
 
-	ready    chan struct{} // closed once the fields below are set
-	events   catchup.Log
-	listener *listener.Listener // nil with PollOnly
-	control  *partition.Control
+	running atomic.Bool   // set by Run, for good
+	started chan struct{} // closed by announce
+	ended   chan struct{} // closed by Run when it returns; the projectors and reach wait for it
+
+	reading  func()        // called before every read of the end of the log, set by tests that stop it; nil: nothing
+	pauses   apply.Pauses  // of the breakers, set by tests that shorten them; zero: the defaults
+	patience time.Duration // how long failures that others may be the cause of do not count, set by tests; 0: the default
+
+	// Written by prepare, read by any goroutine that has seen ready closed.
+	ready      chan struct{}      // closed by prepare once the fields below are set; Status, Health and reach wait for it
+	db         *db.Pool           // the pool, and the schema that was found
+	direct     *db.Dialer         // opens the listening and the control connection; nil in a group, which has them
+	listener   *listener.Listener // nil with PollOnly
+	control    *partition.Control
+	source     *catchup.Source
+	census     *projector.Census
+	projectors []*projector.Projector
 }
 
-// New makes a Worker that reads and writes through pool, which it does not close. The pool needs 1 + Concurrency connections
-// for each projection, one to read and one for each handler, and one more to try the push with; with fewer they wait for each
-// other. Two connections are opened beside the pool: one that listens, unless PollOnly, and the control connection. It returns
-// an error that wraps ErrConfig if cfg cannot work.
-func New(pool *pgxpool.Pool, cfg Config) (*Worker, error) {
+// New returns a Worker that reads and writes through pool, which it does not close. All projections share the pool, however many
+// they are: each takes a connection for as long as it handles a batch, one for each of its handlers that run, and waits for its
+// turn where none is free. One connection is enough to go on. Give it Concurrency + 2, so that reading and looking need not wait
+// for the handlers of one projection, and as many as should handle at once where there are many; with fewer than
+// Concurrency + 2 Run logs a warning. A handler that queries the pool beside its transaction is the one danger: it holds one
+// connection and waits for another, so the pool needs one more than there are such handlers at once, or they all wait for each
+// other until their time is up. Two connections are opened beside the pool: the listening connection, unless PollOnly, and the
+// control connection. New returns an error that wraps ErrConfig if cfg cannot work; it does not connect.
+func New(pool *pgxpool.Pool, cfg Config) (*Worker, error) { return newWorker(pool, cfg, newProcess()) }
+
+// newWorker is New for a worker of a process.
+func newWorker(pool *pgxpool.Pool, cfg Config, of process) (*Worker, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	w := &Worker{
-		pool: pool, cfg: cfg, instance: eventstore.NewID().String(), presence: randomKey(),
+		pool: pool, cfg: cfg, units: units(cfg), process: of,
 		started: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
-	w.log = cfg.Log.With().Str(keyWorker, cfg.Label).Str(keyInstance, w.instance[:8]).Logger()
-	for _, p := range cfg.Projections {
-		k := work{projection: p, async: !cfg.SyncCommit, scope: scopeOf(p), onFailure: cfg.onFailure(p)}
-		k.batch, _ = p.(BatchProjection)
-		w.runners = append(w.runners, w.newRunner(p.Name(), k))
-	}
-	for _, e := range cfg.Effects {
-		w.runners = append(w.runners, w.newRunner(e.Name(), work{effect: e, scope: scopeOf(e), onFailure: cfg.onFailure(e)}))
-	}
+	w.log = cfg.Log.With().Str(keyWorker, cfg.Label).Str(keyInstance, w.short()).Logger()
 	return w, nil
 }
 
-// randomKey is a fresh positive key for the presence lock.
-func randomKey() int32 {
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return int32(binary.BigEndian.Uint32(b[:])&0x7ffffffe) + 1
-}
+// Keys of log fields.
+const (
+	keyProjection = "projection"
+	keyWorker     = "worker"
+	keyInstance   = "instance"
+)
 
-// Started is closed when every projection has claimed its partitions for the first time.
+// Started returns a channel that is closed once every projection has claimed its partitions for the first time.
 func (w *Worker) Started() <-chan struct{} { return w.started }
 
-// Run works until ctx is cancelled, and then returns nil once the batch in hand is finished and the partitions are given up:
-// at most StopTimeout later, or ErrStopTimeout. Before it starts it looks at the database and returns an error if that
-// cannot work (see package migrations and package catchup for these). After that it lives through everything the database
-// does. A projection that has to stop, with a StoppedError, leaves the others running; Run returns its error when all have
-// stopped or ctx is cancelled.
+// Run works until ctx is cancelled, and then returns nil once the batch in hand is finished and the partitions are
+// given up: at most StopTimeout later, or ErrStopTimeout. Before it starts it checks the database and returns an error
+// if that cannot work (the sentinels of packages migrations, catchup and partition), or if the control connection is refused
+// for a reason that only a person can mend: password, role, name of the database, a missing right, or another database than
+// the pool's (partition.ErrElsewhere). A start that waits for
+// anything else says in the log what for. After that it survives every failure of the database. A projection that has to stop, with a StoppedError, leaves the others running; Run returns its error when
+// all have stopped or ctx is cancelled.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.running.Swap(true) {
 		return ErrRunning
 	}
 	defer close(w.ended)
-	if err := w.look(ctx); err != nil {
+	if err := w.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it began
 		}
@@ -114,6 +129,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	beside.Go(func() { w.announce(besideCtx) })
 	if w.listener != nil {
 		beside.Go(func() { w.listener.Run(besideCtx) })
+		beside.Go(func() { w.stir(besideCtx) })
 	}
 	beside.Go(func() { w.control.Run(besideCtx) })
 
@@ -121,76 +137,206 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err == nil {
 		err = w.work(ctx, workCtx, cancelWork)
 	}
-	for _, r := range w.runners {
-		r.release(ctx) // once more, for a handler that did not come back
+	for _, p := range w.projectors {
+		p.Release(ctx) // once more, for a handler that did not come back
 	}
 	stopBeside()
 	beside.Wait()
 	return err
 }
 
-// join waits until the worker is registered, so that there is a row before anything is claimed under its id, and refuses
-// to share a projection with workers of the other kind.
-func (w *Worker) join(ctx context.Context) error {
-	select {
-	case <-w.control.Ready():
-	case <-ctx.Done():
-		return nil
-	}
-	for _, r := range w.runners {
-		standing, err := partition.Look(ctx, w.pool, r.name)
-		if err == nil {
-			err = standing.Mixed(w.instance, w.cfg.static())
-		}
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// look refuses a database that cannot work.
-func (w *Worker) look(ctx context.Context) error {
-	if err := migrations.Check(ctx, w.pool); err != nil {
+// prepare returns an error for a database that cannot work, and makes the parts of the worker for one that can.
+func (w *Worker) prepare(ctx context.Context) error {
+	if err := w.checkSettings(ctx); err != nil {
 		return err
 	}
-	if err := migrations.CheckRights(ctx, w.pool); err != nil {
+	named := db.In(w.pool, w.cfg.Schema)
+	if err := migrations.Check(ctx, named); err != nil {
 		return err
 	}
-	log, err := catchup.Open(ctx, w.pool)
+	if err := migrations.CheckRights(ctx, named); err != nil {
+		return err
+	}
+	log, err := catchup.Open(ctx, named)
 	if err != nil {
 		return err
 	}
-	for _, r := range w.runners {
-		if err := r.ensure(ctx); err != nil {
-			return err
+	w.db = &db.Pool{Pool: w.pool, Schema: log.Schema, Leads: w.cfg.Schema != ""}
+	if !w.group { // whose workers wait for each other by design
+		w.checkPool()
+	}
+	if err := w.probeEngine(ctx, log); err != nil {
+		return err
+	}
+	if !w.group {
+		w.direct = db.Beside(w.pool, w.cfg.ListenConn)
+	}
+	w.control = w.newControl(log)
+	if !w.cfg.PollOnly {
+		w.listener = w.newListener(log)
+	}
+	hooks := w.cfg.Observer.sourceHooks()
+	hooks.Reading, hooks.Stirred = w.reading, w.control.Stir
+	hooks.PushMissed = func() {
+		w.pushesMissed.Add(1)
+		if w.cfg.Observer.PushMissed != nil {
+			w.cfg.Observer.PushMissed()
 		}
 	}
-	w.events = log
-	if !w.cfg.PollOnly {
-		w.listener = w.newListener()
-	}
-	w.control = partition.NewControl(partition.ControlConfig{
-		ConnConfig: w.direct(), Presence: w.presence, TTL: w.cfg.LeaseTTL, Row: w.newMember().row, Log: w.log,
+	w.source = catchup.NewSource(catchup.SourceConfig{
+		Pool: w.db, BatchSize: w.cfg.BatchSize, BatchBytes: w.cfg.BatchBytes, Listener: w.listener, Members: w.control.Members,
+		IdleInterval: w.cfg.IdleInterval, Hooks: hooks, Log: w.log,
 	})
+	w.census = projector.NewCensus(w.db, w.cfg.Partitions)
+	for _, u := range w.units {
+		w.projectors = append(w.projectors, w.newProjector(log, u))
+	}
+	if err := w.census.Ensure(ctx, w.projectors); err != nil {
+		return db.NameSync(ctx, w.db, err)
+	}
 	close(w.ready)
 	return nil
 }
 
-// direct is how to connect past a pooler.
-func (w *Worker) direct() *pgx.ConnConfig {
-	if w.cfg.ListenConn != nil {
-		return w.cfg.ListenConn.Copy()
+// probeEngine judges the engine, unless another worker of the process has done so: it is the same for all logs of a database.
+func (w *Worker) probeEngine(ctx context.Context, log catchup.Log) error {
+	select {
+	case w.engine <- struct{}{}:
+	case <-w.probed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return w.pool.Config().ConnConfig.Copy()
+	defer func() { <-w.engine }()
+	select {
+	case <-w.probed:
+		return nil
+	default:
+	}
+	held, err := catchup.Probe(ctx, w.db, log, 1)
+	switch {
+	case err != nil:
+		return err
+	case held == 0:
+		w.log.Debug().Msg("the pool gives one connection, so the engine was not probed")
+	default:
+		close(w.probed)
+	}
+	return nil
 }
 
-func (w *Worker) newListener() *listener.Listener {
+// checkPool says that the pool is smaller than it should be: beside the handlers of one projection, one connection reads the log
+// and one serves what is asked now and then, such as the probes of the push. However small it is, the worker goes on: it never
+// waits for a connection while it holds one, so one is enough for it. A handler that queries the pool beside its transaction does.
+func (w *Worker) checkPool() {
+	if has, wants := int(w.pool.Config().MaxConns), w.cfg.Concurrency+2; has < wants {
+		w.log.Warn().Int("connections", has).Int("wanted", wants).
+			Msg("the pool has fewer connections than one projection uses, so reading and handling wait for each other")
+	}
+}
+
+// checkSettings refuses what role, database or address have set where a worker can do nothing about it. Everything else its
+// transactions set for themselves.
+func (w *Worker) checkSettings(ctx context.Context) error {
+	if w.pool.Config().ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeSimpleProtocol {
+		return nil
+	}
+	conn, err := db.Acquire(ctx, w.pool)
+	if err != nil {
+		return fmt.Errorf("rouse: connect: %w", err)
+	}
+	defer conn.Release()
+	for setting, needed := range map[string]string{"client_encoding": "UTF8", "standard_conforming_strings": "on"} {
+		if is := conn.Conn().PgConn().ParameterStatus(setting); is != needed {
+			return fmt.Errorf("%w: the simple protocol needs %s = %s, and role, database or address set %s (add %s=%s to the address of the database)",
+				ErrConfig, setting, needed, is, setting, needed)
+		}
+	}
+	return nil
+}
+
+// newProjector returns the projector of u, with the configuration of the worker in its terms.
+func (w *Worker) newProjector(log catchup.Log, u unit) *projector.Projector {
+	return projector.New(projector.Config{
+		Process: projector.Process{
+			Pool: w.db, Log: log, Source: w.source, Control: w.control, Census: w.census, Instance: w.instance, Presence: w.presence,
+			Index: w.cfg.WorkerIndex, Total: w.cfg.TotalWorkers, Ended: w.ended,
+		},
+		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: w.cfg.BatchSize, Concurrency: w.cfg.Concurrency,
+		Handler: u.handler, Types: u.types, Reset: u.reset, Pauses: w.pauses, Patience: w.patience,
+		Hooks: w.cfg.Observer.hooks(u.name), Logger: w.log.With().Str(keyProjection, u.name).Logger(),
+	})
+}
+
+// newControl returns the Control for log, which Run runs.
+func (w *Worker) newControl(log catchup.Log) *partition.Control {
+	cfg := partition.ControlConfig{
+		Session: w.session, Dialer: w.direct, Schema: log.Schema, Presence: w.presence, TTL: w.cfg.LeaseTTL, Static: w.cfg.static(), IdleInterval: w.cfg.IdleInterval,
+		Row: w.newMember().row, Place: w.place, Log: w.log,
+		Busy:    func() bool { return slices.ContainsFunc(w.projectors, (*projector.Projector).Busy) },
+		Settled: func() bool { return !slices.ContainsFunc(w.projectors, unsettled) },
+	}
+	if !w.cfg.PollOnly {
+		cfg.Told = func() bool { return w.listener.State().Proven }
+	}
+	if w.cfg.IdleInterval > 0 {
+		cfg.Head = func(position int64) { w.source.Check(position) }
+	}
+	return partition.NewControl(cfg)
+}
+
+// unsettled reports whether a projection does not own what it should.
+func unsettled(p *projector.Projector) bool { return !p.Settled() }
+
+// stir passes the wakes of appends on to the control, also while no projection owns a partition and reads. Run waits for it.
+func (w *Worker) stir(ctx context.Context) {
+	wake, unsubscribe := w.listener.Subscribe()
+	defer unsubscribe()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake.C:
+			if wake.Source() == catchup.WakePush {
+				w.control.Stir()
+			}
+		}
+	}
+}
+
+// place returns the partition.Place of the pool, for which it creates the token if there is none; anew: of connections that are
+// made for it. While the control connection does not stand, nothing else asks the pool, which may hold connections to a server
+// that the name has left.
+func (w *Worker) place(ctx context.Context, anew bool) (string, error) {
+	if anew {
+		w.db.Reset()
+	}
+	place, err := partition.Place(ctx, w.db)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		w.db.Leave(err)
+		return place, err
+	}
+	if _, err := catchup.CurrentToken(ctx, w.db); err != nil {
+		w.db.Leave(err)
+		return "", err
+	}
+	return partition.Place(ctx, w.db)
+}
+
+// newListener returns the listener for log, which Run starts.
+func (w *Worker) newListener(log catchup.Log) *listener.Listener {
+	var shared *listener.Connection
+	if w.group {
+		shared = w.listening()
+	}
 	return listener.New(listener.Config{
-		ConnConfig: w.direct(), Pool: w.pool, Events: w.events.Events, Sequence: w.events.Sequence,
+		Connection: shared, Dialer: w.direct, Pool: w.pool, Events: log.Events, Sequence: log.Sequence,
 		Instance: w.instance, Presence: w.presence, Log: w.log,
-		Members: func() int { return w.control.Members() },
+		ProbeInterval: w.cfg.IdleInterval, Members: w.control.Members, OnMembers: w.control.Look,
 		OnMode: func(mode listener.Mode) {
+			if !w.control.IsAwake() {
+				w.control.Beat() // which shows the mode; the next one may be a long way off
+			}
 			if w.cfg.Observer.Mode != nil {
 				w.cfg.Observer.Mode(string(mode))
 			}
@@ -198,17 +344,20 @@ func (w *Worker) newListener() *listener.Listener {
 	})
 }
 
-// work runs the runners until all have ended, and bounds how long they may take to after ctx was cancelled.
+// work runs the projectors until all have ended. Once ctx is cancelled it waits for StopTimeout, then cancels workCtx,
+// waits one more second, and returns an error that wraps ErrStopTimeout.
 func (w *Worker) work(ctx, workCtx context.Context, cancelWork context.CancelFunc) error {
-	results := make(chan error, len(w.runners))
-	for _, r := range w.runners {
-		go func() { results <- r.run(ctx, workCtx) }()
+	results := make(chan error, len(w.projectors))
+	for _, p := range w.projectors {
+		// Owned by work, which takes one result from each. results has room for all, so a projector that work no longer
+		// waits for never blocks.
+		go func() { results <- stoppedError(p.Name(), p.Run(ctx, workCtx)) }()
 	}
 
 	var errs []error
 	var limit, grace <-chan time.Time
 	stop := ctx.Done()
-	for left := len(w.runners); left > 0; {
+	for left := len(w.projectors); left > 0; {
 		select {
 		case err := <-results:
 			errs = append(errs, err)
@@ -230,11 +379,11 @@ func (w *Worker) work(ctx, workCtx context.Context, cancelWork context.CancelFun
 	return errors.Join(errs...)
 }
 
-// announce closes Started once every runner has claimed.
+// announce closes started once every projector has claimed. It returns early if ctx is cancelled.
 func (w *Worker) announce(ctx context.Context) {
-	for _, r := range w.runners {
+	for _, p := range w.projectors {
 		select {
-		case <-r.started:
+		case <-p.Started():
 		case <-ctx.Done():
 			return
 		}
@@ -242,8 +391,10 @@ func (w *Worker) announce(ctx context.Context) {
 	close(w.started)
 }
 
-// Drain handles everything that was committed before the call, in the partitions that are this worker's, and returns. On a
-// worker that does not run it runs it that long; on one that does, it waits, and returns ErrEnded if Run returns first.
+// Drain handles everything that was committed before the call, in the partitions that this worker owns, and returns. An event that
+// fails is set aside, and not waited for. A
+// worker that does not run yet is run for the duration of the call, with the errors of Run. On a worker that runs,
+// Drain waits until it has come that far, and returns ErrEnded if Run returns first.
 func (w *Worker) Drain(ctx context.Context) error {
 	if w.running.Load() {
 		return w.reach(ctx)
@@ -251,6 +402,7 @@ func (w *Worker) Drain(ctx context.Context) error {
 	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ran := make(chan error, 1)
+	// Drain waits for both goroutines before it returns.
 	go func() { ran <- w.Run(runCtx) }()
 	reached := make(chan error, 1)
 	go func() { reached <- w.reach(runCtx) }()
@@ -271,10 +423,11 @@ func (w *Worker) Drain(ctx context.Context) error {
 	}
 }
 
-// reach waits until all runners have handled what was in the log at the time of the call.
+// reach waits until all projectors have handled the last event that was visible at the time of the call.
 func (w *Worker) reach(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// Ends with ctx, which the deferred cancel cancels; reach need not wait for it.
 	go func() {
 		select {
 		case <-w.ended:
@@ -287,14 +440,15 @@ func (w *Worker) reach(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	// Not the head: what was rolled back above the last event wakes nobody, and an open append may stay open.
-	last, err := catchup.LastVisible(ctx, w.pool, math.MaxInt64)
+	// Not the head: positions above the last event that were rolled back wake no reader, and an open append may stay
+	// open.
+	last, err := catchup.LastVisible(ctx, w.db, math.MaxInt64)
 	if err != nil {
 		return err
 	}
-	for _, r := range w.runners {
-		if err := r.progress.wait(ctx, last); err != nil {
-			return fmt.Errorf("rouse: wait for projection %s: %w", r.name, err)
+	for _, p := range w.projectors {
+		if err := p.Wait(ctx, last.Position); err != nil {
+			return fmt.Errorf("rouse: wait for projection %s: %w", p.Name(), stoppedError(p.Name(), err))
 		}
 	}
 	return nil

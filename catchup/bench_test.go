@@ -125,33 +125,3 @@ func BenchmarkSave(b *testing.B) {
 		})
 	}
 }
-
-// BenchmarkTail takes a batch of 500 events in and gives it to four members, each of a quarter of the slots.
-func BenchmarkTail(b *testing.B) {
-	const size = 500
-	tail := catchup.NewTail(size)
-	var members []*catchup.Member
-	for p := range 4 {
-		members = append(members, tail.Enter(catchup.SlotsOf([]int{p}, 4)))
-		_, err := members[p].Join(0, false)
-		require.NoError(b, err)
-	}
-	b.ReportAllocs()
-	given := 0
-	for b.Loop() {
-		after, slots, ok := tail.Want()
-		require.True(b, ok)
-		events := make([]eventstore.Event, size)
-		for i := range events {
-			events[i] = eventstore.Event{GlobalPosition: after + int64(i) + 1, Slot: int16(i)}
-		}
-		tail.Add(catchup.Batch{Events: events, From: after, To: after + size, Head: after + size}, slots)
-		for _, m := range members {
-			batch, ok, err := m.Next(size)
-			require.NoError(b, err)
-			require.True(b, ok)
-			given += len(batch.Events)
-		}
-	}
-	require.Equal(b, size*b.N, given)
-}

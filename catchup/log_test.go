@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -55,10 +56,12 @@ func TestRoleWithoutTheSequenceGetsAnError(t *testing.T) {
 	b := setup(t)
 	b.append(b.Pool, 3)
 	role := pgx.Identifier{"role_" + b.Name}.Sanitize()
-	b.exec("create role " + role + " login")
+	b.exec("create role " + role + " login password '" + testdb.Password + "'")
 	b.exec("grant select on all tables in schema public to " + role)
 	t.Cleanup(func() { b.exec("drop owned by " + role + "; drop role " + role) })
-	pool := b.pool(pgx.QueryExecModeCacheStatement, 1, func(cfg *pgxpool.Config) { cfg.ConnConfig.User = "role_" + b.Name })
+	pool := b.pool(pgx.QueryExecModeCacheStatement, 1, func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.User, cfg.ConnConfig.Password = "role_"+b.Name, testdb.Password
+	})
 	t.Cleanup(pool.Reset)
 
 	_, err := b.reader(pool, 0).Next(b.ctx, 10)
@@ -104,20 +107,133 @@ func TestLogThatEndsBeforeTheCursorIsAnError(t *testing.T) {
 	require.Len(t, found, 5)
 	b.exec("truncate events restart identity")
 	_, err := reader.Next(b.ctx, 10)
+	require.ErrorIs(t, err, catchup.ErrChanged, "the caller has to look at the log again")
+	require.NoError(t, b.reopen())
+	_, err = b.reader(b.Pool, 5).Next(b.ctx, 10)
 	require.ErrorIs(t, err, catchup.ErrLogBehind)
 	b.append(b.Pool, 3)
-	_, err = reader.Next(b.ctx, 10)
+	_, err = b.reader(b.Pool, 5).Next(b.ctx, 10)
 	require.ErrorIs(t, err, catchup.ErrLogBehind)
 	require.ErrorContains(t, err, "its head is 3 and the checkpoint 5")
+}
+
+func TestFloorIsComparedWithTheHeadOfNow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	check := func(floor int64) error { return catchup.CheckFloor(b.ctx, b.Pool, b.log, b.token, floor) }
+	require.NoError(t, check(0))
+	require.ErrorIs(t, check(1), catchup.ErrLogBehind)
+	b.append(b.Pool, 5)
+	require.NoError(t, check(5))
+	require.ErrorIs(t, check(6), catchup.ErrLogBehind)
+	b.append(b.Pool, 1)
+	require.NoError(t, check(6))
+	b.exec("truncate events restart identity")
+	require.ErrorIs(t, check(6), catchup.ErrChanged, "the caller has to look at the log again")
+	require.NoError(t, b.reopen())
+	require.ErrorIs(t, check(6), catchup.ErrLogBehind)
+}
+
+// TRUNCATE .. RESTART IDENTITY and a refill beyond the old head in one transaction: the head alone shows nothing.
+func TestLogThatIsBegunAnewIsNoticed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(b.Pool, 5)
+	reader := b.reader(b.Pool, 0)
+	found, _ := b.next(reader, 10)
+	require.Len(t, found, 5)
+	last, err := catchup.LastVisible(b.ctx, b.Pool, 100)
+	require.NoError(t, err)
+	require.NoError(t, catchup.CheckMarks(b.ctx, b.Pool, b.token, []catchup.Mark{last}))
+	tx := b.begin(pgx.ReadCommitted)
+	_, err = tx.Exec(b.ctx, "truncate events restart identity")
+	require.NoError(t, err)
+	b.append(tx, 8)
+	require.NoError(t, tx.Commit(b.ctx))
+	_, err = reader.Next(b.ctx, 10)
+	require.ErrorIs(t, err, catchup.ErrChanged)
+	require.ErrorIs(t, catchup.CheckMarks(b.ctx, b.Pool, b.token, []catchup.Mark{last}), catchup.ErrLogReplaced)
+	require.ErrorIs(t, catchup.CheckMarks(b.ctx, b.Pool, "another", []catchup.Mark{last}), catchup.ErrIncarnation, "another history proves nothing")
+	b.exec("delete from events where global_position = 5")
+	require.NoError(t, catchup.CheckMarks(b.ctx, b.Pool, b.token, []catchup.Mark{last}), "nothing can be said of an event that is gone")
+	b.exec("vacuum full events")
+	require.NoError(t, b.reopen())
+	before := b.log
+	b.exec("vacuum full events")
+	require.NoError(t, b.reopen())
+	require.Equal(t, before, b.log, "VACUUM FULL changes nothing of the log")
+}
+
+// A sequence that is made to cache values, or to count otherwise, while a reader runs: nothing is handed out until it is mended.
+func TestSequenceThatIsAlteredWhileReadingHandsNothingOut(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ alter, says, mend string }{
+		{"set cache 20", "caches 20 values", "set cache 1"},
+		{"set increment 2", "its increment is 2", "set increment 1"},
+	} {
+		t.Run(tc.alter, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.append(b.Pool, 3)
+			reader := b.reader(b.Pool, 0)
+			b.next(reader, 10)
+			b.exec("alter table events alter global_position " + tc.alter)
+			b.append(b.Pool, 1)
+			_, err := reader.Next(b.ctx, 10)
+			require.ErrorIs(t, err, catchup.ErrChanged)
+			err = b.reopen()
+			require.ErrorIs(t, err, catchup.ErrSequence)
+			require.ErrorContains(t, err, tc.says)
+			b.exec("alter table events alter global_position " + tc.mend)
+			require.NoError(t, b.reopen())
+		})
+	}
+}
+
+// An event with a position that the sequence has not given out: a restore without the sequence, or a position of its own.
+func TestPositionAboveTheSequenceIsAnError(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(b.Pool, 1)
+	b.exec(`insert into events (global_position, aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		overriding system value values (1000, 't', 'restored', 1, 'e', '{}')`)
+	reader := b.reader(b.Pool, 0)
+	found, _ := b.next(reader, 10)
+	require.Equal(t, []int64{1}, found)
+	_, err := reader.Next(b.ctx, 10)
+	require.ErrorIs(t, err, catchup.ErrSequence)
+	require.ErrorContains(t, err, "select setval")
+	b.exec("select setval(pg_get_serial_sequence('events', 'global_position'), (select max(global_position) from events))")
+	found, _ = b.next(b.reader(b.Pool, 1), 10)
+	require.Equal(t, []int64{1000}, found)
+}
+
+// Rows that row level security hides are never passed over: the role is refused, and a read raises.
+func TestRowLevelSecurityHidesNothingInSilence(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(b.Pool, 3)
+	role := b.role()
+	reader := b.reader(role, 0)
+	b.exec("alter table events enable row level security")
+	_, err := reader.Next(b.ctx, 10)
+	require.ErrorContains(t, err, "row-level security")
+	_, err = catchup.LastVisible(b.ctx, role, 100)
+	require.ErrorContains(t, err, "row-level security")
+	_, err = catchup.Open(b.ctx, role)
+	require.ErrorIs(t, err, catchup.ErrHidden)
+	b.exec("alter table events disable row level security")
+	found, _ := b.next(b.reader(role, 0), 10)
+	require.Len(t, found, 3)
 }
 
 func TestLastVisibleIsNeverBeyondWhatWasAsked(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	last := func(upTo int64) int64 {
-		position, err := catchup.LastVisible(b.ctx, b.Pool, upTo)
+		last, err := catchup.LastVisible(b.ctx, b.Pool, upTo)
 		require.NoError(t, err)
-		return position
+		return last.Position
 	}
 	require.Zero(t, last(100))
 	at := b.append(b.Pool, 3)
@@ -180,6 +296,7 @@ func TestSequenceThatIsRestartedAhead(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.exec(fmt.Sprintf("alter table events alter global_position restart with %d", int64(1)<<bits-2))
+			require.NoError(t, b.reopen())
 			slow := b.begin(pgx.ReadCommitted)
 			hole := b.append(slow, 1)
 			above := b.append(b.Pool, 4)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/internal/randid"
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
@@ -123,4 +124,28 @@ func (b *bundle) pool(mode pgx.QueryExecMode, n int32, change func(cfg *pgxpool.
 	require.NoError(b.t, err)
 	b.t.Cleanup(pool.Close)
 	return pool
+}
+
+// reopen looks at the log once more, as a session does that starts over.
+func (b *bundle) reopen() (err error) {
+	b.log, err = catchup.Open(b.ctx, b.Pool)
+	return err
+}
+
+// role opens a pool of a role that is not the owner of the tables, and may read them.
+func (b *bundle) role() *pgxpool.Pool {
+	b.t.Helper()
+	name := "reader_" + randid.Hex(6)
+	b.exec(`create role ` + name + ` login password '` + testdb.Password + `'`)
+	b.exec(`grant select on all tables in schema public to ` + name)
+	b.exec(`grant select on all sequences in schema public to ` + name)
+	b.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_, err := b.Pool.Exec(ctx, "drop owned by "+name+"; drop role "+name)
+		require.NoError(b.t, err)
+	})
+	return b.pool(pgx.QueryExecModeCacheStatement, 4, func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.User, cfg.ConnConfig.Password = name, testdb.Password
+	})
 }

@@ -7,60 +7,69 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/db"
 )
 
-// ReadTimeout bounds one read. A window is at most maxWindow rows wide, which a cold disk reads in a few seconds.
+// ReadTimeout bounds one read. A window is at most maxWindow positions wide, which a cold disk reads in a few seconds.
+// Reads behind one that took longer have up to eight times as long, and bring less.
 const ReadTimeout = 30 * time.Second
 
-var readTimeoutSetting = fmt.Sprintf("%dms", ReadTimeout.Milliseconds())
-
 const (
-	minWindow = 1 << 16 // positions looked through by one read, to begin with
+	minWindow = 1 << 16 // positions that one read looks through, at first
 	maxWindow = 1 << 20 // doubled up to here while nothing is found: about 0.3 s of filtering in memory
 )
 
-// maxExpected bounds the room that is made for events before they are there.
+// maxExpected bounds the memory that is reserved for events before a read.
 const maxExpected = 1000
 
-// Reader reads the log from a cursor on, for some slots. It is for one goroutine at a time.
+// Reader reads the events of some slots from a cursor on. It is for one goroutine at a time.
 type Reader struct {
-	pool   *pgxpool.Pool
+	pool   db.DB
 	log    Log
 	token  Token
 	slots  SlotSet
-	full   bool
-	only   Types
-	after  int64
-	window int64
+	full   bool  // slots has all slots, so a read needs no filter
+	only   Types // the server leaves out all other types
+	after  int64 // the cursor
+	window int64 // how many positions the next read looks through
 
-	// As the last full look saw them. Nothing up to settled can be added any more for as long as the incarnation lives.
+	// As the last full read saw them. Nothing can be added at or below settled any more for as long as the incarnation
+	// lives.
 	settled int64
 	holders int
 	push    bool
 
-	scanner  eventstore.Scanner
-	expected int // how many events the next read may find: one more than the last
+	beyond int64 // the highest position seen above the head of its read; 0: none was since the head has passed it
+
+	bound    Bound
+	patience *patience
 }
 
-// Types are the events that a reader wants of its slots. The zero value is all of them.
+// Types selects the events that a reader wants of its slots. The zero value selects all.
 type Types struct {
 	Events, Aggregates []string // none: all
 }
 
+// all reports whether t selects all events.
 func (t Types) all() bool { return len(t.Events) == 0 && len(t.Aggregates) == 0 }
 
-// NewReader starts after a position, for some slots, in one incarnation of the database.
-func NewReader(pool *pgxpool.Pool, log Log, token Token, slots SlotSet, after int64) *Reader {
-	return &Reader{pool: pool, log: log, token: token, slots: slots, full: slots.Full(), after: after, window: minWindow}
+// NewReader returns a Reader of slots in one incarnation of the database, with its cursor at position after.
+func NewReader(pool db.DB, log Log, token Token, slots SlotSet, after int64) *Reader {
+	return &Reader{pool: pool, log: log, token: token, slots: slots, full: slots.Full(), after: after, window: minWindow, patience: &patience{}}
 }
 
-// Only makes Next leave out what is of other types, which the server then does not send.
+// SetBytes bounds what one read brings, beside one event that is larger. 0 means DefaultBytes.
+func (r *Reader) SetBytes(most int) { r.bound.Bytes = most }
+
+// limit bounds the time of one read, the wait for a connection included.
+func (r *Reader) limit() time.Duration { return r.patience.timeout() + statementTimeout }
+
+// Only makes Next leave out events of other types, which the server then does not send.
 func (r *Reader) Only(types Types) { r.only = types }
 
-// Turn makes the reader go on from another position, or for other slots.
+// Turn moves the cursor to position after, and makes the reader read other slots.
 func (r *Reader) Turn(after int64, slots SlotSet) {
 	if after != r.after {
 		r.after, r.window = after, minWindow
@@ -72,37 +81,40 @@ func (r *Reader) Turn(after int64, slots SlotSet) {
 
 var errNoHead = fmt.Errorf("%w: it shows no value although there are events (run: grant select on its sequence to this role)", ErrSequence)
 
-// Batch is what one read found. Everything in (From, To] that belongs to the reader's slots and types is in Events, in order,
-// and nothing in that range will ever be added.
+// Batch is the result of one read. Events has everything in (From, To] that is of the reader's slots and types, in
+// order, and nothing will ever be added in that range.
 type Batch struct {
 	Events   []eventstore.Event
 	From, To int64
 
-	// Head is the highest position given out and Settled the horizon, both as this read saw them; Holders is how many
-	// transactions held K.
+	// Head is the highest position given out and Settled the horizon, both as this read saw them; Holders is the number
+	// of transactions that held K.
 	Head, Settled int64
 	Holders       int
 
-	// More means that there is more to read at once. Blocked means that committed events wait behind a hole that an open
-	// append may still fill: read again soon, for nothing will notify when that append rolls back.
+	// More means that there are more events to read at once. Blocked means that committed events wait behind a hole
+	// that an open append may still fill: read again soon, because no notification comes if that append rolls back.
 	More, Blocked bool
 
-	// Glanced means that the batch comes from a Glance.
+	// Glanced means that Glance read the batch.
 	Glanced bool
 
 	// Partial means that events of the reader's slots were left out because of their types.
 	Partial bool
 
-	// Push tells whether the push trigger stood. Without it nothing wakes a reader.
+	// Push reports whether the push trigger was enabled. Without it no append wakes a reader.
 	Push bool
 }
 
-// Next reads up to limit events after the cursor and moves the cursor to the end of what it has looked through. Up to the
-// horizon that an earlier look has seen it reads without looking at the locks again, which costs as much as some hundred events.
+// Next reads up to limit events after the cursor and moves the cursor to the end of the range that it has looked
+// through. Up to the horizon that an earlier read has seen it reads without looking at the locks again, which costs as
+// much as some hundred events.
 func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
-	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	outer := ctx
+	ctx, cancel := context.WithTimeout(ctx, r.patience.timeout())
 	defer cancel()
-	upTo, locks := r.after+r.window, true
+	limit = r.patience.limit(r.bound.Limit(limit))
+	upTo, locks := r.after+r.patience.window(r.window), true
 	if r.after < r.settled {
 		upTo, locks = min(upTo, r.settled), false
 	}
@@ -110,7 +122,7 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	if errors.Is(err, errNoHead) { // the first event of the log may have come between the two looks
 		found, err = r.read(ctx, upTo, limit, locks)
 	}
-	if err != nil {
+	if err = r.patience.note(outer, err); err != nil {
 		return Batch{}, err
 	}
 	switch {
@@ -118,6 +130,9 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 		return Batch{}, fmt.Errorf("%w: its head is %d and the checkpoint %d", ErrLogBehind, found.head, r.after)
 	case found.head < r.settled:
 		return Batch{}, fmt.Errorf("%w: its head is %d and was %d", ErrLogBehind, found.head, r.settled)
+	}
+	if err := r.checkHead(found); err != nil {
+		return Batch{}, err
 	}
 	if !locks {
 		found.lowWater, found.holders, found.push = &r.settled, r.holders, r.push
@@ -132,7 +147,23 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	return b, nil
 }
 
-// leap widens the window while there is nothing in it, and jumps over stretches where there are no events at all.
+// checkHead returns an error for a log that holds a position which its sequence has not given out. A position above the head
+// of its own read is common, because the head is read first; one that the head of a later read has not passed either was
+// inserted with a position of its own, or restored without the sequence.
+func (r *Reader) checkHead(found reading) error {
+	if found.head >= r.beyond {
+		r.beyond = 0
+	} else {
+		return fmt.Errorf("%w: there is an event at position %d, and the sequence has given out %d (run: select setval(pg_get_serial_sequence('events', 'global_position'), (select max(global_position) from events)))",
+			ErrSequence, r.beyond, found.head)
+	}
+	if n := len(found.events); n > 0 && found.events[n-1].GlobalPosition > found.head {
+		r.beyond = found.events[n-1].GlobalPosition
+	}
+	return nil
+}
+
+// leap widens the window while it contains no event, and moves the end of b over a stretch without any events.
 func (r *Reader) leap(ctx context.Context, b *Batch, upTo int64) error {
 	switch {
 	case len(b.Events) > 0:
@@ -141,7 +172,7 @@ func (r *Reader) leap(ctx context.Context, b *Batch, upTo int64) error {
 		r.window *= 2
 	case b.To == upTo:
 		var next *int64
-		if err := r.pool.QueryRow(ctx, sqlNext, b.To).Scan(&next); err != nil {
+		if err := db.QueryRow(ctx, r.pool, []any{&next}, sqlNext.In(r.log.Schema), b.To); err != nil {
 			return fmt.Errorf("catchup: look for the next event: %w", err)
 		}
 		// Settled was read before this, so up to there nothing can appear any more.
@@ -153,108 +184,77 @@ func (r *Reader) leap(ctx context.Context, b *Batch, upTo int64) error {
 	return nil
 }
 
-// Glance is a quicker look for a reader that had read everything: head and events, without the look at the locks, which costs as
-// much as all the rest. They may share a snapshot, for nothing is concluded from what is not there. If what it finds is contiguous
-// up to the head, there is no hole that anybody could fill, so it may be handed out, and the cursor moves. Otherwise it changes
-// nothing and ok is false. Either way a Next should follow soon: it looks at the triggers, and at what is open.
-func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
-	defer cancel()
-	var batch pgx.Batch // one transaction all the same: it begins with the first statement and ends with the last
-	batch.Queue(sqlHead, int64(r.log.Sequence), readTimeoutSetting)
-	batch.Queue(sqlGlance, r.after)
-	found, err := r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) { return r.collect(results, false) })
-	if errors.Is(err, errNoHead) {
-		return Batch{}, false, nil
-	}
-	if err != nil {
-		return Batch{}, false, err
-	}
-	to := r.after
-	for _, ev := range found.events {
-		if ev.GlobalPosition != to+1 {
-			return Batch{}, false, nil
-		}
-		to++
-	}
-	if to == r.after || to < found.head {
-		return Batch{}, false, nil
-	}
-	b = Batch{From: r.after, To: to, Head: max(found.head, to), Settled: to, More: true, Glanced: true, Push: true}
-	for _, ev := range found.events {
-		if r.slots.Has(ev.Slot) {
-			b.Events = append(b.Events, ev)
-		}
-	}
-	r.after = to
-	return b, true, nil
-}
-
-// Peek is the cheapest look, for a reader that had read everything and that nothing has woken: one statement, which asks for the
-// head. Where the cursor has come to the head there is nothing that a Next could find, and ok is true. It does not look at the
-// triggers: whether they stand matters once there is an append, and that moves the head.
-func (r *Reader) Peek(ctx context.Context) (b Batch, ok bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	head, err := r.scanHead(r.pool.QueryRow(ctx, sqlPeek, int64(r.log.Sequence)))
-	if err != nil || head == nil || *head != r.after {
-		return Batch{}, false, err
-	}
-	return Batch{From: r.after, To: r.after, Head: *head, Settled: *head, Push: r.push}, true, nil
-}
-
-// reading is the raw outcome of the three statements.
+// reading is the raw result of the three statements.
 type reading struct {
 	head     int64
-	lowWater *int64
+	lowWater *int64 // nil: no transaction held K
 	holders  int
 	push     bool
 	events   []eventstore.Event
+	whole    bool // false: there were more events than the bound of the read let through
+	cut      bool // their rest is still to come on the connection, which has to be closed
 }
 
+// read sends the statements of one read: events after the cursor up to and including upTo, limit at most. locks false
+// leaves out the low water.
 func (r *Reader) read(ctx context.Context, upTo int64, limit int, locks bool) (reading, error) {
-	var batch pgx.Batch
-	batch.Queue("begin isolation level read committed read only")
-	batch.Queue(sqlHead, int64(r.log.Sequence), readTimeoutSetting)
+	return r.exchange(ctx, func(batch *pgx.Batch, needs db.Needs) { r.queue(batch, needs, upTo, limit, locks) },
+		func(results pgx.BatchResults) (reading, error) {
+			if _, err := results.Exec(); err != nil {
+				return reading{}, fmt.Errorf("catchup: begin to read the log: %w", err)
+			}
+			return r.collect(results, locks, limit)
+		})
+}
+
+// queueHead queues what a read begins with, for a connection with needs.
+func (r *Reader) queueHead(batch *pgx.Batch, needs db.Needs) {
+	batch.Queue(sqlHead.In(r.log.Schema), int64(r.log.Sequence), db.Milliseconds(r.patience.timeout()), needs.Forms, needs.Unlimited)
+}
+
+// queue queues the statements of one read, as read says.
+func (r *Reader) queue(batch *pgx.Batch, needs db.Needs, upTo int64, limit int, locks bool) {
+	batch.Queue(db.BeginRead)
+	r.queueHead(batch, needs)
 	if locks {
-		batch.Queue(sqlLowWater, int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
+		batch.Queue(sqlLowWater.In(r.log.Schema), int64(r.log.Sequence), int64(r.log.Events), int64(r.log.Database))
 	}
 	switch {
 	case !r.only.all():
-		batch.Queue(sqlReadTypes, r.after, upTo, limit, r.slots[:], orNull(r.only.Events), orNull(r.only.Aggregates))
+		batch.Queue(sqlReadTypes.In(r.log.Schema), r.after, upTo, limit, r.slots[:], namesOrNull(r.only.Events), namesOrNull(r.only.Aggregates))
 	case r.full:
-		batch.Queue(sqlRead, r.after, upTo, limit)
+		batch.Queue(sqlRead.In(r.log.Schema), r.after, upTo, limit)
 	default:
-		batch.Queue(sqlReadSlots, r.after, upTo, limit, r.slots[:])
+		batch.Queue(sqlReadSlots.In(r.log.Schema), r.after, upTo, limit, r.slots[:])
 	}
 	batch.Queue("commit")
-	return r.exchange(ctx, &batch, func(results pgx.BatchResults) (reading, error) {
-		if _, err := results.Exec(); err != nil {
-			return reading{}, fmt.Errorf("catchup: begin to read the log: %w", err)
-		}
-		return r.collect(results, locks)
-	})
 }
 
-// orNull is how no names at all are sent.
-func orNull(names []string) []string {
+// namesOrNull returns nil for no names, which goes to the server as null.
+func namesOrNull(names []string) []string {
 	if len(names) == 0 {
 		return nil
 	}
 	return names
 }
 
-// exchange sends the statements of one read in one round trip, and lets collect take their results.
-func (r *Reader) exchange(ctx context.Context, batch *pgx.Batch, collect func(pgx.BatchResults) (reading, error)) (found reading, err error) {
-	acquireCtx, cancelAcquire := context.WithTimeout(ctx, statementTimeout)
-	conn, err := r.pool.Acquire(acquireCtx)
-	cancelAcquire()
+// exchange sends the statements of one read, which queue queues for a connection, in one round trip, and calls collect with their
+// results.
+func (r *Reader) exchange(ctx context.Context, queue func(*pgx.Batch, db.Needs), collect func(pgx.BatchResults) (reading, error)) (found reading, err error) {
+	conn, err := db.Acquire(ctx, r.pool)
 	if err != nil {
 		return reading{}, fmt.Errorf("catchup: connect to read the log: %w", err)
 	}
 	defer conn.Release()
-	results := conn.SendBatch(ctx, batch)
+	var batch pgx.Batch
+	queue(&batch, db.NeedsOf(conn.Conn()))
+	results := conn.SendBatch(ctx, &batch)
 	found, err = collect(results)
+	if err == nil && found.cut {
+		db.Cut(conn)
+		_ = results.Close() // of a connection that is no more
+		return found, nil
+	}
 	if closeErr := results.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("catchup: read the log: %w", closeErr)
 	}
@@ -267,8 +267,8 @@ func (r *Reader) exchange(ctx context.Context, batch *pgx.Batch, collect func(pg
 	return found, err
 }
 
-// collect takes the head, the locks if they were asked for, and the events.
-func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, err error) {
+// collect reads the results: the head, the locks if they were asked for, and the events, limit at most.
+func (r *Reader) collect(results pgx.BatchResults, locks bool, limit int) (found reading, err error) {
 	head, err := r.scanHead(results.QueryRow(), nil) // nil: the settings
 	if err != nil {
 		return found, err
@@ -282,10 +282,11 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
-	if found.events, err = r.scanner.Collect(rows, r.expected); err != nil {
+	collected, err := r.bound.Collect(rows, limit)
+	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
-	r.expected = min(len(found.events)+1, maxExpected)
+	found.events, found.whole, found.cut = collected.Events, collected.Whole, collected.Cut
 	if head != nil {
 		found.head = *head
 	} else if len(found.events) > 0 {
@@ -294,19 +295,25 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool) (found reading, e
 	return found, nil
 }
 
-// scanHead takes the head, nil where there is none, in the incarnation that this reader reads, and what else is in the row.
+// scanHead reads a row with the head, nil where there is none, the token, more, and the file of the sequence. It returns
+// ErrIncarnation if the token is not the reader's, and ErrChanged if the file is not.
 func (r *Reader) scanHead(row pgx.Row, more ...any) (head *int64, err error) {
 	var token *string
-	if err := row.Scan(append([]any{&head, &token}, more...)...); err != nil {
+	var filenode *int64
+	if err := row.Scan(append(append([]any{&head, &token}, more...), &filenode)...); err != nil {
 		return nil, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
-	if (token == nil || Token(*token) != r.token) && !remembered {
+	if token == nil || Token(*token) != r.token {
 		return nil, ErrIncarnation
+	}
+	if filenode == nil || uint32(*filenode) != r.log.Filenode {
+		return nil, ErrChanged
 	}
 	return head, nil
 }
 
-// scanLocks takes the low water and the states of the triggers.
+// scanLocks reads the low water and the states of the triggers. It returns ErrUnguarded if the append trigger is not
+// enabled.
 func (f *reading) scanLocks(row pgx.Row) error {
 	var before, after string
 	if err := row.Scan(&f.lowWater, &f.holders, &before, &after); err != nil {
@@ -319,18 +326,19 @@ func (f *reading) scanLocks(row pgx.Row) error {
 	return nil
 }
 
-// batch decides what of a reading may be handed out: what is settled, and what follows it or the cursor without a hole,
-// for there is no position in between that anybody could fill.
+// batch returns the part of a reading that may be handed out: the settled events, and those that follow them or the
+// cursor without a hole, because there is no position in between that an append could fill.
 func (f reading) batch(after, upTo int64, limit int) Batch {
 	settled := f.head
-	if f.lowWater != nil && !horizonless {
+	if f.lowWater != nil {
 		settled = min(settled, *f.lowWater)
 	}
 	b := Batch{From: after, To: after, Head: f.head, Settled: settled, Holders: f.holders, Push: f.push}
 	horizon := max(settled, after)
+	full := !f.whole || len(f.events) == limit
 	for i, ev := range f.events {
 		if ev.GlobalPosition-1 > horizon {
-			b.Blocked = true
+			b.Blocked, full = true, false
 			f.events = f.events[:i]
 			break
 		}
@@ -338,11 +346,10 @@ func (f reading) batch(after, upTo int64, limit int) Batch {
 		b.To = ev.GlobalPosition
 	}
 	b.Events = f.events
-	full := len(f.events) == limit
 	if !full {
 		b.To = max(b.To, min(settled, upTo))
 	}
 	b.More = full || b.To == upTo
-	b.Blocked = b.Blocked || settled < upTo && upTo < f.head // what waits may lie beyond the window
+	b.Blocked = b.Blocked || settled < upTo && upTo < f.head // the blocked events may lie beyond the window
 	return b
 }

@@ -2,39 +2,87 @@ package catchup
 
 import (
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/rouse-es/rouse/internal/db"
 )
 
 // ErrFenced means that a save was refused: a partition of the batch has another owner, epoch or floor than it was read
-// under, or the database is another incarnation. The transaction has to be rolled back whole; nothing of it is lost, for
-// whoever owns the partition now handles the same events.
+// under, or the database is another incarnation. The transaction has to be rolled back whole. Nothing is lost by that,
+// for the present owner of the partition handles the same events.
 var ErrFenced = errors.New("catchup: the checkpoint has moved or changed hands, the batch is rolled back")
 
-// Fence is what a save tests of one partition: the epoch it is owned under, and the checkpoint the batch started from.
+// ErrEnded means that the transaction of a save is not the one that its work was begun in: the handler has ended that one, by
+// a statement.
+var ErrEnded = errors.New("catchup: the transaction was ended before the save")
+
+// Fence is the condition that a save tests of one partition: the epoch that it is owned under, and the checkpoint that
+// the batch started from.
 type Fence struct {
 	Partition    int
 	Epoch, Floor int64
+
+	// Event is the id of the event at Floor, "" if it is not known. The save does not test it.
+	Event string
+
+	// Spot is where the row was last. The save does not depend on it.
+	Spot Spot
 }
 
-// Save moves the checkpoints of the fenced partitions to one position, if and only if all fences hold.
+// Save moves the checkpoints of the fenced partitions to position To, if and only if all fences hold.
 type Save struct {
 	Projection, Instance string
 	Token                Token
 	Fences               []Fence
 	To                   int64
+
+	// Event is the id of the event at To, "" if there is none or it is not known. A later claim compares it with the log.
+	Event string
+
+	// Work is the name of the transaction that the save belongs to, "" if it does not matter. In another transaction the save
+	// fails with ErrEnded.
+	Work string
+
+	// Wait is how long the save waits for the checkpoints where another session holds them, after which it fails with
+	// lock_not_available. 0: 5 s (db.LockTimeout).
+	Wait time.Duration
+
+	// Schema holds the tables. "": the session's search_path finds them.
+	Schema string
 }
 
-// Queue adds the save to a pipelined transaction. It raises in the server, so a COMMIT queued after it does not commit a
-// stale owner's effects. Read its result with SaveError.
+// Queue adds the save to a pipelined transaction. It raises in the server, so a COMMIT queued after it does not commit
+// a stale owner's effects. Pass the error of its result to SaveError.
 func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {
-	if queued := s.spoilt(batch); queued != nil {
-		return queued
+	wait := s.Wait
+	if wait <= 0 {
+		wait = db.LockTimeout
 	}
-	if len(s.Fences) == 1 {
+	lock := db.Milliseconds(max(wait, time.Millisecond)) // 0ms would wait for ever
+	var large []bool                                     // null: none is
+	var spots []pgtype.TID                               // null: all are looked for by their key
+	for i, f := range s.Fences {
+		if f.Spot.large(s.Projection) {
+			if large == nil {
+				large = make([]bool, len(s.Fences))
+			}
+			large[i] = true
+		}
+		if at, use := f.Spot.use(s.Projection); use {
+			if spots == nil {
+				spots = make([]pgtype.TID, len(s.Fences))
+			}
+			spots[i] = at
+		}
+	}
+	if len(s.Fences) == 1 && spots == nil {
 		f := s.Fences[0]
-		return batch.Queue(sqlSaveOne, s.Projection, s.Instance, string(s.Token), int32(f.Partition), f.Epoch, f.Floor, s.To)
+		return batch.Queue(forSize(sqlSaveOne.In(s.Schema), s.size()), s.Projection, s.Instance, string(s.Token), int32(f.Partition), f.Epoch, f.Floor, s.To,
+			orNull(s.Event), orNull(s.Work), lock, large != nil)
 	}
 	partitions := make([]int32, len(s.Fences))
 	epochs := make([]int64, len(s.Fences))
@@ -42,14 +90,33 @@ func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {
 	for i, f := range s.Fences {
 		partitions[i], epochs[i], floors[i] = int32(f.Partition), f.Epoch, f.Floor
 	}
-	return batch.Queue(sqlSave, s.Projection, s.Instance, string(s.Token), partitions, epochs, floors, s.To)
+	args := []any{s.Projection, s.Instance, string(s.Token), partitions, epochs, floors, s.To, orNull(s.Event), orNull(s.Work), lock, large}
+	if spots != nil {
+		return batch.Queue(forSize(sqlSaveAt.In(s.Schema), s.size()), append(args, spots)...)
+	}
+	return batch.Queue(forSize(sqlSave.In(s.Schema), s.size()), args...)
 }
 
-// SaveError turns the error of the save's own statement into ErrFenced where the fence raised it.
+// orNull returns nil for "", which goes to the server as null.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// SaveError returns the error of the save's own statement with its meaning: ErrFenced where the fence raised it, ErrEnded where
+// the transaction is another one.
 func SaveError(err error) error {
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "22012" { // division_by_zero, which only a broken fence divides by
+	if !errors.As(err, &pgErr) {
+		return err
+	}
+	switch pgErr.Code {
+	case "22012": // division_by_zero, which only a broken fence divides by
 		return ErrFenced
+	case "22P02": // invalid_text_representation, which only a name of another transaction is
+		return ErrEnded
 	}
 	return err
 }

@@ -34,7 +34,7 @@ func (s *saver) reset() {
 	s.exec(`insert into projection_checkpoints (projection_name, partition, owner, epoch, last_global_position)
 		select 'p', n, $1::text::uuid, 5, 10 from generate_series(0, 3) n`, s.instance)
 	s.exec("delete from rouse_incarnation")
-	s.exec("insert into rouse_incarnation (token) values ($1::text::uuid)", string(s.token))
+	s.exec("insert into rouse_incarnation (token) values (left($1, 32)::uuid)", string(s.token))
 }
 
 func (s *saver) save() catchup.Save {

@@ -7,32 +7,34 @@ import (
 )
 
 const (
-	// MinPause and MaxPause bound the pauses where no push is proven, which double from one to the other after an event.
+	// MinPause and MaxPause bound the pauses where no push is proven, which double from the first to the second after
+	// an event.
 	MinPause = 10 * time.Millisecond
 	MaxPause = time.Second
 
-	// MinProvenPause and MaxProvenPause bound the pauses behind a proven push, which doubles from one to the other. Nothing
-	// depends on these polls but wake-ups that nobody knows how to lose.
+	// MinProvenPause and MaxProvenPause bound the pauses behind a proven push, which double from the first to the
+	// second. These polls serve only notifications that are lost in a way that is not known.
 	MinProvenPause = time.Second
 	MaxProvenPause = 30 * time.Second
 
+	// The bounds of WhileBlocked.
 	minSettlePause = time.Millisecond
 	maxSettlePause = time.Second
 )
 
-// Schedule says how long to wait before the next read when nothing wakes the reader. For one goroutine.
+// Schedule computes the pause before the next read when nothing wakes the reader. It is for one goroutine.
 type Schedule struct {
 	proven   *backoff.ExponentialBackOff
 	unproven *backoff.ExponentialBackOff
-	settling time.Time // since when reads have been waiting for an open append; zero: they are not
+	settling time.Time // when reads began to wait for an open append; zero: they do not
 }
 
-// NewSchedule starts with the shortest pauses.
+// NewSchedule returns a Schedule that starts with the shortest pauses.
 func NewSchedule() *Schedule {
 	return &Schedule{proven: doubling(MinProvenPause, MaxProvenPause), unproven: doubling(MinPause, MaxPause)}
 }
 
-// doubling makes pauses that double from least to most, for ever, and vary by a fifth without leaving these bounds.
+// doubling returns pauses that double from least to most, for ever, and vary by a fifth without leaving these bounds.
 func doubling(least, most time.Duration) *backoff.ExponentialBackOff {
 	const jitter = 0.2
 	b := backoff.NewExponentialBackOff(
@@ -46,15 +48,15 @@ func doubling(least, most time.Duration) *backoff.ExponentialBackOff {
 	return b
 }
 
-// Reset starts over with short pauses, because there was something to read.
+// Reset starts over with short pauses, because there was an event to read.
 func (s *Schedule) Reset() {
 	s.proven.Reset()
 	s.unproven.Reset()
 	s.settling = time.Time{}
 }
 
-// Poll is the pause before the next fallback read. It grows from MinProvenPause to MaxProvenPause behind a proven push, and
-// from MinPause to MaxPause otherwise.
+// Poll returns the pause before the next fallback read. It grows from MinProvenPause to MaxProvenPause behind a proven
+// push, and from MinPause to MaxPause otherwise.
 func (s *Schedule) Poll(proven bool) time.Duration {
 	s.settling = time.Time{}
 	if !proven {
@@ -64,10 +66,10 @@ func (s *Schedule) Poll(proven bool) time.Duration {
 	return s.proven.NextBackOff()
 }
 
-// Settle is the pause before the next read while an open append holds back what is behind it: a tenth of the time that has
-// passed so far, between 1 ms and 1 s. So the wait costs at most a tenth of what the append itself costs, and an append
-// that stays open for hours is asked after once a second.
-func (s *Schedule) Settle(now time.Time) time.Duration {
+// WhileBlocked returns the pause before the next read while an open append holds back the events behind it: a tenth of
+// the time that has passed so far, between 1 ms and 1 s. So the wait costs at most a tenth of the cost of the append
+// itself, and an append that stays open for hours is checked once a second.
+func (s *Schedule) WhileBlocked(now time.Time) time.Duration {
 	if s.settling.IsZero() {
 		s.settling = now
 	}

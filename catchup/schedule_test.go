@@ -67,7 +67,7 @@ func TestSettlePausesAreATenthOfTheWait(t *testing.T) {
 	t.Parallel()
 	s := catchup.NewSchedule()
 	began := time.Now()
-	require.Equal(t, time.Millisecond, s.Settle(began), "at first, look again at once")
+	require.Equal(t, time.Millisecond, s.WhileBlocked(began), "at first, look again at once")
 	for _, step := range []struct{ waited, pause time.Duration }{
 		{5 * time.Millisecond, time.Millisecond},
 		{100 * time.Millisecond, 10 * time.Millisecond},
@@ -75,11 +75,11 @@ func TestSettlePausesAreATenthOfTheWait(t *testing.T) {
 		{10 * time.Second, time.Second},
 		{5 * time.Hour, time.Second},
 	} {
-		require.Equal(t, step.pause, s.Settle(began.Add(step.waited)))
+		require.Equal(t, step.pause, s.WhileBlocked(began.Add(step.waited)))
 	}
 	s.Poll(true) // the hole is gone
 	again := began.Add(6 * time.Hour)
-	require.Equal(t, time.Millisecond, s.Settle(again), "the next hole is a new one")
+	require.Equal(t, time.Millisecond, s.WhileBlocked(again), "the next hole is a new one")
 	s.Reset()
-	require.Equal(t, time.Millisecond, s.Settle(again.Add(time.Hour)))
+	require.Equal(t, time.Millisecond, s.WhileBlocked(again.Add(time.Hour)))
 }

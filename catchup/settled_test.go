@@ -84,5 +84,5 @@ func TestWhatIsSettledIsForgottenWithTheLog(t *testing.T) {
 	b.exec("truncate events restart identity")
 	b.append(b.Pool, 3)
 	_, err := reader.Next(b.ctx, 2)
-	require.ErrorIs(t, err, catchup.ErrLogBehind)
+	require.ErrorIs(t, err, catchup.ErrChanged)
 }

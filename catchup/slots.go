@@ -1,12 +1,12 @@
 package catchup
 
-// Slots is how many slots there are. An event's slot never changes; partitions are made of slots.
+// Slots is the number of slots. An event's slot never changes; partitions are sets of slots.
 const Slots = 1024
 
 // SlotSet is a set of slots, in the order of bits that PostgreSQL's get_bit uses. The zero value is empty.
 type SlotSet [Slots / 8]byte
 
-// SlotsOf returns the slots of some of a projection's partitions, of which there are total, a power of two up to Slots.
+// SlotsOf returns the slots of some partitions of a projection with total partitions, a power of two up to Slots.
 func SlotsOf(partitions []int, total int) SlotSet {
 	var s SlotSet
 	for _, p := range partitions {
@@ -17,12 +17,13 @@ func SlotsOf(partitions []int, total int) SlotSet {
 	return s
 }
 
+// add adds slot to the set.
 func (s *SlotSet) add(slot int) { s[slot/8] |= 1 << (slot % 8) }
 
-// Has tells whether slot is in the set.
+// Has reports whether slot is in the set.
 func (s *SlotSet) Has(slot int16) bool { return s[slot/8]&(1<<(slot%8)) != 0 }
 
-// Full tells whether all slots are in the set, so that a read needs no test.
+// Full reports whether all slots are in the set, so that a read needs no filter.
 func (s *SlotSet) Full() bool {
 	for _, b := range s {
 		if b != 0xff {
@@ -39,7 +40,7 @@ func (s *SlotSet) join(o *SlotSet) {
 	}
 }
 
-// within tells whether all slots of s are in o.
+// within reports whether all slots of s are in o.
 func (s *SlotSet) within(o *SlotSet) bool {
 	for i, b := range s {
 		if b&^o[i] != 0 {

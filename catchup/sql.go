@@ -1,32 +1,32 @@
 package catchup
 
-import _ "embed" // the statements
+import (
+	"embed"
+
+	"github.com/rouse-es/rouse/internal/db"
+)
+
+//go:embed sql/*.sql
+var files embed.FS
 
 var (
-	//go:embed sql/open.sql
-	sqlOpen string
-	//go:embed sql/token_insert.sql
-	sqlTokenInsert string
-	//go:embed sql/head.sql
-	sqlHead string
-	//go:embed sql/low_water.sql
-	sqlLowWater string
-	//go:embed sql/read.sql
-	sqlRead string
-	//go:embed sql/peek.sql
-	sqlPeek string
-	//go:embed sql/glance.sql
-	sqlGlance string
-	//go:embed sql/read_slots.sql
-	sqlReadSlots string
-	//go:embed sql/read_types.sql
-	sqlReadTypes string
-	//go:embed sql/next.sql
-	sqlNext string
-	//go:embed sql/last_visible.sql
-	sqlLastVisible string
-	//go:embed sql/save.sql
-	sqlSave string
-	//go:embed sql/save_one.sql
-	sqlSaveOne string
+	sqlOpen        = db.Load(files, "open")
+	sqlToken       = db.Load(files, "token")
+	sqlCheckMarks  = db.Load(files, "check_marks")
+	sqlTokenInsert = db.Load(files, "token_insert")
+	sqlHead        = db.Load(files, "head")
+	sqlLowWater    = db.Load(files, "low_water")
+	sqlRead        = db.Load(files, "read")
+	sqlPeek        = db.Load(files, "peek")
+	sqlGlance      = db.Load(files, "glance")
+	sqlReadSlots   = db.Load(files, "read_slots")
+	sqlReadTypes   = db.Load(files, "read_types")
+	sqlNext        = db.Load(files, "next")
+	sqlLastVisible = db.Load(files, "last_visible")
+	sqlSave        = db.Load(files, "save")
+	sqlSaveAt      = db.Load(files, "save_at")
+	sqlSaveOne     = db.Load(files, "save_one")
+	sqlProbeCommit = db.Load(files, "probe_commit")
+	sqlProbeHold   = db.Load(files, "probe_hold")
+	sqlProbeLook   = db.Load(files, "probe_look")
 )

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/parked"
-	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/projection"
 )
 
 const (
@@ -52,10 +52,10 @@ type action func(ctx context.Context, pool *pgxpool.Pool, o order) (string, erro
 // actions are all that can be done from the page, by the path that is posted to.
 var actions = map[string]action{
 	"pause": func(ctx context.Context, pool *pgxpool.Pool, o order) (string, error) {
-		return o.Projection + " is paused", partition.Pause(ctx, pool, o.Projection)
+		return o.Projection + " is paused", projection.Pause(ctx, pool, o.Projection)
 	},
 	"resume": func(ctx context.Context, pool *pgxpool.Pool, o order) (string, error) {
-		return o.Projection + " goes on", partition.Resume(ctx, pool, o.Projection)
+		return o.Projection + " goes on", projection.Resume(ctx, pool, o.Projection)
 	},
 	"retry": func(ctx context.Context, pool *pgxpool.Pool, o order) (string, error) {
 		n, err := parked.Retry(ctx, pool, parked.Filter{Projection: o.Projection, Position: o.Position})
@@ -108,7 +108,7 @@ func (d *Dashboard) act(name string, do action) http.HandlerFunc {
 func explainAction(err error) (status int, sentence string) {
 	var pgErr *pgconn.PgError
 	switch {
-	case errors.Is(err, partition.ErrNoProjection):
+	case errors.Is(err, projection.ErrNoProjection):
 		return http.StatusNotFound, "there is no such projection"
 	case errors.Is(err, errIncomplete):
 		return http.StatusBadRequest, "say which event: the position is missing"

@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/rouse-es/rouse/internal/randid"
 )
 
 const (
@@ -42,6 +43,33 @@ type guard struct {
 	origin *http.CrossOriginProtection
 	log    zerolog.Logger
 	quiet  *refusals
+	ended  *endings
+}
+
+// endings are sessions that were logged out before their time.
+type endings struct {
+	mu    sync.Mutex           // protects until
+	until map[string]time.Time // by what is signed of the cookie: when it would have ended
+}
+
+// add notes that a session has ended, and forgets those whose time is over. Only who has a session can add one.
+func (e *endings) add(signed string, expiry time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for other, until := range e.until {
+		if !time.Now().Before(until) {
+			delete(e.until, other)
+		}
+	}
+	e.until[signed] = expiry
+}
+
+// has reports whether a session was logged out.
+func (e *endings) has(signed string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, has := e.until[signed]
+	return has
 }
 
 // refusals are logins that were refused and not logged yet.
@@ -52,7 +80,7 @@ type refusals struct {
 }
 
 func newGuard(token string, log zerolog.Logger) guard {
-	return guard{token: token, key: sign([]byte(token), "rouse dashboard session"), origin: http.NewCrossOriginProtection(), log: log, quiet: &refusals{}}
+	return guard{token: token, key: sign([]byte(token), "rouse dashboard session"), origin: http.NewCrossOriginProtection(), log: log, quiet: &refusals{}, ended: &endings{until: map[string]time.Time{}}}
 }
 
 func sign(key []byte, parts ...string) []byte {
@@ -157,12 +185,13 @@ func HasToken(r *http.Request, token string) bool {
 	return strings.EqualFold(scheme, "Bearer") && same(strings.TrimSpace(given), token)
 }
 
-// session is a login, as its cookie says. Nothing of it is kept here, so it also holds for other processes with the same token,
-// and ends with the token.
+// session is a login, as its cookie says. Nothing of it is kept here but its end by a logout, so it also holds for other processes
+// with the same token, and ends with the token.
 type session struct {
 	valid  bool
 	expiry time.Time
 	csrf   string
+	signed string // what the cookie says
 }
 
 // The cookie is the expiry (Unix seconds), a random number and a signature of both.
@@ -191,10 +220,10 @@ func (g guard) session(r *http.Request) session {
 	}
 	signed, signature := string(raw[:expirySize+nonceSize]), raw[expirySize+nonceSize:]
 	expiry := time.Unix(int64(binary.BigEndian.Uint64(raw)), 0)
-	if !hmac.Equal(signature, sign(g.key, "cookie", signed)) || !time.Now().Before(expiry) {
+	if !hmac.Equal(signature, sign(g.key, "cookie", signed)) || !time.Now().Before(expiry) || g.ended.has(signed) {
 		return session{}
 	}
-	return session{valid: true, expiry: expiry, csrf: base64.RawURLEncoding.EncodeToString(sign(g.key, "csrf", signed))}
+	return session{valid: true, expiry: expiry, signed: signed, csrf: base64.RawURLEncoding.EncodeToString(sign(g.key, "csrf", signed))}
 }
 
 // newCookie makes a session.
@@ -205,9 +234,7 @@ func (g guard) newCookie(r *http.Request) *http.Cookie {
 // cookie makes a session that ends then.
 func (g guard) cookie(r *http.Request, expiry time.Time) *http.Cookie {
 	raw := binary.BigEndian.AppendUint64(nil, uint64(expiry.Unix()))
-	nonce := make([]byte, nonceSize)
-	_, _ = rand.Read(nonce) // which never fails
-	raw = append(raw, nonce...)
+	raw = append(raw, randid.Bytes(nonceSize)...)
 	value := base64.RawURLEncoding.EncodeToString(append(raw, sign(g.key, "cookie", string(raw))...))
 	return &http.Cookie{
 		Name: cookieName(r), Value: value, MaxAge: int(sessionFor.Seconds()), HttpOnly: true, SameSite: http.SameSiteStrictMode,
@@ -234,8 +261,11 @@ func form(rw http.ResponseWriter, says string) {
 	file(rw, http.StatusUnauthorized, "login.html", formSays, says)
 }
 
-// logout makes the browser forget the session.
+// logout ends the session, for whoever has a copy of its cookie too, and makes the browser forget it.
 func (g guard) logout(rw http.ResponseWriter, r *http.Request) {
+	if s := g.session(r); s.valid {
+		g.ended.add(s.signed, s.expiry)
+	}
 	http.SetCookie(rw, &http.Cookie{Name: cookieName(r), MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	back(rw)
 }

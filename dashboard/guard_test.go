@@ -96,6 +96,19 @@ func TestLoginSetsACookieThatScriptsAndOtherSitesDoNotGet(t *testing.T) {
 	assert.Negative(t, resp.Cookies()[0].MaxAge)
 }
 
+// TestALogoutEndsACopyOfTheCookieToo, and no other session.
+func TestALogoutEndsACopyOfTheCookieToo(t *testing.T) {
+	t.Parallel()
+	b := setup(t, token)
+	mine, other := cookie(b.login()), cookie(b.login())
+	assert.Equal(t, http.StatusOK, b.status("GET", "/", "", mine))
+	b.answer("POST", "/logout", "", mine)
+	assert.Equal(t, http.StatusUnauthorized, b.status("GET", "/", "", mine))
+	assert.Equal(t, http.StatusOK, b.status("GET", "/", "", other))
+	b.answer("POST", "/logout", "", mine) // once more
+	assert.Equal(t, http.StatusOK, b.status("GET", "/", "", cookie(b.login())))
+}
+
 func TestActionsAreRefusedToOtherPages(t *testing.T) {
 	t.Parallel()
 	b := setup(t, token)
@@ -140,6 +153,7 @@ func TestEveryAnswerHasTheHeaders(t *testing.T) {
 		assert.NotContains(t, policy, "unsafe", path)
 		assert.Equal(t, "nosniff", h.Get("X-Content-Type-Options"), path)
 		assert.Equal(t, "DENY", h.Get("X-Frame-Options"), path)
+		assert.Equal(t, "same-origin", h.Get("Cross-Origin-Resource-Policy"), path+": no page of another site may read it")
 		assert.Equal(t, "no-referrer", h.Get("Referrer-Policy"), path)
 		assert.Equal(t, "no-store", h.Get("Cache-Control"), path)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/internal/report"
-	"github.com/rouse-es/rouse/parked"
 )
 
 const (
@@ -28,13 +27,17 @@ const (
 	// rateOver is over how long the rate of appends is taken.
 	rateOver = 10 * time.Second
 
-	// newestEvents and parkedEvents are how many of each are shown.
+	// newestEvents and parkedEvents are how many of each are shown, of the parked ones the first of each aggregate.
 	newestEvents = 12
 	parkedEvents = 50
 )
 
-//go:embed sql/newest.sql
-var newestSQL string
+var (
+	//go:embed sql/newest.sql
+	newestSQL string
+	//go:embed sql/parked.sql
+	parkedSQL string
+)
 
 // looker looks at the database for all clients, and remembers what a single look cannot tell. look is called by one goroutine
 // at a time.
@@ -83,39 +86,38 @@ func (l *looker) read(ctx context.Context) (snapshot, error) {
 	if err != nil {
 		return snapshot{}, err
 	}
-	set, err := parked.List(ctx, l.pool, parked.Filter{}, parkedEvents)
+	set, err := rows(ctx, l.pool, parkedSQL, parkedEvents, func(row pgx.CollectableRow) (e parkedEvent, err error) {
+		err = row.Scan(&e.Projection, &e.Position, &e.AggregateType, &e.AggregateID, &e.Version, &e.Type, &e.Attempts, &e.Error, &e.Age, &e.Next, &e.Events)
+		return e, err
+	})
 	if err != nil {
-		return snapshot{}, err
+		return snapshot{}, fmt.Errorf("dashboard: read the parked events: %w", err)
 	}
-	newest, err := l.newest(ctx)
-	if err != nil {
-		return snapshot{}, err
-	}
-	if err := l.latency.look(ctx, l.pool, r); err != nil {
-		return snapshot{}, err
-	}
-	s := snapshot{At: now(), Database: l.pool.Config().ConnConfig.Database, Head: r.Head, Events: newest, Open: r.OpenAppends}
-	s.Rate = l.rate(point{s.At, r.Head})
-	s.setWorkers(r, l.letters)
-	s.setProjections(r, l.letters, &l.latency)
-	s.setParked(set)
-	l.remember(s)
-	return s, nil
-}
-
-func (l *looker) newest(ctx context.Context) ([]event, error) {
-	rows, err := l.pool.Query(ctx, newestSQL, newestEvents)
-	if err != nil {
-		return nil, fmt.Errorf("dashboard: read the newest events: %w", err)
-	}
-	events, err := pgx.AppendRows([]event{}, rows, func(row pgx.CollectableRow) (e event, err error) {
+	newest, err := rows(ctx, l.pool, newestSQL, newestEvents, func(row pgx.CollectableRow) (e event, err error) {
 		err = row.Scan(&e.Position, &e.AggregateType, &e.AggregateID, &e.Version, &e.Type, &e.Age)
 		return e, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("dashboard: read the newest events: %w", err)
+		return snapshot{}, fmt.Errorf("dashboard: read the newest events: %w", err)
 	}
-	return events, nil
+	if err := l.latency.look(ctx, l.pool, r); err != nil {
+		return snapshot{}, err
+	}
+	s := snapshot{At: now(), Database: l.pool.Config().ConnConfig.Database, Head: r.Head, Parked: set, Events: newest, Open: r.OpenAppends}
+	s.Rate = l.rate(point{s.At, r.Head})
+	s.setWorkers(r, l.letters)
+	s.setProjections(r, l.letters, &l.latency)
+	l.remember(s)
+	return s, nil
+}
+
+// rows reads the rows of a statement, most at most. Where there are none it returns an empty slice and not nil.
+func rows[T any](ctx context.Context, pool *pgxpool.Pool, sql string, most int, scan pgx.RowToFunc[T]) ([]T, error) {
+	found, err := pool.Query(ctx, sql, most)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.AppendRows([]T{}, found, scan)
 }
 
 // rate is how many positions a second the head has moved lately, 0 before there are two looks to compare.

@@ -1,10 +1,7 @@
 package dashboard
 
 import (
-	"time"
-
 	"github.com/rouse-es/rouse/internal/report"
-	"github.com/rouse-es/rouse/parked"
 )
 
 // snapshot is what the page shows at one moment. Times that have passed are in seconds.
@@ -19,7 +16,7 @@ type snapshot struct {
 	Head     int64   `json:"head"`
 	Rate     float64 `json:"rate"` // positions a second that the head moves
 
-	Projections []projection        `json:"projections"`
+	Projections []shownProjection   `json:"projections"`
 	Workers     []worker            `json:"workers"` // the living
 	Gone        []gone              `json:"gone"`
 	Open        []report.OpenAppend `json:"open"`
@@ -27,9 +24,10 @@ type snapshot struct {
 	Events      []event             `json:"events"`
 }
 
-type projection struct {
+type shownProjection struct {
 	Name     string  `json:"name"`
 	State    string  `json:"state"`
+	Stopped  bool    `json:"stopped"` // also beside state paused
 	Lag      int64   `json:"lag"`
 	LagAge   float64 `json:"lag_age"`
 	Unowned  int     `json:"unowned"`
@@ -38,9 +36,15 @@ type projection struct {
 	ParkedOf int64   `json:"parked_of"` // aggregates
 	Oldest   float64 `json:"oldest"`    // of the parked events
 
+	Retrying   int64 `json:"retrying"`
+	RetryingOf int64 `json:"retrying_of"` // aggregates
+
 	Error    string   `json:"error,omitempty"`
 	ErrorAt  int64    `json:"error_at,omitempty"` // position
 	ErrorAge *float64 `json:"error_age,omitempty"`
+
+	// Troubles are what keeps it from getting on in living workers, the oldest first.
+	Troubles []report.Trouble `json:"troubles,omitempty"`
 
 	Latency    *percentiles `json:"latency"`
 	Partitions []cell       `json:"partitions"`
@@ -83,6 +87,7 @@ type gone struct {
 	Heartbeat float64 `json:"heartbeat"`
 }
 
+// parkedEvent is the first event of an aggregate with events that were set aside.
 type parkedEvent struct {
 	Projection    string  `json:"projection"`
 	Position      int64   `json:"position"`
@@ -93,7 +98,10 @@ type parkedEvent struct {
 	Attempts      int     `json:"attempts"`
 	Error         string  `json:"error"`
 	Age           float64 `json:"age"`
-	Due           bool    `json:"due"`
+
+	// Next is how long it is until the next try; nil: it waits for people. Events is the number of the aggregate's events.
+	Next   *float64 `json:"next"`
+	Events int64    `json:"events"`
 }
 
 type event struct {
@@ -159,12 +167,12 @@ func (s *snapshot) setWorkers(r report.Report, l letters) {
 }
 
 func (s *snapshot) setProjections(r report.Report, l letters, measured *latency) {
-	s.Projections = []projection{}
+	s.Projections = []shownProjection{}
 	for _, p := range r.Projections {
-		shown := projection{
-			Name: p.Name, State: p.State, Lag: p.LagEvents, LagAge: p.LagSeconds, Unowned: p.Unowned, Nobody: p.NobodyMayTake,
-			Parked: p.Parked.Events, ParkedOf: p.Parked.Aggregates, Error: p.LastError, ErrorAt: p.ErrorPosition,
-			ErrorAge: p.ErrorAgeSeconds, Latency: measured.of(p.Name), Partitions: []cell{},
+		shown := shownProjection{
+			Name: p.Name, State: p.State, Stopped: p.Stopped, Lag: p.LagEvents, LagAge: p.LagSeconds, Unowned: p.Unowned, Nobody: p.NobodyMayTake,
+			Parked: p.Parked.Events, ParkedOf: p.Parked.Aggregates, Retrying: p.Retrying.Events, RetryingOf: p.Retrying.Aggregates, Error: p.LastError, ErrorAt: p.ErrorPosition,
+			ErrorAge: p.ErrorAgeSeconds, Troubles: p.Troubles, Latency: measured.of(p.Name), Partitions: []cell{},
 		}
 		if p.Parked.OldestAgeSeconds != nil {
 			shown.Oldest = *p.Parked.OldestAgeSeconds
@@ -177,15 +185,5 @@ func (s *snapshot) setProjections(r report.Report, l letters, measured *latency)
 			shown.Partitions = append(shown.Partitions, c)
 		}
 		s.Projections = append(s.Projections, shown)
-	}
-}
-
-func (s *snapshot) setParked(events []parked.Event) {
-	s.Parked = []parkedEvent{}
-	for _, e := range events {
-		s.Parked = append(s.Parked, parkedEvent{
-			Projection: e.Projection, Position: e.Position, AggregateType: e.Aggregate.Type, AggregateID: e.Aggregate.ID,
-			Version: e.Version, Type: e.Type, Attempts: e.Attempts, Error: e.Error, Age: max(time.Since(e.ParkedAt).Seconds(), 0), Due: e.Due,
-		})
 	}
 }

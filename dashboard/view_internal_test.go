@@ -64,7 +64,7 @@ func TestTheHistoryIsBoundedAndForgetsWhatIsGone(t *testing.T) {
 	t.Parallel()
 	l := newLooker(nil, zerolog.Nop())
 	for second := range int64(1000) {
-		l.remember(snapshot{At: second * 1000, Projections: []projection{{Name: "p", Lag: second}}})
+		l.remember(snapshot{At: second * 1000, Projections: []shownProjection{{Name: "p", Lag: second}}})
 	}
 	history := l.histories()["p"]
 	assert.Len(t, history, 301)

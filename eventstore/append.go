@@ -19,7 +19,7 @@ var (
 )
 
 // The savepoint around an append of several events. An outer savepoint of the same name is hidden meanwhile and comes
-// back with the release, so the name may be anything.
+// back with the release, so the name may be any.
 const (
 	savepointSQL = "savepoint rouse_append"
 	releaseSQL   = "release savepoint rouse_append"
@@ -28,25 +28,26 @@ const (
 	undoSQL = "rollback to savepoint rouse_append; release savepoint rouse_append"
 )
 
-// maxAttempts bounds how often one Append tries. Each attempt that fails means that another writer has committed to the
-// same stream, so the writers as a whole get on; with 32 of them going at one stream, the chance that one loses every
+// maxAttempts bounds the attempts of one Append. Each attempt that fails means that another writer has committed to the
+// same stream, so the writers as a whole make progress; with 32 of them at one stream, the chance that one loses every
 // time is (31/32)^1000, about 10^-14. The context is the bound in time.
 const maxAttempts = 1000
 
 var (
 	// errRefused is the outcome of an attempt that a unique constraint stopped.
 	errRefused = errors.New("refused by a unique constraint")
-	// errBlocked is returned when the table refuses events that nothing visible is in the way of.
+	// errBlocked is returned when the table refuses events although no visible row is in the way.
 	errBlocked = errors.New("eventstore: the table refuses the events although their versions and ids are free: " +
 		"check that the sequence of events.global_position is ahead of the table, and that no trigger drops rows")
+	// errPartial is returned when the database took fewer events than were sent.
 	errPartial = errors.New("eventstore: the database dropped some of the events: " +
 		"roll back, and look for a trigger on the table events that drops rows")
 )
 
-// Appended says where the events of one Append went.
+// Appended is the result of one Append: the places of its events.
 type Appended struct {
 	// FirstVersion and LastVersion are the versions of the first and the last new event. Those between belong to the
-	// events between, without holes. LastVersion is what Exact takes in the next Append to the stream.
+	// events between, without holes. LastVersion is the argument of Exact in the next Append to the stream.
 	FirstVersion, LastVersion int64
 	// Positions holds the global position of each event, in the order given. They rise, but other appends may lie
 	// between them. They are promised only once the transaction has committed.
@@ -108,20 +109,20 @@ func Append(ctx context.Context, tx pgx.Tx, stream Stream, expected Expected, ev
 	return Appended{}, &ConflictError{Stream: stream, Expected: expected, Actual: a.seen}
 }
 
-// attempt is one Append under way.
+// attempt is the state of one Append.
 type attempt struct {
 	tx       pgx.Tx
 	stream   Stream
 	expected Expected
 	rows     []row
-	// chosenIDs says that the caller has given an event its id.
+	// chosenIDs means that the caller has given an event its id.
 	chosenIDs bool
 	// seen is the version found after the last refusal, -1 before the first.
 	seen int64
 }
 
-// insert tries once. It returns the version that the stream had, and the positions given out: none if that version is
-// not the expected one. An error that is errRefused has left the transaction usable.
+// insert makes one attempt. It returns the version of the stream before it, and the positions of the new events: none
+// if that version is not the expected one. An error that wraps errRefused has left the transaction usable.
 func (a *attempt) insert(ctx context.Context) (before int64, positions []int64, err error) {
 	if len(a.rows) == 1 {
 		return a.insertOne(ctx)
@@ -129,6 +130,7 @@ func (a *attempt) insert(ctx context.Context) (before int64, positions []int64, 
 	return a.insertMany(ctx)
 }
 
+// insertOne inserts a single event, with one statement.
 func (a *attempt) insertOne(ctx context.Context) (before int64, positions []int64, err error) {
 	r := a.rows[0]
 	var position *int64
@@ -146,6 +148,8 @@ func (a *attempt) insertOne(ctx context.Context) (before int64, positions []int6
 	}
 }
 
+// insertMany inserts several events, with one INSERT in a savepoint, which it rolls back if a unique constraint refuses
+// one.
 func (a *attempt) insertMany(ctx context.Context) (before int64, positions []int64, err error) {
 	var c columns
 	for _, r := range a.rows {
@@ -170,6 +174,7 @@ func (a *attempt) insertMany(ctx context.Context) (before int64, positions []int
 	return 0, nil, fmt.Errorf("%w: %w", errRefused, err)
 }
 
+// readMany reads the results of the three statements of insertMany.
 func readMany(results pgx.BatchResults) (before int64, positions []int64, err error) {
 	if _, err = results.Exec(); err != nil {
 		return 0, nil, err
@@ -192,12 +197,13 @@ func readMany(results pgx.BatchResults) (before int64, positions []int64, err er
 	return before, positions, err
 }
 
-// columns holds the rows by column, one array per parameter.
+// columns has the rows by column, one array per parameter.
 type columns struct {
 	ids, eventTypes, payloads, metadata []string
 	versions                            []int32
 }
 
+// add appends r to each array.
 func (c *columns) add(r row) {
 	c.ids = append(c.ids, r.id)
 	c.eventTypes = append(c.eventTypes, r.eventType)
@@ -206,13 +212,14 @@ func (c *columns) add(r row) {
 	c.metadata = append(c.metadata, r.metadata)
 }
 
-// obstacle is what a refused attempt finds when it looks again.
+// obstacle is the result of conflict.sql, by which a refused attempt finds its cause.
 type obstacle struct {
-	version     int64   // of the stream now
+	version     int64   // of the stream, as of now
 	duplicateID *string // an id of this append that is in the log
 	isolation   string
 }
 
+// look reads the obstacle of a refused attempt.
 func (a *attempt) look(ctx context.Context) (obstacle, error) {
 	ids := make([]string, len(a.rows))
 	for i, r := range a.rows {
@@ -226,8 +233,9 @@ func (a *attempt) look(ctx context.Context) (obstacle, error) {
 	return o, nil
 }
 
-// mismatch returns what it means that the stream is not at the expected version. An append that is repeated, because
-// nobody knows what became of its commit, meets the events of the first time: ids that the caller chose tell them.
+// mismatch returns the error for a stream that is not at the expected version. An append that is repeated, because the
+// outcome of its commit is unknown, meets its own events: ids that the caller chose identify them, and then it returns
+// ErrDuplicateID.
 func (a *attempt) mismatch(ctx context.Context, actual int64) error {
 	conflict := &ConflictError{Stream: a.stream, Expected: a.expected, Actual: actual}
 	if !a.chosenIDs {
@@ -243,7 +251,7 @@ func (a *attempt) mismatch(ctx context.Context, actual int64) error {
 	return conflict
 }
 
-// resolve returns what a refused attempt means for the caller, or nil if another attempt can help.
+// resolve returns the error that a refused attempt means for the caller, or nil if another attempt can succeed.
 func (a *attempt) resolve(ctx context.Context, refused error) error {
 	o, err := a.look(ctx)
 	switch {
@@ -257,14 +265,14 @@ func (a *attempt) resolve(ctx context.Context, refused error) error {
 		// The other's commit is later than this transaction's snapshot, which no further statement will change.
 		return fmt.Errorf("%w: %w", ErrRetryTransaction, refused)
 	case o.version == a.seen:
-		// Whoever is faster moves the stream. It has not moved since the attempt before.
+		// Every faster writer moves the stream. It has not moved since the attempt before.
 		return fmt.Errorf("%w: %w", errBlocked, refused)
 	}
 	a.seen = o.version
 	return nil
 }
 
-// result checks that the database took every event before it reports them as appended.
+// result returns the Appended of a successful attempt, or errPartial if the database did not take every event.
 func (a *attempt) result(before int64, positions []int64) (Appended, error) {
 	if len(positions) != len(a.rows) {
 		return Appended{}, errPartial

@@ -8,8 +8,8 @@ import (
 )
 
 var (
-	// ErrConflict is what errors.Is finds when the stream is not at the expected version. The error is a
-	// *[ConflictError], which knows the actual version. Nothing was appended and the transaction is still usable.
+	// ErrConflict is matched, by errors.Is, by the error for a stream that is not at the expected version. That error
+	// is a *[ConflictError], which has the actual version. Nothing was appended and the transaction is still usable.
 	ErrConflict = errors.New("eventstore: stream is not at the expected version")
 
 	// ErrDuplicateID is returned when an event with one of the given ids is in the log already, or an id was given
@@ -17,8 +17,8 @@ var (
 	ErrDuplicateID = errors.New("eventstore: an event with this id exists already")
 
 	// ErrRetryTransaction is returned when the server ended the statement in favour of a concurrent transaction: in
-	// REPEATABLE READ and SERIALIZABLE, where a transaction cannot see what came in first, and on a deadlock. The
-	// transaction is of no further use: roll back, and run all of it again from its reads.
+	// REPEATABLE READ and SERIALIZABLE, where a transaction cannot see the commit that came first, and on a deadlock.
+	// The transaction is of no further use: roll back, and run all of it again from its reads.
 	ErrRetryTransaction = errors.New(
 		"eventstore: a concurrent transaction came first: roll back and run the whole transaction again")
 
@@ -30,24 +30,25 @@ var (
 	// asked. Nothing was appended and the transaction is still usable.
 	ErrInvalid = errors.New("eventstore: invalid append")
 
-	// ErrNotMigrated is returned when the table events, or something it needs, is not where search_path leads.
+	// ErrNotMigrated is returned when search_path leads to no table events, or to one that lacks a part.
 	ErrNotMigrated = errors.New(
 		"eventstore: the table events is not there: run 'rouse migrate' on this database, or set search_path to its schema")
 
 	errParseID = errors.New("eventstore: not an event id: want a UUID such as 0198c1f2-6b1e-7a40-9c55-2f8e6d1b7a03")
 )
 
-// ConflictError says that a stream is not at the version that the caller of Append expected. It matches [ErrConflict].
+// ConflictError is the error for a stream that is not at the version that the caller of Append expected. It matches
+// [ErrConflict].
 type ConflictError struct {
 	// Stream is the stream that the events were meant for.
 	Stream Stream
-	// Expected is what the caller expected. With Any the stream kept moving for a thousand attempts.
+	// Expected is the caller's expectation. With Any the stream kept moving for a thousand attempts.
 	Expected Expected
 	// Actual is the version of the stream's last event as this transaction sees it; 0 means that it has none.
 	Actual int64
 }
 
-// Error says which stream is at which version and what to do.
+// Error returns a message that names the stream, its version, and the remedy.
 func (e *ConflictError) Error() string {
 	if e.Expected.any {
 		return fmt.Sprintf("eventstore: other writers were faster every time, %s is at version %d now: append again later",
@@ -62,7 +63,7 @@ func (e *ConflictError) Is(target error) bool {
 	return target == ErrConflict
 }
 
-// SQLSTATEs that are told apart.
+// The SQLSTATEs that this package treats differently from others.
 const (
 	stateUniqueViolation      = "23505"
 	stateSerializationFailure = "40001"
@@ -70,7 +71,7 @@ const (
 	stateUndefinedTable       = "42P01"
 )
 
-// sqlState returns the SQLSTATE of an error that the server reported, and "" for any other.
+// sqlState returns the SQLSTATE of err, "" if the server did not report it.
 func sqlState(err error) string {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
@@ -79,7 +80,7 @@ func sqlState(err error) string {
 	return ""
 }
 
-// explain gives an error of the database the meaning that it has here. what names the operation.
+// explain returns err, an error of the database, with its meaning here. what names the operation.
 func explain(what string, err error) error {
 	switch sqlState(err) {
 	case stateSerializationFailure, stateDeadlockDetected:

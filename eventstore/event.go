@@ -19,13 +19,14 @@ type Event struct {
 	AggregateID   string `json:"aggregate_id"`
 	// AggregateVersion is the event's number in its stream. The first is 1.
 	AggregateVersion int64 `json:"aggregate_version"`
-	// Type says what happened.
+	// Type is the kind of event, such as "OrderPaid".
 	Type string `json:"event_type"`
-	// Version is the version of the payload's schema, at least 1. It has nothing to do with AggregateVersion.
+	// Version is the version of the payload's schema, at least 1. It is independent of AggregateVersion.
 	Version int `json:"event_version"`
 	// Payload is the event's data: valid JSON, byte for byte as it was appended.
 	Payload json.RawMessage `json:"payload"`
-	// Metadata is data about the event, such as who caused it or a trace context: valid JSON, {} if there is none.
+	// Metadata is data about the event, such as the user who caused it or a trace context: valid JSON, {} if there is
+	// none.
 	Metadata json.RawMessage `json:"metadata"`
 	// Slot is the hash of AggregateID, 0 to 1023. It decides the partition, is computed by the database, and never changes.
 	Slot int16 `json:"slot"`
@@ -52,12 +53,12 @@ func (s Stream) String() string {
 	return s.Type + "/" + s.ID
 }
 
-// NewEvent is an event to be appended. What it lacks in comparison with [Event] the stream and the database know.
+// NewEvent is an event to be appended. The stream and the database supply the other fields of [Event].
 type NewEvent struct {
 	// ID identifies the event. The zero ID stands for a new one from [NewID]. An id chosen by the caller makes an append
 	// repeatable: the second attempt ends in [ErrDuplicateID] instead of a second event.
 	ID ID
-	// Type says what happened, such as "OrderPaid". Required.
+	// Type is the kind of event, such as "OrderPaid". Required.
 	Type string
 	// Version is the version of the payload's schema. 0 stands for 1; at most 2147483647.
 	Version int

@@ -2,8 +2,8 @@ package eventstore
 
 import "strconv"
 
-// Expected is what the caller of [Append] believes about the stream: the version that it has now. The zero value is
-// [NoStream].
+// Expected is the expectation of the caller of [Append] about the stream: the version that it has now. The zero value
+// is [NoStream].
 type Expected struct {
 	any     bool
 	version int64 // 0 is a stream without events
@@ -20,13 +20,13 @@ func Exact(version int64) Expected {
 	return Expected{version: version}
 }
 
-// Any expects nothing: the events go to the end of the stream, wherever that is. It suits facts that need no decision,
-// such as measurements. Commands that decide on what they read use Exact.
+// Any expects nothing: the events go to the end of the stream, at any version. It suits facts that need no decision,
+// such as measurements. Commands that decide on the events that they read use Exact.
 func Any() Expected {
 	return Expected{any: true}
 }
 
-// String describes the expectation for people.
+// String returns the expectation in words.
 func (e Expected) String() string {
 	switch {
 	case e.any:
@@ -43,7 +43,7 @@ func (e Expected) met(version int64) bool {
 	return e.any || e.version == version
 }
 
-// param is the expectation as a parameter of a statement: null expects nothing.
+// param returns the expectation as the parameter of a statement: null expects nothing.
 func (e Expected) param() *int64 {
 	if e.any {
 		return nil

@@ -1,12 +1,11 @@
 package eventstore
 
 import (
-	"crypto/rand"
 	"database/sql/driver"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"time"
+
+	"github.com/rouse-es/rouse/internal/randid"
 )
 
 // ID is the identity of an event, a UUID. The zero ID is no identity. IDs can be compared with ==, used as map keys,
@@ -15,19 +14,9 @@ type ID [16]byte
 
 // NewID returns a new ID. It is a UUID of version 7: time first, to a quarter of a microsecond, so that the index over
 // ids grows at its end, then 62 random bits. Safe for concurrent use.
-func NewID() ID {
-	var id ID
-	rand.Read(id[8:]) // never fails; the program ends if the system has no randomness
-	now := time.Now()
-	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16)
-	const nanosPerMilli = uint64(time.Millisecond)
-	fraction := uint64(now.Nanosecond()) % nanosPerMilli * 4096 / nanosPerMilli // 12 bits below the millisecond
-	binary.BigEndian.PutUint16(id[6:8], 0x7000|uint16(fraction))
-	id[8] = id[8]&0x3f | 0x80
-	return id
-}
+func NewID() ID { return randid.UUID() }
 
-// ParseID reads the usual form of a UUID, 36 characters with four hyphens, in either case.
+// ParseID returns the ID with the usual text form s: 36 characters with four hyphens, in either case.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if err := id.parse(s); err != nil {
@@ -36,6 +25,7 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
+// parse sets id to the ID with text form s, and leaves it alone on an error.
 func (id *ID) parse(s string) error {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return errParseID
@@ -66,6 +56,7 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
+// encode writes the text form of id to b.
 func (id ID) encode(b *[36]byte) {
 	hex.Encode(b[0:8], id[0:4])
 	hex.Encode(b[9:13], id[4:6])
@@ -75,19 +66,20 @@ func (id ID) encode(b *[36]byte) {
 	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
 }
 
-// MarshalText returns what String returns. It never fails.
+// MarshalText returns the bytes of String. It never fails.
 func (id ID) MarshalText() ([]byte, error) {
 	var b [36]byte
 	id.encode(&b)
 	return b[:], nil
 }
 
-// UnmarshalText reads what MarshalText wrote.
+// UnmarshalText sets id to the ID with the given text form.
 func (id *ID) UnmarshalText(text []byte) error {
 	return id.parse(string(text))
 }
 
-// Value makes ID a driver.Valuer, so that it can be an argument of a query. The zero ID is NULL.
+// Value returns the text form of id, nil for the zero ID. It implements driver.Valuer, so an ID can be an argument of a
+// query.
 func (id ID) Value() (driver.Value, error) {
 	if id.IsZero() {
 		return nil, nil
@@ -95,7 +87,7 @@ func (id ID) Value() (driver.Value, error) {
 	return id.String(), nil
 }
 
-// Scan makes ID a sql.Scanner. It reads the text of a UUID or its 16 bytes; NULL is the zero ID.
+// Scan sets id from the text of a UUID or its 16 bytes; NULL is the zero ID. It implements sql.Scanner.
 func (id *ID) Scan(src any) error {
 	switch src := src.(type) {
 	case nil:

@@ -6,23 +6,24 @@ import (
 	"fmt"
 )
 
+// metadataKey is the context key of the last added.
 type metadataKey struct{}
 
-// added is one entry of a context, with those before it.
+// added is one entry of a context; before has those of earlier calls.
 type added struct {
 	key, value string
 	before     *added
 }
 
-// WithMetadata returns a context under which [Append] adds an entry to the metadata of every event, such as a trace context or
-// who is logged in. What an event has in its own metadata, or a later call adds, wins. An event whose metadata is not an object
-// is refused under such a context, with [ErrInvalid].
+// WithMetadata returns a context under which [Append] adds an entry to the metadata of every event, such as a trace
+// context or the name of the user. An entry in the event's own metadata, or of a later call, wins. An event whose
+// metadata is no object is refused under such a context, with [ErrInvalid].
 func WithMetadata(ctx context.Context, key, value string) context.Context {
 	before, _ := ctx.Value(metadataKey{}).(*added)
 	return context.WithValue(ctx, metadataKey{}, &added{key: key, value: value, before: before})
 }
 
-// withMetadata returns events with what the context adds; the caller's are left alone.
+// withMetadata returns events with the entries of ctx in their metadata. It does not change the caller's events.
 func withMetadata(ctx context.Context, events []NewEvent) ([]NewEvent, error) {
 	first, _ := ctx.Value(metadataKey{}).(*added)
 	if first == nil {

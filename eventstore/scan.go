@@ -16,7 +16,7 @@ import (
 const Columns = "global_position, event_id, aggregate_type, aggregate_id, aggregate_version, event_type, event_version, " +
 	"payload, metadata, slot, created_at"
 
-// The places of the columns in Columns.
+// The indexes of the columns in Columns.
 const (
 	colPosition = iota
 	colID
@@ -64,7 +64,7 @@ func ScanEvent(row pgx.CollectableRow) (Event, error) {
 	return decode(raw)
 }
 
-// isBinary checks that a row is an event, and tells whether the server sent the binary form.
+// isBinary reports whether the server sent the binary form of a row. It returns errColumns if the row is no event.
 func isBinary(row pgx.CollectableRow) (bool, error) {
 	fields := row.FieldDescriptions()
 	if len(fields) != columnCount {
@@ -82,6 +82,7 @@ func isBinary(row pgx.CollectableRow) (bool, error) {
 	return true, nil
 }
 
+// checkNulls returns an error if one of the columns is null.
 func checkNulls(fields []pgconn.FieldDescription, raw [][]byte) error {
 	if len(raw) != columnCount {
 		return errColumns
@@ -94,8 +95,9 @@ func checkNulls(fields []pgconn.FieldDescription, raw [][]byte) error {
 	return nil
 }
 
-// decode reads the binary form of the columns. The raw values belong to the connection and are overwritten by the next
-// row, so everything is copied: the texts into one string and the JSON into one slice, two allocations per event.
+// decode returns the event in the binary form of the columns. The raw values belong to the connection and are
+// overwritten by the next row, so everything is copied: the texts into one string and the JSON into one slice, two
+// allocations per event.
 func decode(raw [][]byte) (Event, error) {
 	if err := checkLengths(raw); err != nil {
 		return Event{}, err
@@ -116,7 +118,7 @@ func decode(raw [][]byte) (Event, error) {
 	return ev, nil
 }
 
-// numbers reads what has a fixed length.
+// numbers returns an event with the columns of fixed length.
 func numbers(raw [][]byte) Event {
 	return Event{
 		GlobalPosition:   int64(binary.BigEndian.Uint64(raw[colPosition])),
@@ -128,7 +130,7 @@ func numbers(raw [][]byte) Event {
 	}
 }
 
-// checkLengths makes sure that decode reads no short value.
+// checkLengths returns errColumns if a column of fixed length has another length, which decode would read beyond.
 func checkLengths(raw [][]byte) error {
 	if len(raw[colPosition]) != 8 || len(raw[colID]) != 16 || len(raw[colAggregateVersion]) != 8 ||
 		len(raw[colVersion]) != 4 || len(raw[colSlot]) != 2 || len(raw[colCreatedAt]) != 8 {
@@ -137,7 +139,7 @@ func checkLengths(raw [][]byte) error {
 	return nil
 }
 
-// scanText reads a row whose values came as text.
+// scanText returns the event in a row whose values came as text.
 func scanText(row pgx.CollectableRow) (Event, error) {
 	var e Event
 	var payload, metadata []byte
@@ -169,6 +171,7 @@ var (
 // epochSeconds is 2000-01-01 UTC, from which PostgreSQL counts microseconds, in seconds since 1970.
 const epochSeconds = 946684800
 
+// decodeTime returns the time that is micros microseconds after 2000-01-01 UTC.
 func decodeTime(micros int64) time.Time {
 	switch micros {
 	case math.MaxInt64:
@@ -179,6 +182,7 @@ func decodeTime(micros int64) time.Time {
 	return clampTime(time.Unix(epochSeconds+micros/1e6, micros%1e6*1e3)) // time.Unix takes a negative remainder
 }
 
+// clampTime returns t in UTC, between earliest and latest.
 func clampTime(t time.Time) time.Time {
 	t = t.UTC()
 	switch {

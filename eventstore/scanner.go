@@ -3,49 +3,72 @@ package eventstore
 import "github.com/jackc/pgx/v5"
 
 const (
-	// blockSize is how much memory the JSON of small events shares; who keeps one of them keeps up to so much.
+	// blockSize is the memory that the JSON of small events shares; a caller that keeps one of them keeps up to that
+	// much.
 	blockSize = 8 << 10
 
-	// blockShare is the largest JSON that is kept in a shared block.
+	// blockShare is the size of the largest JSON that is put into a shared block.
 	blockShare = blockSize / 8
 
-	// maxNames bounds the names of types that are remembered. There are few; a log in which there are not must cost no memory.
+	// maxNames bounds the number of type names that are remembered. Most logs have few; a log with many must cost no
+	// memory.
 	maxNames = 1000
 )
 
-// Scanner reads rows of [Columns] as [ScanEvent] does, for who reads many: events share the names of their types, and small ones
-// the memory of their JSON, which halves what there is to allocate. What it has read stays valid. Its zero value is ready; it is
-// for one goroutine at a time.
+// Scanner reads rows of [Columns] as [ScanEvent] does, for callers that read many: events share the names of their
+// types, and small ones the memory of their JSON, which halves the number of allocations. The events stay valid. The
+// zero value is ready; it is for one goroutine at a time.
 type Scanner struct {
 	names map[string]string
 	block []byte
 }
 
-// Collect reads all rows, of which there are about so many, and closes them.
+// Collect returns the events of all rows, and closes rows. expected is their approximate number, for which it reserves
+// memory.
 func (s *Scanner) Collect(rows pgx.Rows, expected int) ([]Event, error) {
-	defer rows.Close()
-	var events []Event
+	events, _, err := s.CollectWhile(rows, expected, func(int) bool { return true })
+	return events, err
+}
+
+// CollectWhile is Collect for callers that have a bound. It asks take about every event before it copies it, with the
+// number of bytes that the row brought, and ends before the first event that take refuses. Then whole is false, and
+// rows is left open: close it, which reads the rest and throws it away, or close its connection, which does not.
+func (s *Scanner) CollectWhile(rows pgx.Rows, expected int, take func(bytes int) bool) (events []Event, whole bool, err error) {
 	binary := false
 	for rows.Next() {
 		if events == nil {
-			ok, err := isBinary(rows)
-			if err != nil {
-				return nil, err
+			if binary, err = isBinary(rows); err != nil {
+				rows.Close()
+				return nil, false, err
 			}
-			binary = ok
 			events = make([]Event, 0, max(expected, 1))
 		}
-		ev, err := s.scan(rows, binary)
+		raw := rows.RawValues()
+		if !take(bytesOf(raw)) {
+			return events, false, nil
+		}
+		ev, err := s.scan(rows, raw, binary)
 		if err != nil {
-			return nil, err
+			rows.Close()
+			return nil, false, err
 		}
 		events = append(events, ev)
 	}
-	return events, rows.Err()
+	rows.Close()
+	return events, true, rows.Err()
 }
 
-func (s *Scanner) scan(rows pgx.Rows, binary bool) (Event, error) {
-	raw := rows.RawValues()
+// fixedBytes is what the columns of fixed length bring.
+const fixedBytes = 8 + 16 + 8 + 4 + 2 + 8
+
+// bytesOf returns the number of bytes of a row, which has no null. It is called for every event.
+func bytesOf(raw [][]byte) int {
+	_ = raw[columnCount-1]
+	return fixedBytes + len(raw[colAggregateType]) + len(raw[colAggregateID]) + len(raw[colType]) + len(raw[colPayload]) + len(raw[colMetadata])
+}
+
+// scan returns the event in the present row, whose values are raw.
+func (s *Scanner) scan(rows pgx.Rows, raw [][]byte, binary bool) (Event, error) {
 	if err := checkNulls(rows.FieldDescriptions(), raw); err != nil {
 		return Event{}, err
 	}
@@ -55,21 +78,21 @@ func (s *Scanner) scan(rows pgx.Rows, binary bool) (Event, error) {
 	return s.decode(raw)
 }
 
-// decode reads the binary form of the columns, which belongs to the connection: everything is copied.
+// decode returns the event in the binary form of the columns, which belongs to the connection: everything is copied.
 func (s *Scanner) decode(raw [][]byte) (Event, error) {
 	if err := checkLengths(raw); err != nil {
 		return Event{}, err
 	}
 	ev := numbers(raw)
 	ev.AggregateType, ev.Type = s.name(raw[colAggregateType]), s.name(raw[colType])
-	ev.AggregateID = string(raw[colAggregateID]) // by itself, because others remember it for long
+	ev.AggregateID = string(raw[colAggregateID]) // by itself, because callers remember it for long
 	ev.Payload, ev.Metadata = s.copied(raw[colPayload]), s.copied(raw[colMetadata])
 	return ev, nil
 }
 
 // name returns the one string that all events of a type share.
 func (s *Scanner) name(raw []byte) string {
-	if name, known := s.names[string(raw)]; known { // which does not allocate
+	if name, known := s.names[string(raw)]; known { // this lookup does not allocate
 		return name
 	}
 	if s.names == nil || len(s.names) >= maxNames {
@@ -80,7 +103,7 @@ func (s *Scanner) name(raw []byte) string {
 	return name
 }
 
-// copied returns a copy that appending to does not reach into the next one.
+// copied returns a copy of raw whose capacity ends with it, so that appending to it does not reach into the next one.
 func (s *Scanner) copied(raw []byte) []byte {
 	n := len(raw)
 	if n > blockShare {

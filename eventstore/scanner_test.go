@@ -74,3 +74,38 @@ func TestScanner_RefusesOtherRows(t *testing.T) {
 	}
 	assert.ErrorContains(t, err, "no_such_column", "the error of a statement is not lost")
 }
+
+// CollectWhile ends before the first event that is refused, is told the size of each, and leaves the rest to its caller.
+func TestScanner_EndsBeforeTheEventThatIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(t, order, eventstore.NoStream(), some(10)...)
+	for _, mode := range modes {
+		pool := b.pool(t, mode)
+		var s eventstore.Scanner
+		rows, err := pool.Query(b.ctx, "select "+eventstore.Columns+" from events order by global_position")
+		require.NoError(t, err)
+		asked := 0
+		events, whole, err := s.CollectWhile(rows, 1, func(bytes int) bool {
+			require.Greater(t, bytes, 50, "numbers, names, id and JSON")
+			asked++
+			return asked < 4
+		})
+		require.NoError(t, err)
+		require.False(t, whole)
+		require.Len(t, events, 3)
+		rest := 0
+		for rows.Next() {
+			rest++
+		}
+		require.NoError(t, rows.Err())
+		require.Equal(t, 6, rest, "the one that was refused has been read")
+
+		rows, err = pool.Query(b.ctx, "select "+eventstore.Columns+" from events order by global_position")
+		require.NoError(t, err)
+		events, whole, err = s.CollectWhile(rows, 1, func(int) bool { return true })
+		require.NoError(t, err)
+		require.True(t, whole)
+		require.Len(t, events, 10)
+	}
+}

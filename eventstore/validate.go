@@ -13,15 +13,15 @@ import (
 // (a third of a page); the version and the headers need some of that.
 const maxStreamBytes = 2048
 
-// row is an event in the form in which it goes to the database: text, which every query mode of pgx can carry. Byte
+// row is an event in the form in which it is sent to the database: text, which every query mode of pgx can carry. Byte
 // slices would arrive as bytea in the modes that do not ask the server for parameter types.
 type row struct {
 	id, eventType, payload, metadata string
 	version                          int32
 }
 
-// rowsOf checks an append and returns its rows. An error that PostgreSQL would raise instead would end the caller's
-// transaction, so everything that can be known here is refused here.
+// rowsOf returns the rows of an append, or the error that refuses it. An error that PostgreSQL raises ends the caller's
+// transaction, so every fault that can be known here is refused here.
 func rowsOf(stream Stream, expected Expected, events []NewEvent) ([]row, error) {
 	if len(events) == 0 {
 		return nil, ErrNoEvents
@@ -46,7 +46,7 @@ func rowsOf(stream Stream, expected Expected, events []NewEvent) ([]row, error) 
 	return rows, nil
 }
 
-// rowOf fills in the defaults.
+// rowOf returns the row of e, with its defaults.
 func rowOf(e NewEvent) row {
 	r := row{
 		id:        e.ID.String(),
@@ -67,6 +67,7 @@ func rowOf(e NewEvent) row {
 	return r
 }
 
+// validateTarget returns an error that wraps ErrInvalid if the stream or the expectation cannot be stored.
 func validateTarget(stream Stream, expected Expected) error {
 	if err := validateText("the stream's type", stream.Type); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -85,6 +86,7 @@ func validateTarget(stream Stream, expected Expected) error {
 	return nil
 }
 
+// validateEvent returns an error if a field of e cannot be stored. It does not wrap ErrInvalid; rowsOf does.
 func validateEvent(e NewEvent) error {
 	if err := validateText("the type", e.Type); err != nil {
 		return err
@@ -104,7 +106,7 @@ func validateEvent(e NewEvent) error {
 	return validateJSON("the metadata", e.Metadata)
 }
 
-// validateText refuses what a text column cannot hold.
+// validateText returns an error if a text column cannot hold s. what names it.
 func validateText(what, s string) error {
 	switch {
 	case s == "":
@@ -117,7 +119,8 @@ func validateText(what, s string) error {
 	return nil
 }
 
-// validateJSON refuses what a json column cannot hold. The escape \u0000 is fine: the column keeps the text as it is.
+// validateJSON returns an error if a json column cannot hold raw. The escape \u0000 is valid: the column keeps the text
+// as it is.
 func validateJSON(what string, raw json.RawMessage) error {
 	switch {
 	case !utf8.Valid(raw):

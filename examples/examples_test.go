@@ -138,7 +138,7 @@ func testPartitioned(s *scene) {
 func testLogging(s *scene) {
 	p := s.start("with-logging")
 	require.Zero(s, p.wait())
-	for _, line := range []string{"logging_notes has failed at 3 events", "logging_notes is retrying", "logging_notes is live"} {
+	for _, line := range []string{"logging_notes has failed at 3 events", "logging_notes has committed 1 events", "logging_notes is live"} {
 		assert.NotEmpty(s, p.lines(line), line)
 	}
 	assert.Contains(s, p.stderr.String(), `"level":"warn"`)

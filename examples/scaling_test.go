@@ -12,6 +12,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // builtIn handles what is there with the built-in projection, as `rouse worker --once` does.
@@ -20,9 +21,7 @@ func (s *scene) builtIn() {
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
 	require.NoError(s, scaling.Ensure(ctx, s.db.Pool))
-	w, err := rouse.New(s.db.Pool, rouse.Config{Projections: []rouse.Projection{scaling.Projection{Label: "built-in"}}, Label: "built-in"})
-	require.NoError(s, err)
-	require.NoError(s, w.Drain(ctx))
+	require.NoError(s, workertest.Drain(s, s.db.Pool, rouse.Config{Projections: []rouse.Projection{scaling.Projection{Label: "built-in"}}, Label: "built-in"}))
 }
 
 // example handles what is there with the example, and returns it after it was stopped.

@@ -8,12 +8,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/health"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 func TestMain(m *testing.M) { testdb.Main(m) }
@@ -27,8 +27,7 @@ func (nothing) Apply(context.Context, pgx.Tx, eventstore.Event) error { return n
 func TestHandler(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	w, err := rouse.New(db.Pool, rouse.Config{Projections: []rouse.Projection{nothing{}}})
-	require.NoError(t, err)
+	w := workertest.New(t, db.Pool, rouse.Config{Projections: []rouse.Projection{nothing{}}})
 	handler := health.Handler(w)
 	get := func(path string) (int, string) {
 		rw := httptest.NewRecorder()
@@ -42,10 +41,7 @@ func TestHandler(t *testing.T) {
 	assert.Equal(t, 503, code)
 	assert.Equal(t, "the worker has not started\n", body)
 
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx); close(done) }()
-	t.Cleanup(func() { cancel(); <-done })
+	running := workertest.Run(t, w)
 	testdb.Eventually(t, time.Minute, "the worker to be ready", func() (bool, error) {
 		code, _ := get("/readyz")
 		return code == 200, nil
@@ -55,8 +51,7 @@ func TestHandler(t *testing.T) {
 	code, _ = get("/elsewhere")
 	assert.Equal(t, 404, code)
 
-	cancel()
-	require.NoError(t, <-done)
+	running.MustStop()
 	for _, path := range []string{"/healthz", "/readyz"} {
 		code, body = get(path)
 		assert.Equal(t, 503, code)

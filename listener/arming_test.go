@@ -57,20 +57,21 @@ func TestArming_LooksAtTheHeadWhenItHasS(t *testing.T) {
 	pid := int32(s.ears.conn.PgConn().PID())
 	var err error
 	for range 5 { // arming does not wait for more than two seconds, which is little on a busy machine
-		gate := b.Conn(t)
-		_, err = gate.Exec(b.ctx, "select pg_advisory_lock(1919907155, $1)", int32(b.log.Events))
+		gate, beginErr := b.Pool.Begin(b.ctx)
+		require.NoError(t, beginErr)
+		_, err = gate.Exec(b.ctx, "alter sequence events_global_position_seq no cycle") // so that looking at it waits
 		require.NoError(t, err)
 		armed := make(chan error, 1)
 		go func() { armed <- s.handler.Arm(b.ctx) }()
-		testdb.Eventually(t, patience, "arming to wait for S, or to give up", func() (waits bool, err error) {
+		testdb.Eventually(t, patience, "arming to wait for the head, or to give up", func() (waits bool, err error) {
 			err = b.Pool.QueryRow(b.ctx, "select cardinality(pg_blocking_pids($1)) > 0", pid).Scan(&waits)
 			return waits || len(armed) > 0, err
 		})
-		b.append(t)
-		head := b.head(t)
-		require.NoError(t, gate.Close(b.ctx))
+		held := b.sleepers(t)
+		require.NoError(t, gate.Rollback(b.ctx))
 		if err = <-armed; err == nil {
-			require.Equal(t, head, s.state().ArmedHead)
+			require.Equal(t, []int32{pid}, held, "it has S before it has the head")
+			require.Equal(t, b.head(t), s.state().ArmedHead)
 			break
 		}
 	}

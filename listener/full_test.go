@@ -21,12 +21,13 @@ func TestFullQueue_ReleasesSUntilItHasDrained(t *testing.T) {
 	conn := db.Conn(t)
 	l := New(Config{Pool: db.Pool, Events: 1, Instance: "full", Presence: 1})
 	require.NoError(t, db.Pool.QueryRow(ctx, "select 'events_global_position_seq'::regclass::oid").Scan(&l.cfg.Sequence))
-	h := &handler{l: l}
-	require.NoError(t, h.HandleBacklog(ctx, l.prober.channel(), conn))
+	h := newHandler(l.c, nil)
+	l.c.enter(l)
+	require.NoError(t, h.HandleBacklog(ctx, l.c.prober.channel(), conn))
 
 	probe := func() {
-		l.prober.number++
-		n := &pgconn.Notification{Channel: l.prober.channel(), Payload: strconv.FormatInt(l.prober.number, 10)}
+		l.c.prober.number++
+		n := &pgconn.Notification{Channel: l.c.prober.channel(), Payload: strconv.FormatInt(l.c.prober.number, 10)}
 		require.NoError(t, h.HandleNotification(ctx, n, conn))
 	}
 	requireHeld := func(mode Mode, sleepers int) {
@@ -41,7 +42,7 @@ func TestFullQueue_ReleasesSUntilItHasDrained(t *testing.T) {
 	requireHeld(Polling, 0)
 	probe()
 	requireHeld(Quiet, 1)
-	l.setFull(true)
+	l.c.setFull(true)
 	requireHeld(Quiet, 1) // only a handler may use the connection, and the next probe is not far
 	probe()
 	requireHeld(Polling, 0)
@@ -49,7 +50,7 @@ func TestFullQueue_ReleasesSUntilItHasDrained(t *testing.T) {
 	require.Zero(t, l.State().ArmedHead)
 	probe()
 	requireHeld(Polling, 0)
-	l.setFull(false)
+	l.c.setFull(false)
 	probe()
 	requireHeld(Quiet, 1)
 	probe()
@@ -59,10 +60,12 @@ func TestFullQueue_ReleasesSUntilItHasDrained(t *testing.T) {
 	l.Observe(0, 0, true)
 	l.pressure.at = l.pressure.at.Add(-time.Hour)
 	l.Observe(0, 0, true)
-	l.setFull(true)
-	require.NoError(t, h.torrent(ctx))
+	l.c.setFull(true)
+	require.NoError(t, h.release(ctx, h.in(armed), torrent))
+	require.Equal(t, Torrent, l.State().Mode)
+	require.NoError(t, h.rest(ctx))
 	requireHeld(Polling, 0)
-	l.setFull(false)
+	l.c.setFull(false)
 	probe()
 	requireHeld(Quiet, 1)
 }
@@ -75,9 +78,10 @@ func TestHandler_ClosesAConnectionThatItCannotUse(t *testing.T) {
 	db := testdb.New(t)
 	conn := db.Conn(t)
 	l := New(Config{Pool: db.Pool, Events: 1, Sequence: 1, Instance: "broken", Presence: 1}) // there is no such sequence
-	h := &handler{l: l}
-	require.NoError(t, h.HandleBacklog(ctx, l.prober.channel(), conn))
-	n := &pgconn.Notification{Channel: l.prober.channel(), Payload: "0"}
+	h := newHandler(l.c, nil)
+	l.c.enter(l)
+	require.NoError(t, h.HandleBacklog(ctx, l.c.prober.channel(), conn))
+	n := &pgconn.Notification{Channel: l.c.prober.channel(), Payload: "0"}
 	require.Error(t, h.HandleNotification(ctx, n, conn))
 	require.True(t, conn.IsClosed())
 	require.NotEqual(t, Quiet, l.State().Mode)
@@ -91,11 +95,11 @@ func TestHandler_ClosesAConnectionThatItCannotUse(t *testing.T) {
 // A probe of the past proves nothing.
 func TestProber_OnlyTheCurrentProbeIsAProof(t *testing.T) {
 	t.Parallel()
-	l := New(Config{Events: 1, Instance: "3-1-4"})
-	require.Equal(t, "rouse_1_314", l.prober.channel(), "a channel of its own, and a name without dashes")
-	l.prober.number = 7
-	require.False(t, l.prober.arrived("6"))
-	require.False(t, l.prober.arrived(""))
-	require.True(t, l.prober.arrived("7"))
-	require.True(t, l.prober.arrived("7"), "and it does not wait for anybody to look")
+	c := NewConnection(ConnectionConfig{Instance: "3-1-4"})
+	require.Equal(t, "rouse_probe_314", c.prober.channel(), "a channel of its own, and a name without dashes")
+	c.prober.number = 7
+	require.False(t, c.prober.arrived("6"))
+	require.False(t, c.prober.arrived(""))
+	require.True(t, c.prober.arrived("7"))
+	require.True(t, c.prober.arrived("7"), "and it does not wait for anybody to look")
 }

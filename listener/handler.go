@@ -4,41 +4,78 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgxlisten"
 )
 
 const (
-	// torrentNap is how often a torrent's end is looked for. It wakes nobody, for readers have pauses of their own in a torrent.
+	// torrentNap is how often the handler looks for the end of a torrent. It wakes no reader, for readers have pauses of
+	// their own in a torrent.
 	torrentNap = 100 * time.Millisecond
 
-	// armTimeout bounds the statements that arm and disarm.
-	armTimeout = 3 * time.Second
+	// statementTimeout bounds everything that is sent through the listening connection.
+	statementTimeout = 3 * time.Second
 )
 
 // handler is the only code that uses the listening connection, because pgxlisten reads nothing while a handler runs.
+// pgxlisten calls it on one goroutine. There is one for each connection that is opened.
 type handler struct {
-	l     *Listener
-	conn  *pgx.Conn // the connection that the fields below are about
-	ready bool      // its settings are made
-	armed bool      // it holds S
+	c  *Connection
+	pl *pgxlisten.Listener // which calls the handler; handles is the one that may change it
 
-	present bool // it holds the presence lock
+	conn    *pgx.Conn // written by HandleBacklog
+	ready   bool      // its settings are made
+	present bool      // it holds the presence lock
+
+	seats   map[*Listener]*seat
+	hearing map[string][]*seat // by channel; those that it means something to
+	looked  time.Time          // when look was last called
 }
 
-// HandleBacklog is called when a connection has just begun to listen to a channel. Nothing is locked yet: it may lead through
-// a pooler. The probe that this asks for will tell.
-func (h *handler) HandleBacklog(_ context.Context, channel string, conn *pgx.Conn) error {
-	h.conn, h.ready, h.armed, h.present = conn, false, false, false
-	if channel == h.l.prober.channel() {
-		h.l.prober.connected()
+// seat is what a handler knows of one log.
+type seat struct {
+	l     *Listener
+	wakes string // the channel of its wakes
+	phase phase
+
+	refused time.Time // when S was first refused, in phase refused
+	again   time.Time // when it is tried again, in phase refused
+	said    bool      // the log has the message that it cannot be armed
+}
+
+// phase is what is done for a log on the present connection.
+type phase int
+
+const (
+	waiting phase = iota // for the next probe, to be armed
+	refused              // S was refused; tried again within moments
+	armed                // S is held
+	torrent              // S was released until the log is calm
+)
+
+// newHandler returns the handler of the next connection of c, which pl will call.
+func newHandler(c *Connection, pl *pgxlisten.Listener) *handler {
+	return &handler{c: c, pl: pl, seats: map[*Listener]*seat{}, hearing: map[string][]*seat{}}
+}
+
+// HandleBacklog notes that conn has just begun to listen to the channel of the probes. It locks nothing yet and listens to
+// nothing else: the connection may lead through a pooler, which the probe that it asks for will show.
+func (h *handler) HandleBacklog(ctx context.Context, _ string, conn *pgx.Conn) error {
+	h.conn = conn
+	if err := conn.PgConn().Conn().SetDeadline(time.Time{}); err != nil {
+		_ = conn.Close(ctx)
+		return fmt.Errorf("listener: %w", err)
 	}
+	h.c.listens(conn)
 	return nil
 }
 
-// HandleNotification takes a wake or a probe. It also runs the torrents, which are a wait inside a handler.
+// HandleNotification handles one notification. While a log is in a torrent, or waits for S, it does not return and handles all
+// others too. On an error it closes conn.
 func (h *handler) HandleNotification(ctx context.Context, n *pgconn.Notification, conn *pgx.Conn) error {
 	err := h.handle(ctx, n)
 	if err != nil {
@@ -48,153 +85,308 @@ func (h *handler) HandleNotification(ctx context.Context, n *pgconn.Notification
 	return err
 }
 
+// handle handles n, and the torrents that it may have begun.
 func (h *handler) handle(ctx context.Context, n *pgconn.Notification) error {
 	if err := h.take(ctx, n); err != nil {
 		return err
 	}
-	if h.armed && h.l.pressure.torrent() {
-		return h.torrent(ctx)
-	}
-	return nil
+	return h.rest(ctx)
 }
 
 // take handles one notification without waiting for another.
 func (h *handler) take(ctx context.Context, n *pgconn.Notification) error {
-	if n.Channel != h.l.prober.channel() {
-		h.l.mu.Lock()
-		h.l.state.LastWake = time.Now()
-		h.l.mu.Unlock()
-		h.l.pressure.woken(h.l.cfg.members(), time.Now())
-		h.l.hub.broadcast(push)
-		return nil
+	if n.Channel == h.c.prober.channel() {
+		if !h.c.prober.arrived(n.Payload) {
+			return nil
+		}
+		return h.round(ctx)
 	}
-	if !h.l.prober.arrived(n.Payload) {
-		return nil
+	if n.PID != h.conn.PgConn().PID() {
+		h.c.heard()
 	}
-	if err := h.proved(ctx); err != nil {
+	var fast []*seat
+	for _, s := range h.hearing[n.Channel] {
+		switch {
+		case n.Channel != s.wakes:
+			s.l.membersChanged()
+		case s.phase != torrent: // in which readers read by themselves
+			s.l.woken()
+			if s.phase == armed && s.l.pressure.torrent() {
+				fast = append(fast, s)
+			}
+		}
+	}
+	return h.release(ctx, fast, torrent)
+}
+
+// round goes over all logs when a probe has arrived, which proves that the connection delivers: only now may something be
+// locked.
+func (h *handler) round(ctx context.Context) error {
+	h.c.proved()
+	if err := h.prepare(ctx); err != nil {
 		return err
 	}
-	switch full := h.l.isFull(); {
-	case full && h.armed:
+	if err := h.follow(ctx); err != nil {
+		return err
+	}
+	if h.c.isFull() {
 		// A queue that is full makes appends fail. Ours is not the process that fills it, but our sleep adds to it.
-		if err := h.disarm(ctx); err != nil {
+		if err := h.release(ctx, h.in(armed), waiting); err != nil {
 			return err
 		}
-		h.l.setMode(Polling)
-	case !full && !h.armed:
-		return h.arm(ctx)
+	} else if err := h.arm(ctx, h.in(waiting)); err != nil {
+		return err
 	}
+	var fast []*seat
+	for _, s := range h.in(armed) {
+		if s.l.pressure.torrent() {
+			fast = append(fast, s)
+		}
+	}
+	if err := h.release(ctx, fast, torrent); err != nil {
+		return err
+	}
+	h.settle()
 	return nil
 }
 
-// arm takes S and looks at the head, in this order, and tells the readers up to where they must see things settled before
-// they sleep. The first time on a connection it also makes its settings and takes the presence lock.
-func (h *handler) arm(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, armTimeout)
+// settle tells the connection how it stands.
+func (h *handler) settle() {
+	if len(h.in(armed))+len(h.in(torrent)) == len(h.seats) || len(h.in(armed)) > 0 {
+		h.c.good()
+	}
+	h.c.setUnsettled(!h.present || len(h.in(waiting)) > 0)
+}
+
+// in returns the seats in phase p.
+func (h *handler) in(p phase) (seats []*seat) {
+	for _, s := range h.seats {
+		if s.phase == p {
+			seats = append(seats, s)
+		}
+	}
+	return seats
+}
+
+// prepare makes the settings of the session, once. A setting that the server refuses is only logged. It takes the presence
+// lock, and tries again if an earlier try failed: the server may have believed for a while in the connection that this one
+// replaces.
+func (h *handler) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	if !h.ready {
-		if err := h.prepare(ctx); err != nil {
-			return err
+		if _, err := h.conn.Exec(ctx, sqlSettings); err != nil {
+			if h.conn.IsClosed() {
+				return fmt.Errorf("listener: set up the session: %w", err)
+			}
+			h.c.cfg.Log.Warn().Err(err).Msg("the server refuses a setting of the listening session; a cut network is noticed later")
 		}
+		h.ready = true
 	}
-	var batch pgx.Batch
-	batch.Queue("select set_config('lock_timeout', '2s', false)")
-	batch.Queue(sqlArm, h.l.cfg.lockKey())
-	batch.Queue(sqlArmedHead, int64(h.l.cfg.Sequence))
-	results := h.conn.SendBatch(ctx, &batch)
-	defer func() { _ = results.Close() }()
-	for range 2 {
-		if _, err := results.Exec(); err != nil {
-			return fmt.Errorf("listener: arm: %w", err)
-		}
-	}
-	var head int64
-	if err := results.QueryRow().Scan(&head); err != nil {
-		return fmt.Errorf("listener: arm: %w", err)
-	}
-	if err := results.Close(); err != nil {
-		return fmt.Errorf("listener: arm: %w", err)
-	}
-	if unsettled {
-		head = 0
-	}
-	h.armed = true
-	h.l.armed(head)
-	return nil
-}
-
-func (h *handler) prepare(ctx context.Context) error {
-	if _, err := h.conn.Exec(ctx, sqlSettings); err != nil {
-		if h.conn.IsClosed() {
-			return fmt.Errorf("listener: set up the session: %w", err)
-		}
-		h.l.cfg.Log.Warn().Err(err).Msg("the server refuses a setting of the listening session; a cut network is noticed later")
-	}
-	h.ready = true
-	return h.presence(ctx)
-}
-
-// proved notes that the connection delivers. With every proof it tries again to take the presence lock if it could not have
-// it so far: the server may have believed for a while in the connection that this one replaces.
-func (h *handler) proved(ctx context.Context) error {
-	h.l.proved()
-	if !h.ready || h.present {
+	if h.present {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, armTimeout)
-	defer cancel()
-	return h.presence(ctx)
-}
-
-func (h *handler) presence(ctx context.Context) error {
-	if err := h.conn.QueryRow(ctx, sqlPresence, h.l.cfg.Presence).Scan(&h.present); err != nil {
+	if err := h.conn.QueryRow(ctx, sqlPresence, h.c.cfg.Presence).Scan(&h.present); err != nil {
 		return fmt.Errorf("listener: take the presence lock: %w", err)
 	}
-	h.l.mu.Lock()
-	defer h.l.mu.Unlock()
-	h.l.state.Present = h.present
-	return nil
-}
-
-func (h *handler) disarm(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, armTimeout)
-	defer cancel()
-	if _, err := h.conn.Exec(ctx, sqlDisarm, h.l.cfg.lockKey()); err != nil {
-		return fmt.Errorf("listener: release the sleeper's lock: %w", err)
+	if h.present {
+		h.c.isPresent(h.conn.PgConn().PID())
 	}
-	h.armed = false
 	return nil
 }
 
-// torrent releases S, so that no writer pays for a push, until it is calm: readers look by themselves meanwhile. Waiting for a notification is its sleep: that drains the socket, notices the connection's end, and still takes probes.
-func (h *handler) torrent(ctx context.Context) error {
-	if err := h.disarm(ctx); err != nil {
+// follow takes seats for the logs that have entered, and gives up those of the logs that have left.
+func (h *handler) follow(ctx context.Context) error {
+	logs := h.c.all()
+	stay := make(map[*Listener]bool, len(logs))
+	var came, went []*seat
+	for _, l := range logs {
+		stay[l] = true
+		if h.seats[l] == nil {
+			came = append(came, &seat{l: l, wakes: l.cfg.Channel()})
+		}
+	}
+	for l, s := range h.seats {
+		if !stay[l] {
+			went = append(went, s)
+		}
+	}
+	if err := h.giveUp(ctx, went); err != nil {
 		return err
 	}
-	h.l.setMode(Torrent)
-	for !h.l.pressure.calm() {
-		if err := h.nap(ctx); err != nil {
+	return h.seat(ctx, came)
+}
+
+// giveUp releases S for seats, and stops to listen for them.
+func (h *handler) giveUp(ctx context.Context, seats []*seat) error {
+	var held []*seat
+	for _, s := range seats {
+		if s.phase == armed {
+			held = append(held, s)
+		}
+	}
+	if err := h.release(ctx, held, waiting); err != nil {
+		return err
+	}
+	var unlisten strings.Builder
+	for _, s := range seats {
+		delete(h.seats, s.l)
+		for _, channel := range s.channels() {
+			if h.hearing[channel] = without(h.hearing[channel], s); len(h.hearing[channel]) == 0 {
+				delete(h.hearing, channel)
+				unlisten.WriteString("unlisten " + pgx.Identifier{channel}.Sanitize() + "; ")
+			}
+		}
+	}
+	return h.exec(ctx, unlisten.String())
+}
+
+// seat takes seats: it listens for all of them in one round trip.
+func (h *handler) seat(ctx context.Context, seats []*seat) error {
+	var listen strings.Builder
+	for _, s := range seats {
+		for _, channel := range s.channels() {
+			if len(h.hearing[channel]) == 0 {
+				listen.WriteString("listen " + pgx.Identifier{channel}.Sanitize() + "; ")
+				h.handles(channel)
+			}
+			h.hearing[channel] = append(h.hearing[channel], s)
+		}
+		h.seats[s.l] = s
+	}
+	if err := h.exec(ctx, listen.String()); err != nil {
+		return err
+	}
+	for _, s := range seats {
+		s.l.membersChanged()
+	}
+	return nil
+}
+
+// handles makes pgxlisten pass on what comes from channel. Its map of handlers has no mutex, but it is read by this goroutine
+// alone, between two calls of a handler.
+func (h *handler) handles(channel string) {
+	if h.pl != nil {
+		h.pl.Handle(channel, h)
+	}
+}
+
+// channels returns what is listened to for s.
+func (s *seat) channels() []string {
+	if s.l.cfg.OnMembers == nil {
+		return []string{s.wakes}
+	}
+	return []string{s.wakes, s.l.cfg.MembersChannel()}
+}
+
+// without returns seats without s.
+func without(seats []*seat, s *seat) []*seat {
+	var rest []*seat
+	for _, other := range seats {
+		if other != s {
+			rest = append(rest, other)
+		}
+	}
+	return rest
+}
+
+// exec sends any number of statements in one round trip.
+func (h *handler) exec(ctx context.Context, statements string) error {
+	if statements == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	if _, err := h.conn.PgConn().Exec(ctx, statements).ReadAll(); err != nil {
+		return fmt.Errorf("listener: listen: %w", err)
+	}
+	return nil
+}
+
+// rest handles what comes while a log is in a torrent, where readers read by themselves and no writer pays for a push, or waits
+// for S.
+func (h *handler) rest(ctx context.Context) error {
+	for h.restless() {
+		n, err := h.nap(ctx)
+		if err != nil {
+			return err
+		}
+		if n != nil {
+			if err := h.take(ctx, n); err != nil {
+				return err
+			}
+		}
+		if err := h.look(ctx); err != nil {
 			return err
 		}
 	}
-	if h.l.isFull() {
-		h.l.setMode(Polling)
-		return nil
-	}
-	return h.arm(ctx)
+	return nil
 }
 
-func (h *handler) nap(ctx context.Context) error {
-	napCtx, cancel := context.WithTimeout(ctx, torrentNap)
+// restless reports whether a log is in a torrent or waits for S.
+func (h *handler) restless() bool {
+	for _, s := range h.seats {
+		if s.phase == torrent || s.phase == refused {
+			return true
+		}
+	}
+	return false
+}
+
+// nap waits for a notification until it is time to look. So it drains the socket, and notices the connection's end.
+func (h *handler) nap(ctx context.Context) (*pgconn.Notification, error) {
+	until := h.looked.Add(torrentNap)
+	for _, s := range h.in(refused) {
+		if s.again.Before(until) {
+			until = s.again
+		}
+	}
+	napCtx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	n, err := h.conn.WaitForNotification(napCtx)
 	switch {
-	case err == nil && n.Channel == h.l.prober.channel():
-		if h.l.prober.arrived(n.Payload) {
-			return h.proved(ctx)
-		}
-	case err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || h.conn.IsClosed()):
-		return fmt.Errorf("listener: wait in a torrent: %w", err)
+	case err == nil:
+		return n, nil
+	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || h.conn.IsClosed():
+		return nil, fmt.Errorf("listener: wait in a torrent: %w", err)
 	}
-	return nil
+	return nil, nil
+}
+
+// look arms the logs whose torrent is over, and tries again where S was refused.
+func (h *handler) look(ctx context.Context) error {
+	now := time.Now()
+	var ready []*seat
+	for _, s := range h.in(refused) {
+		if !s.again.After(now) {
+			ready = append(ready, s)
+		}
+	}
+	if now.Sub(h.looked) >= torrentNap {
+		h.looked = now
+		for _, s := range h.in(torrent) {
+			if s.l.pressure.calm() {
+				ready = append(ready, s)
+			}
+		}
+	}
+	if len(ready) == 0 {
+		return nil
+	}
+	defer h.settle()
+	if h.c.isFull() {
+		for _, s := range ready {
+			s.to(waiting)
+		}
+		return nil
+	}
+	return h.arm(ctx, ready)
+}
+
+// to changes the phase of s to one in which its readers poll.
+func (s *seat) to(p phase) {
+	s.phase = p
+	if s.l.mode() != Polling {
+		s.l.setMode(Polling)
+	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/listener"
 )
@@ -32,7 +33,7 @@ const (
 // presence is the key of the presence lock of every listener here; databases keep the tests apart.
 const presence = 77
 
-// stress tells whether the long forms are wanted.
+// stress reports whether the long forms are wanted.
 func stress() bool { return os.Getenv("ROUSE_STRESS") != "" }
 
 type testBundle struct {
@@ -51,28 +52,31 @@ func setup(t *testing.T) *testBundle {
 	return setupOn(t, testdb.New(t), wait)
 }
 
-func setupOn(t *testing.T, db *testdb.DB, wait time.Duration) *testBundle {
+func setupOn(t *testing.T, own *testdb.DB, wait time.Duration) *testBundle {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	t.Cleanup(cancel)
-	b := &testBundle{DB: db, ctx: ctx}
+	b := &testBundle{DB: own, ctx: ctx}
 	var err error
-	b.log, err = catchup.Open(ctx, db.Pool)
+	b.log, err = catchup.Open(ctx, own.Pool)
 	require.NoError(t, err)
-	b.token, err = catchup.CurrentToken(ctx, db.Pool)
+	b.token, err = catchup.CurrentToken(ctx, own.Pool)
 	require.NoError(t, err)
 	return b
 }
 
-// config is a listener's for this database, over a wire that the test may cut.
-func (b *testBundle) config(t *testing.T) (listener.Config, *wires) {
+// config is a listener's for this database, over a wire that the test may cut. change may change the settings of its connection.
+func (b *testBundle) config(t *testing.T, change ...func(*pgx.ConnConfig)) (listener.Config, *wires) {
 	t.Helper()
 	conn := b.Pool.Config().ConnConfig.Copy()
 	w := &wires{dial: conn.DialFunc}
 	conn.DialFunc, conn.TLSConfig, conn.Fallbacks = w.connect, nil, nil
 	t.Cleanup(w.cut)
+	for _, change := range change {
+		change(conn)
+	}
 	return listener.Config{
-		ConnConfig: conn, Pool: b.Pool, Events: b.log.Events, Sequence: b.log.Sequence,
+		Dialer: db.DialerOf(conn), Pool: b.Pool, Events: b.log.Events, Sequence: b.log.Sequence,
 		Instance: eventstore.NewID().String(), Presence: presence,
 	}, w
 }
@@ -91,7 +95,13 @@ type running struct {
 // run starts a listener.
 func (b *testBundle) run(t *testing.T, cfg listener.Config) *running {
 	t.Helper()
-	r := &running{log: &logLines{}}
+	return b.runLogged(t, cfg, &logLines{})
+}
+
+// runLogged starts a listener that logs to log.
+func (b *testBundle) runLogged(t *testing.T, cfg listener.Config, log *logLines) *running {
+	t.Helper()
+	r := &running{log: log}
 	cfg.OnMode = func(mode listener.Mode) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -125,7 +135,7 @@ func (r *running) saw(mode listener.Mode) (n int) {
 	return n
 }
 
-// quiet tells whether the listener is armed, for testdb.Eventually.
+// quiet reports whether the listener is armed, for testdb.Eventually.
 func (r *running) quiet() (bool, error) { return r.State().Mode == listener.Quiet, nil }
 
 // probe waits for a probe to arrive. The second of two in a row was sent after the first had arrived.

@@ -11,46 +11,67 @@ import (
 )
 
 const (
-	// probeInterval and probeTimeout add up to the longest time that a deaf connection goes unnoticed, with a second to
+	// restInterval and probeTimeout add up to the longest time that a deaf connection goes unnoticed, with a second to
 	// spare below the ten that are promised.
-	probeInterval = 4 * time.Second
-	probeTimeout  = 2 * time.Second
+	restInterval = 7 * time.Second
+	probeTimeout = 2 * time.Second
+
+	// triesInterval is between two probes where something is to be tried again with the next one.
+	triesInterval = 4 * time.Second
+
+	// maxPostponed is how long the notifications of appends may stand in for a probe, which also looks at the server's queue.
+	maxPostponed = 28 * time.Second
+
+	// roundInterval is how often the loop goes round at least, for those who watch that it does.
+	roundInterval = 4 * time.Second
 
 	// probeRetry is the pause after a probe that could not be sent, such as when all connections of the pool were dropped.
 	probeRetry = 100 * time.Millisecond
 
-	// provenFor is how long a proof is good for: two missed probes and their timeouts.
-	provenFor = 2*probeInterval + probeTimeout
-
-	// Above fullAbove of the server's notification queue S is released, and taken again below fullBelow.
+	// S is released when the server's notification queue is fuller than fullAbove, and taken again below fullBelow.
 	fullAbove = 0.5
 	fullBelow = 0.25
 )
 
-// prober sends notifications to the listening connection from another one and waits for them to arrive.
-type prober struct {
-	l       *Listener
-	fresh   chan struct{} // a connection has been opened; buffered to 1, only the latest matters
-	arrival chan struct{} // the current probe has arrived; buffered to 1 so that the handler never waits
-
-	silent bool // that nothing arrives has been said; only run's goroutine looks
-
-	mu     sync.Mutex // protects number
-	number int64
+// atRest returns the time between two probes of a connection on which nothing happens.
+func (c *Connection) atRest() time.Duration {
+	if c.cfg.ProbeInterval > 0 {
+		return c.cfg.ProbeInterval
+	}
+	return restInterval
 }
 
-func (p *prober) init(l *Listener) {
-	p.l = l
+// provenFor returns how long a proof is valid: two missed probes and a timeout.
+func (c *Connection) provenFor() time.Duration { return 2*c.atRest() + probeTimeout }
+
+// prober sends notifications to the listening connection from another one and waits for their arrival.
+type prober struct {
+	c       *Connection
+	fresh   chan struct{} // sent by connected: a connection has been opened; buffered to 1, only the latest matters
+	kicked  chan struct{} // sent by kick: the handler has something to do; buffered to 1, one probe is enough for all
+	arrival chan struct{} // sent by arrived: the current probe has arrived; buffered to 1 so that the handler never waits
+
+	silent bool      // the log has the message that nothing arrives; for run's goroutine alone
+	sentAt time.Time // when the last probe was sent; for run's goroutine alone
+
+	mu     sync.Mutex // protects number
+	number int64      // of the current probe
+}
+
+// init makes p the prober of c.
+func (p *prober) init(c *Connection) {
+	p.c = c
 	p.fresh = make(chan struct{}, 1)
+	p.kicked = make(chan struct{}, 1)
 	p.arrival = make(chan struct{}, 1)
 }
 
-// channel is the probe's own, so that a probe wakes no other process.
+// channel returns the name of the probe's own channel, so that a probe wakes no other process.
 func (p *prober) channel() string {
-	return p.l.cfg.Channel() + "_" + strings.ReplaceAll(p.l.cfg.Instance, "-", "")
+	return "rouse_probe_" + strings.ReplaceAll(p.c.cfg.Instance, "-", "")
 }
 
-// connected is told that a new connection listens to the probe's channel.
+// connected asks for a probe, because a new connection listens to the probe's channel.
 func (p *prober) connected() {
 	select {
 	case p.fresh <- struct{}{}:
@@ -58,7 +79,16 @@ func (p *prober) connected() {
 	}
 }
 
-// arrived tells whether a payload is the current probe's.
+// kick asks for a probe, because the handler, which alone may use the connection, goes over its logs when one arrives. Without
+// a connection it is not needed: the first probe of the next one does it.
+func (p *prober) kick() {
+	select {
+	case p.kicked <- struct{}{}:
+	default:
+	}
+}
+
+// arrived reports whether payload is the current probe's, and signals its arrival.
 func (p *prober) arrived(payload string) bool {
 	p.mu.Lock()
 	current := payload == strconv.FormatInt(p.number, 10)
@@ -72,45 +102,72 @@ func (p *prober) arrived(payload string) bool {
 	return current
 }
 
-// run probes at every connect and then at an interval, until ctx is cancelled.
+// run probes after every connect, after every kick and when it is due, until ctx is cancelled.
 func (p *prober) run(ctx context.Context) {
-	timer := time.NewTicker(probeInterval)
+	timer := time.NewTimer(roundInterval)
 	defer timer.Stop()
 	for {
-		p.l.tick()
+		p.c.tick()
+		now := true
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.fresh:
+		case <-p.kicked:
 		case <-timer.C:
-			if p.l.connection() == nil {
-				continue
-			}
+			now = p.due() <= 0
 		}
-		if p.probe(ctx) {
-			timer.Reset(probeInterval)
-		} else {
-			timer.Reset(probeRetry)
+		pause := probeRetry
+		switch {
+		case p.c.connection() == nil:
+			pause = roundInterval
+		case !now || p.probe(ctx):
+			pause = min(max(p.due(), probeRetry), roundInterval)
 		}
+		timer.Reset(pause)
 	}
 }
 
-// probe sends one and waits for it; it tells whether it was sent. Not being able to send proves nothing about the listener,
-// but it is no proof either. Nor is a probe about a connection that has taken the place of the one it was sent to.
+// due returns when the next probe is due, from now on. An append's notification that has arrived says the same as a probe, but
+// for a time only.
+func (p *prober) due() time.Duration {
+	interval := p.c.atRest()
+	p.c.mu.Lock()
+	proven, unsettled := p.c.provenAt, p.c.unsettled || p.c.full
+	p.c.mu.Unlock()
+	at := p.sentAt.Add(interval)
+	if unsettled {
+		if p.c.cfg.ProbeInterval <= 0 {
+			at = p.sentAt.Add(triesInterval)
+		}
+	} else if later := proven.Add(interval); later.After(at) {
+		at = later
+		if latest := p.sentAt.Add(max(interval, maxPostponed)); latest.Before(at) {
+			at = latest
+		}
+	}
+	return time.Until(at)
+}
+
+// probe sends one probe and waits for its arrival; sent is false if it could not be sent. A probe that cannot be sent
+// proves nothing about the listener, neither does one whose connection has been replaced meanwhile.
 func (p *prober) probe(ctx context.Context) (sent bool) {
-	conn := p.l.connection()
+	conn := p.c.connection()
+	p.sentAt = time.Now()
 	p.mu.Lock()
 	p.number++
 	number := p.number
 	p.mu.Unlock()
-	select { // an arrival that nobody waited for any more
+	// Drop the late arrival of an earlier probe.
+	select {
 	case <-p.arrival:
 	default:
 	}
 	if err := p.send(ctx, number); err != nil {
 		if ctx.Err() == nil {
-			p.l.cfg.Log.Debug().Err(err).Msg("cannot send a probe")
+			p.c.cfg.Log.Debug().Err(err).Msg("cannot send a probe")
 		}
+		p.sentAt = time.Time{} // due as before
 		return false
 	}
 	timeout := time.NewTimer(probeTimeout)
@@ -122,38 +179,40 @@ func (p *prober) probe(ctx context.Context) (sent bool) {
 	case <-p.fresh:
 		p.connected() // the next probe is due at once
 	case <-timeout.C:
-		if conn != nil && conn == p.l.connection() && !unprobed {
+		if conn != nil && conn == p.c.connection() {
 			p.missed(conn)
 		}
 	}
 	return true
 }
 
+// send sends probe number, and takes in how full the notification queue is.
 func (p *prober) send(ctx context.Context, number int64) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var usage float64
-	err := p.l.cfg.Pool.QueryRow(ctx, sqlProbe, p.channel(), strconv.FormatInt(number, 10)).Scan(nil, &usage)
+	err := p.c.cfg.Pool.QueryRow(ctx, sqlProbe, p.channel(), strconv.FormatInt(number, 10)).Scan(nil, &usage)
 	if err != nil {
 		return err
 	}
 	switch {
-	case usage > fullAbove && !p.l.isFull():
-		p.l.cfg.Log.Error().Float64("queue_usage", usage).
+	case usage > fullAbove && !p.c.isFull():
+		p.c.cfg.Log.Error().Float64("queue_usage", usage).
 			Msg("the server's notification queue is filling up, and when it is full appends fail: a session listens inside a long transaction (see pg_stat_activity); polling until it drains")
-		p.l.setFull(true)
+		p.c.setFull(true)
 	case usage < fullBelow:
-		p.l.setFull(false)
+		p.c.setFull(false)
 	}
 	return nil
 }
 
+// missed logs that conn delivers nothing, and closes it.
 func (p *prober) missed(conn *pgx.Conn) {
-	if p.l.State().Proven {
-		p.l.cfg.Log.Warn().Msg("the listening connection is deaf: a notification sent from another connection did not arrive; connecting again")
+	if p.c.isProven() {
+		p.c.cfg.Log.Warn().Msg("the listening connection is deaf: a notification sent from another connection did not arrive; connecting again")
 	} else if !p.silent {
 		p.silent = true
-		p.l.cfg.Log.Warn().Msg("LISTEN delivers nothing through this URL, as behind a transaction pooler: polling every second or faster; set ROUSE_LISTEN_URL to a direct connection")
+		p.c.cfg.Log.Warn().Msg("LISTEN delivers nothing through this URL, as behind a transaction pooler: polling every second or faster; set ROUSE_LISTEN_URL to a direct connection")
 	}
-	p.l.deaf(conn)
+	p.c.drop(conn)
 }

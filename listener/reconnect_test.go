@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/listener"
 )
@@ -133,7 +134,7 @@ func TestReconnect_GoesOnForEverWithGrowingPauses(t *testing.T) {
 		}
 		conn.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 		start := time.Now()
-		l := listener.New(listener.Config{ConnConfig: conn, Events: 1, Sequence: 2, Instance: "nobody"})
+		l := listener.New(listener.Config{Dialer: db.DialerOf(conn), Events: 1, Sequence: 2, Instance: "nobody"})
 		l.Run(ctx)
 		require.Equal(t, listener.State{Mode: listener.Polling}, l.State())
 
@@ -161,8 +162,8 @@ func TestReconnect_ARightThatWasRevokedMakesNoStorm(t *testing.T) {
 	server := testdb.Server(t, nil) // of its own, because roles are the server's
 	tests := map[string]struct{ role, revoke, grant string }{
 		"to log in": {"one", "alter role one nologin", "alter role one login"},
-		"to take S": {"two", "revoke execute on function pg_advisory_lock_shared(int, int) from public",
-			"grant execute on function pg_advisory_lock_shared(int, int) to public"},
+		"to take S": {"two", "revoke execute on function pg_try_advisory_lock_shared(int, int) from public",
+			"grant execute on function pg_try_advisory_lock_shared(int, int) to public"},
 		"to see the head": {"three", "revoke select on sequence events_global_position_seq from three",
 			"grant select on sequence events_global_position_seq to three"},
 	}
@@ -174,10 +175,9 @@ func TestReconnect_ARightThatWasRevokedMakesNoStorm(t *testing.T) {
 				_, err := b.Pool.Exec(b.ctx, sql)
 				require.NoError(t, err)
 			}
-			exec("create role " + tt.role + " login")
+			exec("create role " + tt.role + " login password '" + testdb.Password + "'")
 			exec("grant select on sequence events_global_position_seq to " + tt.role)
-			cfg, wires := b.config(t)
-			cfg.ConnConfig.User, cfg.ConnConfig.Password = tt.role, ""
+			cfg, wires := b.config(t, func(conn *pgx.ConnConfig) { conn.User, conn.Password = tt.role, testdb.Password })
 			l := b.run(t, cfg)
 			pid := b.armed(t, l)
 

@@ -39,7 +39,7 @@ func (b *testBundle) sleeper(t *testing.T, e *ears, naive bool) *sleeper {
 // everything is all slots.
 func everything() catchup.SlotSet { return catchup.SlotsOf([]int{0}, 1) }
 
-// read reads once and tells whether the reader may sleep now.
+// read reads once and reports whether the reader may sleep now.
 func (s *sleeper) read(t *testing.T) (asleep bool) {
 	t.Helper()
 	batch, err := s.reader.Next(s.b.ctx, 500)

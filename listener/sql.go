@@ -7,6 +7,8 @@ var (
 	sqlSettings string
 	//go:embed sql/presence.sql
 	sqlPresence string
+	//go:embed sql/lock_timeout.sql
+	sqlLockTimeout string
 	//go:embed sql/arm.sql
 	sqlArm string
 	//go:embed sql/armed_head.sql

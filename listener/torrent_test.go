@@ -60,7 +60,7 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// wait waits for a wake, without an end where the reader is asleep; it tells whether it was woken.
+// wait waits for a wake, without an end where the reader is asleep; it reports whether it was woken.
 func (f *follower) wait(ctx context.Context, batch catchup.Batch) (woken bool) {
 	var poll <-chan time.Time
 	state := f.l.State()

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pending tells whether a wake is waiting, and takes it.
+// pending reports whether a wake is waiting, and takes it.
 func pending(w *Wake) bool {
 	select {
 	case <-w.C:

@@ -1,11 +1,13 @@
 package listener_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +23,9 @@ type wires struct {
 	refused bool // no connection is let through
 	mute    bool // the server's notifications get lost, and nothing else: so it is behind a transaction pooler
 	lost    int  // so many did
+
+	swallow string         // a connection over which this is written is half-open from then on
+	came    map[string]int // notifications that the server has sent, by channel
 }
 
 var errRefused = errors.New("refused by the test")
@@ -57,7 +62,7 @@ func (w *wires) setMute(mute bool) {
 	w.mute = mute
 }
 
-// loses tells whether a notification gets lost.
+// loses reports whether a notification gets lost.
 func (w *wires) loses() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,6 +77,42 @@ func (w *wires) losses() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lost
+}
+
+// hangAt makes a connection half-open when text is written to it; "" ends that for those to come.
+func (w *wires) hangAt(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.swallow = text
+}
+
+// notified notes a notification: four bytes of length, four of the session that has sent it, the channel and a zero.
+func (w *wires) notified(message []byte) {
+	const head = 8
+	channel, _, _ := bytes.Cut(message[head:], []byte{0})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.came == nil {
+		w.came = map[string]int{}
+	}
+	w.came[string(channel)]++
+}
+
+// notifications counts what the server has sent to channel.
+func (w *wires) notifications(channel string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.came[channel]
+}
+
+// turns counts the round trips of the connections so far: how often something was written after an answer.
+func (w *wires) turns() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.all {
+		n += int(c.turns.Load())
+	}
+	return n
 }
 
 // attempts are the times at which a connection was asked for.
@@ -96,8 +137,14 @@ func (w *wires) connections() (n int) {
 // wrote looks at the first message of a connection: pgx also opens one to cancel the statement of another.
 func (w *wires) wrote(c *wire, p []byte) {
 	const cancelRequest = 80877102
+	if !c.asked.Swap(true) {
+		c.turns.Add(1)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.swallow != "" && bytes.Contains(p, []byte(w.swallow)) {
+		c.setSilent()
+	}
 	if !c.begun {
 		c.begun, c.session = true, len(p) >= 8 && binary.BigEndian.Uint32(p[4:8]) != cancelRequest
 	}
@@ -128,6 +175,9 @@ type wire struct {
 
 	begun, session bool // something was written, and it asked for a session; protected by wires.mu
 
+	asked atomic.Bool  // something was written, and no answer has come yet
+	turns atomic.Int64 // how often that was so
+
 	mu     sync.Mutex // protects silent and closed
 	silent bool
 	closed bool
@@ -144,6 +194,7 @@ func (c *wire) Read(p []byte) (int, error) {
 		if len(c.out) > 0 && !c.isSilent() {
 			n := copy(p, c.out)
 			c.out = c.out[n:]
+			c.asked.Store(false)
 			return n, nil
 		}
 		if c.isClosed() {
@@ -168,6 +219,9 @@ func (c *wire) take(p []byte) {
 		size := 1 + int(binary.BigEndian.Uint32(c.in[1:head]))
 		if len(c.in) < size {
 			return
+		}
+		if c.in[0] == notification {
+			c.wires.notified(c.in[1:size])
 		}
 		if c.in[0] != notification || !c.wires.loses() {
 			c.out = append(c.out, c.in[:size]...)

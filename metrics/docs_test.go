@@ -100,7 +100,7 @@ func TestAlertsAskForMetricsThatExist(t *testing.T) {
 		assert.NotEmpty(t, r.Annotations["description"], r.Alert)
 		alerts = append(alerts, r.Alert)
 	}
-	for _, must := range []string{"RouseWorkerDead", "RousePartitionsUnowned", "RouseEventsParked", "RouseListenerDeaf", "RouseHorizonHeld", "RouseLagGrows", "RouseVersionJumps"} {
+	for _, must := range []string{"RouseWorkerDead", "RousePartitionsUnowned", "RouseEventsParked", "RouseListenerDeaf", "RouseHorizonHeld", "RouseLagGrows", "RouseVersionJumps", "RouseEventsRetried", "RouseSnapshotHeld"} {
 		assert.Contains(t, alerts, must)
 	}
 }

@@ -3,16 +3,19 @@ package metrics_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/metrics"
 )
 
@@ -54,7 +57,10 @@ func (b *testBundle) pool() *pgxpool.Pool {
 	return pool
 }
 
-// things handles all events but Bad ones.
+// away makes Away events wait for a service.
+var away atomic.Bool
+
+// things handles all events but Bad ones, and Flaky ones that are tried again.
 type things struct{}
 
 func (things) Name() string { return "things" }
@@ -63,33 +69,32 @@ func (things) Apply(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
 	if ev.Type == "Bad" {
 		return rouse.Permanent(context.DeadlineExceeded)
 	}
+	if ev.Type == "Away" && away.Load() {
+		return rouse.Unavailable(context.DeadlineExceeded)
+	}
+	if ev.Type == "Flaky" {
+		return rouse.RetryAfter(context.DeadlineExceeded, time.Hour)
+	}
 	return nil
 }
 
-// start runs a worker until stop is called, or the test ends.
-func (b *testBundle) start(cfg rouse.Config) (w *rouse.Worker, stop func()) {
+// start runs a worker until it is stopped, or the test ends.
+func (b *testBundle) start(cfg rouse.Config) *workertest.Worker {
 	b.t.Helper()
 	cfg.Projections = []rouse.Projection{things{}}
-	w, err := rouse.New(b.pool(), cfg)
-	require.NoError(b.t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx); close(done) }()
-	stop = func() { cancel(); <-done }
-	b.t.Cleanup(stop)
-	select {
-	case <-w.Started():
-	case <-time.After(patience):
-		require.FailNow(b.t, "the worker has not started")
-	}
-	return w, stop
+	return workertest.Start(b.t, b.pool(), cfg).WaitStarted()
 }
 
 // values are all series of a registry by name and labels, such as rouse_lag_events{partition=3,projection=things}; of a
 // histogram, its count.
-func values(t *testing.T, m *metrics.Metrics) map[string]float64 {
+func values(t *testing.T, m *metrics.Metrics) map[string]float64 { return gathered(t, m.Registry()) }
+
+// groupValues are values of a group.
+func groupValues(t *testing.T, m *metrics.Group) map[string]float64 { return gathered(t, m.Registry()) }
+
+func gathered(t *testing.T, from *prometheus.Registry) map[string]float64 {
 	t.Helper()
-	families, err := m.Registry().Gather()
+	families, err := from.Gather()
 	require.NoError(t, err)
 	all := map[string]float64{}
 	for _, family := range families {

@@ -1,4 +1,4 @@
-// Package metrics counts what a rouse.Worker does, for Prometheus.
+// Package metrics counts the work of a rouse.Worker, for Prometheus.
 //
 //	m := metrics.New(pool)
 //	worker, err := rouse.New(pool, rouse.Config{Observer: m.Observer(), Projections: ...})
@@ -8,8 +8,8 @@
 //	m.Watch(worker)
 //	http.Handle("/metrics", m.Handler())
 //
-// What only the database knows is asked for at a scrape, at most once a second, and concerns all workers; in queries, take the
-// max over instances of it. docs/operations.md explains every metric.
+// Some metrics are read from the database at a scrape, at most once a second, and concern all workers; in queries, take
+// the max over instances of them. docs/operations.md explains every metric.
 package metrics
 
 import (
@@ -28,14 +28,14 @@ import (
 )
 
 var (
-	// batchBuckets go from one small transaction to the default time limit of a handler.
+	// batchBuckets go from one small transaction to the default time limit of a handler, in seconds.
 	batchBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-	// latencyBuckets begin below what a push takes and end where an event was read in catching up.
+	// latencyBuckets begin below the duration of a push, in seconds, and end where an event was read in catching up.
 	latencyBuckets = []float64{.0005, .001, .0015, .002, .003, .005, .0075, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 )
 
-// Metrics are those of one worker, in a registry of their own. Methods may be used by many goroutines.
+// Metrics has the metrics of one worker, in a registry of their own. Its methods may be called by many goroutines.
 type Metrics struct {
 	registry *prometheus.Registry
 	scrape   *scrape
@@ -46,13 +46,29 @@ type Metrics struct {
 	batchSeconds, latencySeconds                                          *prometheus.HistogramVec
 
 	mu    sync.Mutex       // protects owned
-	owned map[string][]int // by projection
+	owned map[string][]int // by projection: the partitions of the last call of owns
 }
 
-// New makes the metrics of a worker. At a scrape the database is asked through pool, which is not closed.
+// New returns the metrics of a worker. A scrape reads the database through pool, which is not closed.
 func New(pool *pgxpool.Pool) *Metrics {
+	m := newMetrics()
+	m.registry, m.scrape = prometheus.NewRegistry(), newScrape(pool)
+	m.registry.MustRegister(m.scrape, m.batchSeconds, m.latencySeconds, m.wakes, m.pushesMissed, m.blockedReads,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.own()...)
+	return m
+}
+
+// own returns the collectors that are of one worker alone also in a group.
+func (m *Metrics) own() []prometheus.Collector {
+	return []prometheus.Collector{m.eventsHandled, m.batches, m.failedAttempts, m.givenUp, m.fenced, m.versionJumps, m.leasesGained,
+		m.leasesLost, m.leases, m.projectionState, m.pushMode}
+}
+
+// newMetrics returns metrics that are not registered.
+func newMetrics() *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(), scrape: newScrape(pool), owned: map[string][]int{},
+		owned: map[string][]int{},
 
 		eventsHandled: eventsHandled.counter(), batches: batches.counter(), failedAttempts: failedAttempts.counter(),
 		givenUp: givenUp.counter(), fenced: fenced.counter(), versionJumps: versionJumps.counter(),
@@ -61,10 +77,6 @@ func New(pool *pgxpool.Pool) *Metrics {
 		leases: leases.gauge(), projectionState: projectionState.gauge(), pushMode: pushMode.gauge(),
 		batchSeconds: batchSeconds.histogram(batchBuckets), latencySeconds: latencySeconds.histogram(latencyBuckets),
 	}
-	m.registry.MustRegister(m.scrape, m.eventsHandled, m.batches, m.failedAttempts, m.givenUp, m.fenced, m.versionJumps,
-		m.leasesGained, m.leasesLost, m.wakes, m.pushesMissed, m.blockedReads, m.leases, m.projectionState, m.pushMode,
-		m.batchSeconds, m.latencySeconds,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, source := range []string{rouse.WakePush, rouse.WakePoll, rouse.WakeProbe} {
 		m.wakes.WithLabelValues(source) // so that they are there before they first move
 	}
@@ -74,18 +86,18 @@ func New(pool *pgxpool.Pool) *Metrics {
 	return m
 }
 
-// Watch makes a scrape ask a worker how it is. Call it before the first one.
+// Watch makes a scrape call the Health and Status of w. Call it before the first one.
 func (m *Metrics) Watch(w *rouse.Worker) { m.scrape.watch(w) }
 
-// Registry is where the metrics are, beside those of Go and of the process. More may be registered.
+// Registry returns the registry of the metrics, with those of Go and of the process. More may be registered.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
-// Handler answers scrapes. What cannot be asked for is left out.
+// Handler returns the handler of scrapes. Metrics that cannot be read at the moment are left out.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
-// Observer is what Config.Observer has to be. To be told of more, set the functions that it leaves nil: Began and Ended.
+// Observer returns the value for Config.Observer. Its functions Began and Ended are nil, for the caller to set.
 func (m *Metrics) Observer() rouse.Observer {
 	return rouse.Observer{
 		Handled: func(projection string, events int, took time.Duration) {
@@ -114,21 +126,23 @@ func (m *Metrics) Observer() rouse.Observer {
 	}
 }
 
+// state sets the gauge of state to 1 and those of the other states to 0.
 func (m *Metrics) state(projection string, state rouse.State) {
 	for _, s := range []rouse.State{rouse.StateStarting, rouse.StateStandby, rouse.StatePaused, rouse.StateCatchingUp, rouse.StateLive,
-		rouse.StateRetrying, rouse.StateStopped} {
+		rouse.StateRetrying, rouse.StateWaiting, rouse.StateStopped} {
 		m.projectionState.WithLabelValues(projection, string(s)).Set(truth(s == state))
 	}
 }
 
+// mode sets the gauge of mode to 1 and those of the other modes to 0.
 func (m *Metrics) mode(mode string) {
 	for _, known := range []string{"quiet", "torrent", "polling", "deaf"} {
 		m.pushMode.WithLabelValues(known).Set(truth(known == mode))
 	}
 }
 
-// owns counts what was gained and lost since it was last told. The first time makes the counters of a projection, at 0, so
-// that a rate over them has a beginning.
+// owns counts the partitions gained and lost since its last call for projection. The first call creates the counters of
+// the projection, at 0, so that a rate over them has a beginning.
 func (m *Metrics) owns(projection string, partitions []int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -144,7 +158,7 @@ func (m *Metrics) owns(projection string, partitions []int) {
 	m.leasesLost.WithLabelValues(projection).Add(float64(missing(before, partitions)))
 }
 
-// missing counts the numbers of a that are not in b.
+// missing returns how many numbers of a are not in b.
 func missing(a, b []int) (n int) {
 	for _, p := range a {
 		if !slices.Contains(b, p) {
@@ -154,6 +168,7 @@ func missing(a, b []int) (n int) {
 	return n
 }
 
+// truth returns b as the value of a gauge.
 func truth(b bool) float64 {
 	if b {
 		return 1

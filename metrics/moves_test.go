@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/metrics"
-	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/projection"
 )
 
 // moves watches the metrics of one worker.
@@ -59,8 +60,8 @@ func TestEveryMetricMoves(t *testing.T) {
 	b := setup(t)
 	scraping := b.pool()
 	v := &moves{testBundle: b, m: metrics.New(scraping), seen: map[string]bool{}}
-	w, stop := b.start(rouse.Config{Observer: v.m.Observer()})
-	v.m.Watch(w)
+	w := b.start(rouse.Config{Observer: v.m.Observer()})
+	v.m.Watch(w.Worker)
 
 	v.until("rouse_worker_alive", is(1))
 	v.until("rouse_worker_ready", is(1))
@@ -72,7 +73,11 @@ func TestEveryMetricMoves(t *testing.T) {
 	v.until("rouse_leases_gained_total{projection=things}", is(32))
 	v.until("rouse_workers_alive", is(1))
 	v.until("rouse_database_up", is(1))
-	v.until("rouse_wakes_total{source=probe}", func(n float64) bool { return n > 0 }) // it has armed
+	v.rises(func() { // the listener changes its mode while the reader waits
+		v.exec(`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 1919907155 and granted
+			and database = (select oid from pg_database where datname = current_database())`)
+	}, "rouse_wakes_total{source=probe}")
+	v.until("rouse_push_mode{mode=quiet}", is(1))
 
 	v.rises(func() { b.append("Good", "a", 1) },
 		"rouse_events_handled_total{projection=things}", "rouse_batches_total{projection=things}",
@@ -83,7 +88,21 @@ func TestEveryMetricMoves(t *testing.T) {
 		"rouse_failed_attempts_total{projection=things}", "rouse_events_given_up_total{projection=things,what=park}",
 		"rouse_parked_events{projection=things}", "rouse_parked_oldest_seconds{projection=things}")
 
+	parked := values(b.t, v.m)["rouse_parked_events{projection=things}"]
+	v.rises(func() { b.append("Flaky", "f", 1) },
+		"rouse_failed_attempts_total{projection=things}", "rouse_retrying_events{projection=things}", "rouse_retrying_oldest_seconds{projection=things}")
+	require.Equal(b.t, parked, values(b.t, v.m)["rouse_parked_events{projection=things}"], "it waits for nobody")
+
+	away.Store(true)
+	v.until("rouse_waiting_seconds{projection=things}", is(0))
+	v.rises(func() { b.append("Away", "w", 1) },
+		"rouse_waiting_seconds{projection=things}", "rouse_projection_state{projection=things,state=waiting}")
+	away.Store(false)
+	v.until("rouse_waiting_seconds{projection=things}", is(0))
+	v.until("rouse_projection_state{projection=things,state=waiting}", is(0))
+
 	v.horizon()
+	v.snapshot()
 	v.missedPush()
 
 	v.rises(func() {
@@ -91,20 +110,24 @@ func TestEveryMetricMoves(t *testing.T) {
 		b.append("Good", "c", 1)
 	}, "rouse_batches_fenced_total{projection=things}")
 
-	_, stopOther := b.start(rouse.Config{Label: "other"})
+	other := b.start(rouse.Config{Label: "other"})
 	v.until("rouse_leases_lost_total{projection=things}", is(16))
 	v.until("rouse_workers_alive", is(2))
-	stopOther()
+	other.MustStop()
 	v.until("rouse_leases{projection=things}", is(32))
 
-	require.NoError(t, partition.Pause(context.Background(), b.Pool, "things"))
+	require.NoError(t, projection.Pause(context.Background(), b.Pool, "things"))
 	v.until("rouse_projection_halted{projection=things}", is(1))
 	v.until("rouse_projection_state{projection=things,state=paused}", is(1))
-	require.NoError(t, partition.Resume(context.Background(), b.Pool, "things"))
+	require.NoError(t, projection.Resume(context.Background(), b.Pool, "things"))
 	v.until("rouse_projection_halted{projection=things}", is(0))
 
-	stop()
+	w.MustStop()
 	v.until("rouse_worker_alive", is(0))
+	v.until("rouse_partitions_unowned{projection=things}", is(32))
+	require.NoError(t, projection.Pause(context.Background(), b.Pool, "things"))
+	v.until("rouse_partitions_unowned{projection=things}", is(0)) // nobody is to own them, and the alert is for those that are missed
+	require.NoError(t, projection.Resume(context.Background(), b.Pool, "things"))
 	v.until("rouse_partitions_unowned{projection=things}", is(32))
 
 	scraping.Close()
@@ -121,6 +144,24 @@ func TestEveryMetricMoves(t *testing.T) {
 	}
 }
 
+// snapshot has a session look at the database of a while ago, while saves go on.
+func (v *moves) snapshot() {
+	conn := v.Conn(v.t)
+	for _, sql := range []string{"begin isolation level repeatable read", "select count(*) from events"} {
+		_, err := conn.Exec(context.Background(), sql)
+		require.NoError(v.t, err)
+	}
+	v.exec("alter table projection_checkpoints set (autovacuum_enabled = false)")
+	v.exec("update projection_checkpoints set updated_at = clock_timestamp()")
+	v.until("rouse_oldest_snapshot_seconds", func(s float64) bool { return s > 0 })
+	v.until("rouse_oldest_snapshot_transactions", func(n float64) bool { return n > 0 })
+	v.until("rouse_checkpoints_dead_rows", func(n float64) bool { return n > 0 })
+	v.exec("alter table projection_workers set (autovacuum_enabled = false)")
+	v.until("rouse_workers_dead_rows", func(n float64) bool { return n > 0 })
+	_, err := conn.Exec(context.Background(), "commit")
+	require.NoError(v.t, err)
+}
+
 // horizon has an append stay open with a committed one behind it.
 func (v *moves) horizon() {
 	ctx := context.Background()
@@ -133,12 +174,16 @@ func (v *moves) horizon() {
 	v.until("rouse_horizon_holds", is(1))
 	v.until("rouse_horizon_hold_seconds", func(s float64) bool { return s >= 1 })
 	v.until("rouse_horizon_hold_pid", is(float64(conn.PgConn().PID())))
-	v.until("rouse_lag_events{partition=0,projection=things}", func(n float64) bool { return n > 0 })
-	v.until("rouse_lag_seconds{partition=0,projection=things}", func(s float64) bool { return s > 0 })
+	var partition int
+	require.NoError(v.t, v.Pool.QueryRow(ctx, `select e.slot & (p.partitions - 1) from events e, projections p
+		where e.aggregate_id = 'behind' and p.projection_name = 'things'`).Scan(&partition))
+	of := fmt.Sprintf("{partition=%d,projection=things}", partition)
+	v.until("rouse_lag_events"+of, func(n float64) bool { return n > 0 })
+	v.until("rouse_lag_seconds"+of, func(s float64) bool { return s > 0 })
 	require.NoError(v.t, tx.Commit(ctx))
 	v.until("rouse_horizon_holds", is(0))
 	v.until("rouse_horizon_hold_pid", is(0))
-	v.until("rouse_lag_events{partition=0,projection=things}", is(0))
+	v.until("rouse_lag_events"+of, is(0))
 }
 
 // missedPush has the trigger stand and say nothing.

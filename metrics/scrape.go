@@ -14,30 +14,32 @@ import (
 )
 
 const (
-	// freshFor is how long what was read of the database is shown again.
+	// freshFor is how long the values that were read from the database are shown again.
 	freshFor = time.Second
 
-	// readTimeout bounds one look at the database, well below the 10 s that Prometheus waits for a scrape.
+	// readTimeout bounds one read of the database, well below the 10 s that Prometheus waits for a scrape.
 	readTimeout = 3 * time.Second
 )
 
-// asked are the metrics that a scrape asks for.
-var asked = []metric{workerAlive, workerReady, listenerConnected, databaseUp, databaseErrors, headPosition, lagEvents, lagSeconds, unowned,
-	projectionHalted, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, horizonPID}
+// asked are the metrics that a scrape reads.
+var asked = []metric{waitingSeconds, workerAlive, workerReady, listenerConnected, databaseUp, databaseErrors, headPosition, lagEvents, lagSeconds, unowned,
+	projectionHalted, retryingEvents, retryingOldest, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, horizonPID,
+	snapshotSeconds, snapshotAge, deadCheckpoints, deadWorkers}
 
-// scrape is the collector of what is asked for at a scrape.
+// scrape is the collector of the metrics that are read at a scrape.
 type scrape struct {
 	pool  *pgxpool.Pool
 	descs map[string]*prometheus.Desc
 
-	mu     sync.Mutex // protects the fields below, and makes scrapes that come at once share one look
+	mu     sync.Mutex // protects the fields below; held during a read, so that scrapes at the same time share it
 	worker *rouse.Worker
 	report report.Report
 	readAt time.Time
-	err    error // of the last look
-	errors int
+	err    error // of the last read
+	errors int   // reads that failed
 }
 
+// newScrape returns a scrape that reads through pool and has no worker yet.
 func newScrape(pool *pgxpool.Pool) *scrape {
 	s := &scrape{pool: pool, descs: map[string]*prometheus.Desc{}}
 	for _, m := range asked {
@@ -46,6 +48,7 @@ func newScrape(pool *pgxpool.Pool) *scrape {
 	return s
 }
 
+// watch sets the worker.
 func (s *scrape) watch(w *rouse.Worker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +73,15 @@ func (s *scrape) Collect(to chan<- prometheus.Metric) {
 		health := s.worker.Health(context.Background()) // which has a limit of its own
 		gauge(workerAlive, truth(health.Alive()))
 		gauge(workerReady, truth(health.Ready()))
-		gauge(listenerConnected, truth(s.worker.Status().Listening))
+		status := s.worker.Status()
+		gauge(listenerConnected, truth(status.Listening))
+		for name := range status.States {
+			waited := 0.0
+			if w, waits := status.Waiting[name]; waits {
+				waited = time.Since(w.Since).Seconds()
+			}
+			gauge(waitingSeconds, waited, name)
+		}
 	}
 	s.read()
 	gauge(databaseUp, truth(s.err == nil))
@@ -80,7 +91,7 @@ func (s *scrape) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// read looks at the database unless it just has.
+// read reads the report, unless the last one is younger than freshFor. The caller holds the mutex.
 func (s *scrape) read() {
 	if time.Since(s.readAt) < freshFor {
 		return
@@ -94,7 +105,7 @@ func (s *scrape) read() {
 	}
 }
 
-// show gives what was read.
+// show sends the values of the report. The caller holds the mutex.
 func (s *scrape) show(gauge func(m metric, value float64, labels ...string)) {
 	gauge(headPosition, float64(s.report.Head))
 	alive := 0
@@ -110,8 +121,14 @@ func (s *scrape) show(gauge func(m metric, value float64, labels ...string)) {
 			gauge(lagEvents, float64(part.LagEvents), p.Name, number)
 			gauge(lagSeconds, part.LagSeconds, p.Name, number)
 		}
-		gauge(unowned, float64(p.Unowned), p.Name)
+		missed := p.Unowned
+		if p.State == report.Paused {
+			missed = 0 // nobody is to own them
+		}
+		gauge(unowned, float64(missed), p.Name)
 		gauge(projectionHalted, truth(p.State != "running"), p.Name)
+		gauge(retryingEvents, float64(p.Retrying.Events), p.Name)
+		gauge(retryingOldest, orZero(p.Retrying.OldestAgeSeconds), p.Name)
 		gauge(parkedEvents, float64(p.Parked.Events), p.Name)
 		gauge(parkedOldest, orZero(p.Parked.OldestAgeSeconds), p.Name)
 	}
@@ -123,8 +140,17 @@ func (s *scrape) show(gauge func(m metric, value float64, labels ...string)) {
 	}
 	gauge(horizonSeconds, age)
 	gauge(horizonPID, pid)
+	var held, over float64
+	if oldest := s.report.OldestSnapshot; oldest != nil {
+		held, over = orZero(oldest.AgeSeconds), float64(oldest.Transactions)
+	}
+	gauge(snapshotSeconds, held)
+	gauge(snapshotAge, over)
+	gauge(deadCheckpoints, float64(s.report.DeadCheckpoints))
+	gauge(deadWorkers, float64(s.report.DeadWorkers))
 }
 
+// orZero returns *f, 0 if f is nil.
 func orZero(f *float64) float64 {
 	if f == nil {
 		return 0

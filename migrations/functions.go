@@ -2,11 +2,11 @@ package migrations
 
 import "regexp"
 
-// functionText finds the functions of a migration: the name, and what stands between the dollars.
+// functionText matches the functions of a migration: the name, and the text between the dollars.
 var functionText = regexp.MustCompile(`(?s)create (?:or replace )?function (\w+)\([^)]*\).*?\$\$(.*?)\$\$`)
 
-// FunctionBody is the body that the latest schema gives to one of its functions, as pg_proc.prosrc has it; "" if it has no
-// such function.
+// FunctionBody returns the body that the latest schema gives to one of its functions, as pg_proc.prosrc has it; "" if
+// it has no such function.
 func FunctionBody(name string) string {
 	body := ""
 	for _, m := range all {

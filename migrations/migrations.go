@@ -1,8 +1,8 @@
 // Package migrations holds the schema of Rouse: the tables and the two triggers that every append carries.
 //
 // Migrations are numbered SQL files that only go forward. Each names, in its head comment, the oldest binary that still
-// works once it has been applied; that is how a worker of the previous release keeps running on the next schema. A worker
-// never migrates by itself: it calls Check, and somebody with the rights calls Up or runs what Print prints.
+// works once it has been applied; by that a worker of the previous release keeps running on the next schema. A worker
+// never migrates by itself: it calls Check, and an operator with the rights calls Up or runs the script of Print.
 package migrations
 
 import (
@@ -14,10 +14,13 @@ import (
 	"io/fs"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/rouse-es/rouse/internal/db"
 )
 
 //go:embed *.sql
@@ -33,7 +36,7 @@ var (
 	// ErrOlder means that the schema is older than this binary needs.
 	ErrOlder = errors.New("migrations: the schema is older than this binary (run `rouse migrate`)")
 
-	// ErrNewer means that the schema has moved on past what this binary understands.
+	// ErrNewer means that the schema is too new: this binary does not understand it.
 	ErrNewer = errors.New("migrations: the schema is newer than this binary understands (deploy a newer rouse)")
 
 	// ErrEncoding means that the database is not encoded in UTF8, which slots depend on.
@@ -47,20 +50,25 @@ var (
 // schema's name. Two-integer keys never meet those of the append trigger, which are one bigint.
 const lockKey = 1919907149
 
-// Timeout is how long Up and Locked wait for other processes that migrate, and how long one of their statements may run.
+// Timeout is how long Up and Locked wait for other processes that migrate, how long one of their statements may run, and how
+// long Up goes on to try for the locks on its tables.
 const Timeout = 2 * time.Minute
 
+// migration is one numbered file: its version, the oldest binary that works on it, its name and its text, and the tables
+// and views that it has alone, in the order in which workers lock them.
 type migration struct {
 	version, oldest int
 	name, sql       string
+	locks           []string
 }
 
+// all has every migration, in the order of versions.
 var all = mustLoad()
 
-// Latest is the version of the schema that this binary was made for.
+// Latest returns the version of the schema that this binary was made for.
 func Latest() int { return all[len(all)-1].version }
 
-// Querier is what Check reads through: a pool, a connection or a transaction.
+// Querier is the source of the reads of Check: a pool, a connection or a transaction.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
@@ -68,7 +76,10 @@ type Querier interface {
 
 var fileName = regexp.MustCompile(`^(\d{4})_(\w+)\.sql$`)
 var oldestLine = regexp.MustCompile(`(?m)^-- oldest binary that works on it: (\d+)$`)
+var locksLine = regexp.MustCompile(`(?m)^-- locks: ([a-z_, ]+)$`)
 
+// mustLoad returns the embedded migrations. It panics if their numbers or head comments are wrong, which is a fault of
+// the build.
 func mustLoad() []migration {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
@@ -87,11 +98,16 @@ func mustLoad() []migration {
 		if version != len(out)+1 || oldest > version {
 			panic("migrations: " + name + " is out of order")
 		}
-		out = append(out, migration{version: version, oldest: oldest, name: m[2], sql: string(sql)})
+		next := migration{version: version, oldest: oldest, name: m[2], sql: string(sql)}
+		if l := locksLine.FindSubmatch(sql); l != nil {
+			next.locks = strings.Split(string(l[1]), ", ")
+		}
+		out = append(out, next)
 	}
 	return out
 }
 
+// statement returns the embedded statement sql/NAME.sql.
 func statement(name string) string {
 	sql, err := statements.ReadFile("sql/" + name + ".sql")
 	if err != nil {
@@ -100,11 +116,23 @@ func statement(name string) string {
 	return string(sql)
 }
 
-// Version is the version of the schema that q sees, 0 if there is none, and the oldest binary that works on it.
+// sqlVersion alone of the statements names the schema of its tables: workers send it.
+var sqlVersion = db.Load(statements, "version")
+
+// schemaOf returns the schema that q names if it is a *db.Pool, and "" otherwise: search_path finds it.
+func schemaOf(q Querier) string {
+	if d, is := q.(db.DB); is {
+		return db.SchemaOf(d)
+	}
+	return ""
+}
+
+// Version returns the version of the schema that q sees, or that it names if it is a *db.Pool, 0 if there is none, and the oldest
+// binary that works on it.
 func Version(ctx context.Context, q Querier) (version, oldest int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	err = q.QueryRow(ctx, statement("version")).Scan(&version, &oldest)
+	err = q.QueryRow(ctx, sqlVersion.In(schemaOf(q))).Scan(&version, &oldest)
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr) && pgErr.Code == "42P01": // undefined_table
@@ -115,9 +143,9 @@ func Version(ctx context.Context, q Querier) (version, oldest int, err error) {
 	return version, oldest, nil
 }
 
-// Check tells whether this binary can work on the schema that q sees: nil, or an error that wraps ErrMissing, ErrOlder or
-// ErrNewer. It takes no lock and changes nothing. Do not call it inside a transaction that must go on: where there is no
-// schema at all, PostgreSQL aborts the transaction.
+// Check returns nil if this binary can work on the schema that q sees, or that it names if it is a *db.Pool, and otherwise an error
+// that wraps ErrMissing, ErrOlder or ErrNewer. It takes no lock and changes nothing. Do not call it inside a transaction that must go on:
+// where there is no schema at all, PostgreSQL aborts the transaction.
 func Check(ctx context.Context, q Querier) error {
 	version, oldest, err := Version(ctx, q)
 	switch {
@@ -134,79 +162,8 @@ func Check(ctx context.Context, q Querier) error {
 	return nil
 }
 
-// Up brings the schema to the latest version and returns how many migrations it applied. All of them commit together or
-// not at all. Any number of processes may call it at once: where the schema is current it takes no lock, otherwise one
-// process migrates and the others wait for it, at most Timeout. A schema that is newer than this binary is left alone.
-func Up(ctx context.Context, conn *pgx.Conn) (applied int, err error) {
-	version, _, err := Version(ctx, conn)
-	if err != nil || version >= Latest() {
-		return 0, err
-	}
-	err = Locked(ctx, conn, func(tx pgx.Tx) error {
-		if err := prepare(ctx, tx); err != nil {
-			return err
-		}
-		if version, _, err = Version(ctx, tx); err != nil {
-			return err
-		}
-		for _, m := range all[min(version, len(all)):] {
-			if err := apply(ctx, tx, m); err != nil {
-				return err
-			}
-			applied++
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return applied, nil
-}
-
-// Locked runs f in a transaction that holds the migration lock of the current schema, so that f may create what several
-// processes would otherwise create at once.
-func Locked(ctx context.Context, conn *pgx.Conn, f func(tx pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
-	defer cancel()
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, statement("lock"), lockKey, Timeout.Milliseconds()); err != nil {
-			return fmt.Errorf("migrations: wait for the migration lock: %w", err)
-		}
-		return f(tx)
-	})
-}
-
-func prepare(ctx context.Context, tx pgx.Tx) error {
-	var encoding string
-	var schema *string
-	if err := tx.QueryRow(ctx, "select getdatabaseencoding(), current_schema()").Scan(&encoding, &schema); err != nil {
-		return fmt.Errorf("migrations: look at the database: %w", err)
-	}
-	if encoding != "UTF8" {
-		return fmt.Errorf("%w: it is %s", ErrEncoding, encoding)
-	}
-	if schema == nil {
-		return ErrNoSchema
-	}
-	if _, err := tx.Exec(ctx, statement("create_versions")); err != nil {
-		return fmt.Errorf("migrations: create the table of versions (the role needs CREATE on schema %s): %w", *schema, err)
-	}
-	return nil
-}
-
-func apply(ctx context.Context, tx pgx.Tx, m migration) error {
-	// The simple protocol runs a whole file in one round trip, inside the transaction that is open.
-	if _, err := tx.Conn().PgConn().Exec(ctx, m.sql).ReadAll(); err != nil {
-		return fmt.Errorf("migrations: apply %04d_%s: %w", m.version, m.name, err)
-	}
-	if _, err := tx.Exec(ctx, statement("record"), m.version, m.name, m.oldest); err != nil {
-		return fmt.Errorf("migrations: record %04d_%s: %w", m.version, m.name, err)
-	}
-	return nil
-}
-
-// Print writes all migrations as one script for people who apply schemas with a tool of their own. It is meant for a schema
-// without Rouse tables and ends by recording the versions, so that Check is satisfied.
+// Print writes all migrations as one script for operators who apply schemas with a tool of their own. It is meant for a
+// schema without Rouse tables and ends by recording the versions, so that Check is satisfied.
 func Print(w io.Writer) error {
 	script := "begin;\n\n" + statement("create_versions") + ";\n"
 	for _, m := range all {

@@ -18,7 +18,7 @@ const statementTimeout = 30 * time.Second
 // ErrFilter means that a Filter names no projection where one is needed, or half of an aggregate.
 var ErrFilter = errors.New("parked: the filter is not usable")
 
-// Event is an event that was set aside.
+// Event is an event that was set aside: because it failed, or because it waits behind such a one of its aggregate.
 type Event struct {
 	Projection string
 	Position   int64
@@ -27,22 +27,39 @@ type Event struct {
 	Version    int64
 	Type       string
 
-	// Attempts is how often its handler was tried and Error how that last ended. Both are empty for an event that only waits
-	// behind another one of its aggregate.
-	Attempts int
-	Error    string
+	// Attempts is how often its handler was tried, and Tries how often since somebody has last asked for it, which is what
+	// rouse.RetryPolicy counts. Error is how the last try ended. All are zero for an event that only waits behind another one of its
+	// aggregate.
+	Attempts, Tries int
+	Error           string
 
 	ParkedAt time.Time
 
-	// Due means that somebody has asked for it to be handled again, and that the owner of its partition has not done so yet.
-	Due bool
+	// Events is the number of parked events of its aggregate. Only Aggregates tells it.
+	Events int64
+
+	// First is true for the first parked event of its aggregate. The others wait behind it.
+	First bool
+
+	// DueAt is when the first event of an aggregate is tried next. Zero: it waits for Retry or Discard, or it is not the first.
+	DueAt time.Time
+
+	// Trying is true while a try is under way. It stays so where the process has died of it, until the next try.
+	Trying bool
+
+	// Erased is true where the event is no longer in the log. The owner of its partition takes it out of the queue when its turn
+	// comes.
+	Erased bool
 }
 
-// Filter says which parked events are meant: those that agree with all fields that are set.
+// Filter selects parked events: those that agree with all fields that are set. Half of an aggregate, its type or its id, may be set.
 type Filter struct {
 	Projection string
 	Aggregate  eventstore.Stream
 	Position   int64
+	EventType  string
+	Error      string    // a part of the last error, as it is written
+	Since      time.Time // set aside then or later
 }
 
 func (f Filter) args() []any {
@@ -56,7 +73,11 @@ func (f Filter) args() []any {
 	if f.Position != 0 {
 		position = &f.Position
 	}
-	return []any{null(f.Projection), null(f.Aggregate.Type), null(f.Aggregate.ID), position}
+	var since *time.Time
+	if !f.Since.IsZero() {
+		since = &f.Since
+	}
+	return []any{null(f.Projection), null(f.Aggregate.Type), null(f.Aggregate.ID), position, null(f.EventType), null(f.Error), since}
 }
 
 func (f Filter) validate() error {
@@ -68,45 +89,62 @@ func (f Filter) validate() error {
 
 // List returns parked events in the order of the log, of all projections if the filter names none. limit 0 means all.
 func List(ctx context.Context, pool *pgxpool.Pool, f Filter, limit int) ([]Event, error) {
+	return list(ctx, pool, sqlList, f, limit)
+}
+
+// Aggregates returns the first event of each aggregate that the filter touches, in the order of the log, with the number of its events.
+// limit 0 means all.
+func Aggregates(ctx context.Context, pool *pgxpool.Pool, f Filter, limit int) ([]Event, error) {
+	return list(ctx, pool, sqlAggregates, f, limit)
+}
+
+func list(ctx context.Context, pool *pgxpool.Pool, sql string, f Filter, limit int) ([]Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	var most *int
 	if limit > 0 {
 		most = &limit
 	}
-	rows, err := pool.Query(ctx, sqlList, append(f.args(), most)...)
+	rows, err := pool.Query(ctx, sql, append(f.args(), most)...)
 	if err != nil {
 		return nil, fmt.Errorf("parked: list: %w", err)
 	}
-	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Event, err error) {
-		err = row.Scan(&e.Projection, &e.Position, &e.ID, &e.Aggregate.Type, &e.Aggregate.ID, &e.Version, &e.Type, &e.Attempts,
-			&e.Error, &e.ParkedAt, &e.Due)
-		return e, err
-	})
+	events, err := pgx.CollectRows(rows, scan)
 	if err != nil {
 		return nil, fmt.Errorf("parked: list: %w", err)
 	}
 	return events, nil
 }
 
-// Retry asks the workers that own the partitions to handle the parked events of all aggregates that the filter touches again,
-// each aggregate's in order and from its first parked event on. It returns how many events that are, and does not wait. An
-// event that fails again stays, with those behind it, until it is asked for again.
+// scan reads a row of list.sql or aggregates.sql.
+func scan(row pgx.CollectableRow) (e Event, err error) {
+	var due *time.Time
+	var there bool
+	err = row.Scan(&e.Projection, &e.Position, &e.ID, &e.Aggregate.Type, &e.Aggregate.ID, &e.Version, &e.Type, &e.Attempts, &e.Tries,
+		&e.Error, &e.ParkedAt, &due, &e.Trying, &e.First, &there, &e.Events)
+	if e.Erased = !there; due != nil {
+		e.DueAt = *due
+	}
+	return e, err
+}
+
+// Retry asks the workers that own the partitions to handle the parked events of all aggregates that the filter touches now, each
+// aggregate's in order and from its first parked event on. It returns how many events that are, and does not wait. An event that
+// fails again is tried again as one that has just been set aside, and then parked anew.
 func Retry(ctx context.Context, pool *pgxpool.Pool, f Filter) (events int64, err error) {
 	if err := f.validate(); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	tag, err := pool.Exec(ctx, sqlRetry, f.args()...)
-	if err != nil {
+	if err := pool.QueryRow(ctx, sqlRetry, f.args()...).Scan(&events); err != nil {
 		return 0, fmt.Errorf("parked: ask for a retry: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return events, nil
 }
 
-// Discard forgets parked events: the projection will never handle them. What waited behind them is handled, as if Retry had
-// asked for it. It returns how many events are gone.
+// Discard forgets parked events: the projection will never handle them. Where the first of an aggregate is among them, what waited
+// behind it is handled, as if Retry had asked for it. It returns how many events are gone.
 func Discard(ctx context.Context, pool *pgxpool.Pool, f Filter) (events int64, err error) {
 	if err := f.validate(); err != nil {
 		return 0, err
@@ -114,6 +152,9 @@ func Discard(ctx context.Context, pool *pgxpool.Pool, f Filter) (events int64, e
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, sqlLockProjection, f.Projection); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, sqlLock, f.args()...); err != nil {
 			return err
 		}

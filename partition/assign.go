@@ -6,19 +6,20 @@ import "slices"
 type Candidate struct {
 	Instance string
 
-	// Max is the most partitions that it takes. 0: any number.
+	// Max is the maximum number of partitions that it takes. 0: any number.
 	Max int
 
-	// Avoids are partitions that it cannot take for the time being. They count as its own for nobody.
+	// Avoids are partitions that it cannot take for now. Such a partition may go to a candidate beyond that one's
+	// share.
 	Avoids []int
 }
 
-// Assign says who should own each partition, given who does and the candidates in the order in which they joined. The result
-// has an instance for each partition, "" where nobody may take it.
+// Assign returns the instance that should own each partition, "" where none may take it, given the present owners and
+// the candidates in the order in which they joined.
 //
-// Shares differ by one at most, except where a Max or an Avoids stands against it. As few partitions as possible change
-// hands: members give up what is beyond their share, the highest partitions first, and nothing else. Everybody who looks at
-// the same owners and candidates comes to the same result, so nobody has to lead.
+// Shares differ by one at most, except where a Max or an Avoids prevents it. As few partitions as possible change
+// hands: members give up the partitions beyond their share, the highest first, and no others. Every member that sees
+// the same owners and candidates computes the same result, so none has to lead.
 func Assign(owners []string, candidates []Candidate) []string {
 	a := assignment{targets: make([]string, len(owners)), candidates: candidates, at: map[string]int{}, owned: make([]int, len(candidates))}
 	for i, c := range candidates {
@@ -35,16 +36,17 @@ func Assign(owners []string, candidates []Candidate) []string {
 	return a.targets
 }
 
+// assignment is the state of one Assign.
 type assignment struct {
 	candidates []Candidate
 	at         map[string]int // index by instance
-	owned      []int          // how many each owns now
-	quota      []int          // how many more each may get
-	targets    []string
+	owned      []int          // the number of partitions that each candidate owns now
+	quota      []int          // the number that each may still take; below 0 if it has one beyond its share
+	targets    []string       // the result so far
 }
 
-// share computes the quotas: everybody the same, as far as its Max allows, and what does not divide goes to those who own
-// most, so that it need not move.
+// share computes the quotas: the same for every candidate, as far as its Max allows, and the remainder to those that
+// own most, so that it need not move.
 func (a *assignment) share(partitions int) {
 	limit := func(i int) int {
 		if m := a.candidates[i].Max; m > 0 {
@@ -54,7 +56,7 @@ func (a *assignment) share(partitions int) {
 	}
 	a.quota = make([]int, len(a.candidates))
 	for left := partitions; left > 0; {
-		var open []int // those that may get more
+		var open []int // the candidates whose quota may still rise
 		for i := range a.candidates {
 			if a.quota[i] < limit(i) {
 				open = append(open, i)
@@ -89,7 +91,8 @@ func (a *assignment) keep(owners []string) {
 	}
 }
 
-// give hands out the rest, each to whoever lacks most. What everybody with room avoids goes to somebody beyond the quota.
+// give assigns the remaining partitions, each to the candidate with the largest quota. A partition that all candidates
+// with a quota avoid goes to one beyond its quota.
 func (a *assignment) give() {
 	for p, target := range a.targets {
 		if target != "" {
@@ -110,7 +113,8 @@ func (a *assignment) give() {
 	}
 }
 
-// spare finds somebody for a partition that all who have room avoid: whoever is least over its quota and below its Max.
+// spare returns the candidate for a partition that all candidates with a quota avoid: the one that is least beyond its
+// quota and below its Max; -1 if there is none.
 func (a *assignment) spare(p int) int {
 	best := -1
 	for i, c := range a.candidates {
@@ -122,6 +126,7 @@ func (a *assignment) spare(p int) int {
 	return best
 }
 
+// count returns the number of partitions assigned to instance so far.
 func (a *assignment) count(instance string) int {
 	n := 0
 	for _, target := range a.targets {
@@ -132,6 +137,7 @@ func (a *assignment) count(instance string) int {
 	return n
 }
 
+// take assigns partition p to candidate i.
 func (a *assignment) take(p, i int) {
 	a.targets[p] = a.candidates[i].Instance
 	a.quota[i]--

@@ -156,8 +156,8 @@ func TestPlanSaysWhetherEverybodyHasTheirs(t *testing.T) {
 	require.Equal(t, 2, claim("c")) // it saw that it was to have 10
 	require.Equal(t, 3, claim("a"))
 	require.Equal(t, 2, claim("b"), "and b 10, because it has least now")
-	require.False(t, s.Plan("c", nil).Settled)
+	require.False(t, s.Plan("c", nil).Balanced)
 	require.Equal(t, 1, claim("b"), "who joined before c")
-	require.True(t, s.Plan("c", nil).Settled)
+	require.True(t, s.Plan("c", nil).Balanced)
 	require.Zero(t, s.Plan("c", nil).Nobody)
 }

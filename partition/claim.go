@@ -4,23 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/rouse-es/rouse/internal/db"
 )
 
 const (
-	// Default is how many partitions a projection gets if nobody says otherwise: enough for 32 workers, few enough that
-	// moving all their checkpoints costs about a millisecond.
+	// Default is the number of partitions of a new projection, if no other is asked for: enough for 32 workers, few
+	// enough that moving all their checkpoints costs about a millisecond.
 	Default = 32
 
-	statementTimeout = 10 * time.Second
-
-	// lockTimeout is how long a claim waits for a save in flight. A session that holds on for longer than this is frozen, or
-	// its handler is slow; the claim is tried again.
-	lockTimeout = "5s"
+	statementTimeout = db.Timeout
 )
 
 var (
@@ -29,6 +26,9 @@ var (
 
 	// ErrCount means that a number of partitions is not a power of two from 1 to 1024.
 	ErrCount = errors.New("partition: the number of partitions must be a power of two from 1 to 1024")
+
+	// ErrResized means that a projection has another number of partitions by now than the claim is for. Look again.
+	ErrResized = errors.New("partition: the number of partitions has changed")
 )
 
 // Lease is the ownership of one partition: the epoch it is held under and the checkpoint it was claimed at.
@@ -36,34 +36,23 @@ type Lease struct {
 	Partition    int
 	Epoch, Floor int64
 
-	// Inherited means that another instance owned it and had not given it up, so it may have died of one of the next events.
+	// Inherited means that another instance owned the partition and had not given it up, so that one of the next events
+	// may have caused its death.
 	Inherited bool
+
+	// Event is the id of the event that the checkpoint stands at, "" if that is not known.
+	Event string
+
+	// Spot is where the row of the checkpoint is, for catchup.SpotAt.
+	Spot pgtype.TID
 }
 
-// Ensure makes sure that a projection and its checkpoints exist and returns how many partitions it has. want 0 means
-// whatever the database says, and Default for a new projection. Many processes may call it at once.
-func Ensure(ctx context.Context, pool *pgxpool.Pool, projection string, want int) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	create := want
-	if create == 0 {
-		create = Default
+// CheckCount returns an error that wraps ErrCount unless n can be a number of partitions.
+func CheckCount(n int) error {
+	if n >= 1 && n <= 1024 && n&(n-1) == 0 {
+		return nil
 	}
-	if !valid(create) {
-		return 0, fmt.Errorf("%w, and %d is not", ErrCount, want)
-	}
-	if _, err := pool.Exec(ctx, sqlEnsureInsert, projection, create); err != nil {
-		return 0, fmt.Errorf("partition: create projection %s: %w", projection, err)
-	}
-	var have, made int
-	if err := pool.QueryRow(ctx, sqlEnsureCheckpoints, projection).Scan(&have, &made); err != nil {
-		return 0, fmt.Errorf("partition: create the checkpoints of %s: %w", projection, err)
-	}
-	if want != 0 && want != have {
-		return 0, fmt.Errorf("%w: %s is kept in %d, and %d were asked for (ask for %d, or for none to take what is there)",
-			ErrMismatch, projection, have, want, have)
-	}
-	return have, nil
+	return fmt.Errorf("%w, and %d is not", ErrCount, n)
 }
 
 // Claim is a request for partitions of one projection by one instance, in one incarnation of the database.
@@ -71,34 +60,40 @@ type Claim struct {
 	Projection, Instance, Token string
 	Partitions                  []int
 
-	// Of is how many partitions the projection was seen to have. If that is no longer so, nothing is claimed and Claim returns
-	// ErrResized. 0: that does not matter.
+	// Of is the number of partitions that the projection was seen to have. If it has another now, nothing is claimed
+	// and Claim returns an error that wraps ErrResized. 0: any number.
 	Of int
 
 	// FromTheLiving takes partitions also from an owner that is alive. A static worker does so once, when it starts.
 	FromTheLiving bool
 }
 
-// Claim takes what may be taken of the partitions asked for, and returns it in no particular order. Leases already held are
-// taken again under a new epoch, which also ends whatever an earlier connection of the same instance left in flight. It
-// commits synchronously: a claim that a crash could undo would give one epoch to two workers.
-func (c Claim) Claim(ctx context.Context, pool *pgxpool.Pool) ([]Lease, error) {
+// divisionByZero is what agreed.sql raises.
+const divisionByZero = "22012"
+
+// Claim takes those of the partitions that may be taken, in one round trip, and returns their leases in no particular order. Leases that
+// the instance already holds are taken again under a new epoch, which also ends the work that an earlier connection of
+// the same instance left in flight. It commits synchronously: a claim that a crash could undo would give one epoch to
+// two workers.
+func (c Claim) Claim(ctx context.Context, d db.DB) ([]Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	var leases []Lease
-	err := durably(ctx, pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, sqlClaim, c.Projection, c.Instance, ints(c.Partitions), c.Token, c.FromTheLiving)
-		if err != nil {
+	err := db.TxBatch(ctx, d, func(batch *pgx.Batch) {
+		leases = nil
+		batch.Queue(sqlClaim.For(d), c.Projection, c.Instance, ints(c.Partitions), c.Token, c.FromTheLiving).Query(func(rows pgx.Rows) (err error) {
+			leases, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Lease])
 			return err
+		})
+		if c.Of != 0 {
+			batch.Queue(sqlAgreed.For(d), c.Projection, c.Of).Query(func(rows pgx.Rows) error {
+				rows.Close()
+				if codeOf(rows.Err()) == divisionByZero {
+					return ErrResized
+				}
+				return rows.Err()
+			})
 		}
-		if leases, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Lease]); err != nil || c.Of == 0 {
-			return err
-		}
-		var agreed bool
-		if err := tx.QueryRow(ctx, sqlAgreed, c.Projection, c.Of).Scan(&agreed); err != nil || agreed {
-			return err
-		}
-		return ErrResized
 	})
 	if err != nil {
 		return nil, fmt.Errorf("partition: claim partitions of %s: %w", c.Projection, named(err))
@@ -106,17 +101,16 @@ func (c Claim) Claim(ctx context.Context, pool *pgxpool.Pool) ([]Lease, error) {
 	return leases, nil
 }
 
-// Release gives up partitions of a projection that an instance owns; nil means all of them.
-func Release(ctx context.Context, pool *pgxpool.Pool, projection, instance string, partitions []int) error {
+// Release gives up partitions of a projection that an instance owns; nil means all of them. The epochs rise.
+func Release(ctx context.Context, d db.DB, projection, instance string, partitions []int) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	var which any // not a nil slice, which would be an empty array
 	if partitions != nil {
 		which = ints(partitions)
 	}
-	err := durably(ctx, pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sqlRelease, projection, instance, which)
-		return err
+	err := db.TxBatch(ctx, d, func(batch *pgx.Batch) {
+		batch.Queue(sqlRelease.For(d), projection, instance, which)
 	})
 	if err != nil {
 		return fmt.Errorf("partition: release the partitions of %s: %w", projection, named(err))
@@ -124,7 +118,7 @@ func Release(ctx context.Context, pool *pgxpool.Pool, projection, instance strin
 	return nil
 }
 
-// named says what a lock timeout is about, which the server's own words do not.
+// named returns err with the cause of a lock timeout, which the server's own message does not have.
 func named(err error) error {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available
@@ -133,18 +127,7 @@ func named(err error) error {
 	return err
 }
 
-// durably runs f in a READ COMMITTED transaction that commits synchronously and waits for locks only so long.
-func durably(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx) error) error {
-	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		const settings = `select set_config('lock_timeout', $1, true),
-			case when current_setting('synchronous_commit') = 'off' then set_config('synchronous_commit', 'on', true) end`
-		if _, err := tx.Exec(ctx, settings, lockTimeout); err != nil {
-			return err
-		}
-		return f(tx)
-	})
-}
-
+// ints returns partitions as the parameter of a statement.
 func ints(partitions []int) []int32 {
 	out := make([]int32, len(partitions))
 	for i, p := range partitions {

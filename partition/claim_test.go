@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/catchup"
@@ -51,6 +52,13 @@ func TestEnsure(t *testing.T) {
 	require.EqualValues(t, 32, b.int("select count(*) from projection_checkpoints"))
 }
 
+// spot is where the row of a partition is.
+func (b *bundle) spot(partition int) (at pgtype.TID) {
+	b.t.Helper()
+	require.NoError(b.t, b.Pool.QueryRow(b.ctx, "select ctid from projection_checkpoints where partition = $1", partition).Scan(&at))
+	return at
+}
+
 func TestClaimTakesWhatIsFreeAndRaisesTheEpoch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -58,6 +66,11 @@ func TestClaimTakesWhatIsFreeAndRaisesTheEpoch(t *testing.T) {
 	b.exec("update projection_checkpoints set last_global_position = 10 + partition, epoch = 7")
 	one := b.member("one", 0)
 	got := b.claim(one, false, 0, 2)
+	for p, lease := range got {
+		require.Equal(t, b.spot(p), lease.Spot)
+		lease.Spot = pgtype.TID{}
+		got[p] = lease
+	}
 	require.Equal(t, map[int]partition.Lease{0: {Partition: 0, Epoch: 8, Floor: 10}, 2: {Partition: 2, Epoch: 8, Floor: 12}}, got)
 	require.Equal(t, int64(9), b.claim(one, false, 0)[0].Epoch, "its own again, under a new epoch")
 
@@ -194,7 +207,8 @@ func TestClaimAndSaveMeet(t *testing.T) {
 		return b.int("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") == 1, nil
 	})
 	require.NoError(t, inFlight.Commit(b.ctx))
-	require.Equal(t, []partition.Lease{{Partition: 0, Epoch: lease.Epoch + 1, Floor: 50, Inherited: true}}, <-claimed, "with the floor of the save that it waited for")
+	leases := <-claimed
+	require.Equal(t, []partition.Lease{{Partition: 0, Epoch: lease.Epoch + 1, Floor: 50, Inherited: true, Spot: b.spot(0)}}, leases, "with the floor of the save that it waited for")
 
 	late := b.begin()
 	require.ErrorIs(t, save(late, 50, 60), catchup.ErrFenced)

@@ -9,175 +9,173 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rs/zerolog"
+
+	"github.com/rouse-es/rouse/internal/db"
 )
 
-const (
-	// watchInterval is how often the membership is looked at; a look costs the server about half a millisecond. With many
-	// members the looks of all together stay bounded: each adds watchShare to the interval of everybody. Of 64 each looks every
-	// 0.75 s, so that a death is still noticed within a second.
-	watchInterval = 90 * time.Millisecond
-	watchShare    = 10 * time.Millisecond
+// controlTimeout bounds every statement of the control session: after that the connection counts as lost.
+const controlTimeout = 2 * time.Second
 
-	// beatsPerTTL is how many heartbeats are sent in the time that one is good for.
-	beatsPerTTL = 5
-
-	// controlTimeout bounds every statement of the control session: after that the connection counts as lost.
-	controlTimeout = 2 * time.Second
-)
-
-// ErrNoTrust is why the context of Trust ends: the heartbeats do not get through, so others may soon count this process as
-// dead and take its partitions.
+// ErrNoTrust is the cause with which the context of Trust ends: the heartbeats do not get through, so other members may
+// soon count this process as dead and take its partitions.
 var ErrNoTrust = errors.New("partition: the control connection is lost, and others may take the partitions")
 
-// ControlConfig is what a Control needs. All fields but Log are required.
+// ControlConfig configures a Control. TTL and Row are required, and either Session or Dialer and Presence.
 type ControlConfig struct {
-	// ConnConfig opens the control connection. It should lead to PostgreSQL itself.
-	ConnConfig *pgx.ConnConfig
+	// Session is the control connection, which the Control shares with those of other logs of the same database and whose
+	// presence lock is that of its member; the caller runs it. nil: the Control has a Session of its own, for which it needs
+	// Dialer and Presence.
+	Session *Session
+
+	// Dialer opens the control connection. It should lead to PostgreSQL itself.
+	Dialer *db.Dialer
 
 	// Presence is the key of the presence lock.
 	Presence int32
 
-	// TTL is how long a heartbeat is good for.
+	// Schema holds Rouse's tables. "": search_path finds them.
+	Schema string
+
+	// Place returns the Place of the pool; anew: of connections that are made for it. While the connection leads to another one, no
+	// heartbeat is sent. nil: it is not compared. It is called on the goroutine of Run, and may wait for the pool.
+	Place func(ctx context.Context, anew bool) (string, error)
+
+	// TTL is how long a heartbeat is valid that is sent while there is something to lose. At rest it may be valid for longer.
 	TTL time.Duration
 
-	// Row is what to say of this process at the moment; Control fills in Presence and Leaving, and asks from its own goroutine.
+	// Static means that nobody takes over from this process and it from nobody, so that it need not look for the dead.
+	Static bool
+
+	// IdleInterval, if longer than what is usual at rest, is the time between two heartbeats there.
+	IdleInterval time.Duration
+
+	// Row returns the row of this process as of now; Control fills in Presence, TTL, Leaving and Working. Only the goroutine of
+	// the Session calls it, as it does the functions below. They must not wait, and each of those may be nil.
 	Row func() Member
+
+	// Busy reports whether the process has work in hand: a handler runs, or there is more to catch up with. nil: it never has.
+	Busy func() bool
+
+	// Settled reports whether the process owns the partitions that it should, and everybody else does. nil: it always is.
+	Settled func() bool
+
+	// Told reports whether a change of the membership leads to a call of Look, and an append to one of Stir. nil: nothing does.
+	Told func() bool
+
+	// Head is called with the highest position at which there is an event, with each heartbeat at rest. nil: it is not looked for.
+	Head func(position int64)
 
 	Log zerolog.Logger
 }
 
-// Control keeps a process among the living: on a connection of its own, which neither handlers nor a drained pool can starve,
-// it holds the presence lock, sends the heartbeats and watches who else is there. Its methods may be used by many goroutines.
+// Control keeps a process among the living of one log: on the connection of its Session, which neither handlers nor a drained
+// pool can starve, it sends the heartbeats and watches the other members. Its methods may be called by many goroutines.
 type Control struct {
-	cfg   ControlConfig
-	ready chan struct{} // closed after the first heartbeat
-	kick  chan struct{} // send a heartbeat now; buffered to 1, one is enough for all who ask
+	cfg     ControlConfig
+	session *Session
+	own     bool          // the session is this Control's alone, which runs it
+	ready   chan struct{} // closed by renew after the first heartbeat; callers of Ready wait for it
+	refused chan error    // sent by failed, once; buffered to 1, so that nobody need receive
 
-	mu       sync.Mutex // protects the fields below
-	changed  chan struct{}
-	leaving  bool
-	members  int
-	trust    context.Context // nil while there is none
-	distrust context.CancelCauseFunc
-	lapse    *time.Timer
+	mu         sync.Mutex              // protects the fields below
+	changed    chan struct{}           // closed and replaced by broadcast; callers of Changed and Trust wait for it
+	leaving    bool                    // set by Leave, for good
+	kicked     bool                    // set by Beat: a heartbeat is due
+	seenByPool string                  // by Seen: the incarnation that the pool has come to; "": looked at
+	seen       string                  // what others have to do with the plan, at the last look
+	planned    string                  // what of the own row others plan by, at the last heartbeat
+	members    int                     // at the last look; 0: none yet
+	trouble    error                   // why no heartbeat gets through; nil once one has
+	trust      context.Context         //nolint:containedctx // handed out by Trust; nil while there is none
+	distrust   context.CancelCauseFunc // ends trust
+	lapse      *time.Timer             // ends trust when the last heartbeat is too old
+	until      time.Time               // when it does
 
-	ticked atomic.Int64 // Unix nanoseconds
+	stirred atomic.Int64 // when Stir was last called, in Unix nanoseconds
+	asked   atomic.Bool  // set by Look
+	isAwake atomic.Bool  // as serve found it
 
-	seen  string // the membership as it was last seen; only serve looks
-	quiet bool   // that the connection is lost has been said; only Run looks
-	code  string // and with which SQLSTATE; another one is another reason
+	left  chan struct{} // closed by the session when it has removed this Control; written by its add, under its mutex
+	going bool          // it is to take leave; protected by the session's mutex
+
+	place place
+
+	// For the session's goroutine alone.
+	admitted   bool          // the present connection leads to the database of the pool
+	instance   string        // of the last row
+	beaten     time.Time     // when the last heartbeat on the present connection was sent; zero: none was
+	validity   time.Duration // that it declared
+	working    bool          // that it declared
+	looked     time.Time     // when the last look was over
+	due        bool          // a look is due now
+	changes    time.Time     // when one is due because the membership changes by itself; zero: it does not
+	othersWork bool          // another member has work in hand, at the last look
+	presence   []presence    // the locks of the other members, at the last look
+	told       bool          // Told, when it was last asked
+	resume     time.Time     // before then nothing is sent, because the last statement failed
+	pauses     *backoff.ExponentialBackOff
+	quiet      bool   // the log has the message that heartbeats are refused
+	code       string // the reasonOf that message; another one is logged again
 }
 
-// NewControl makes a Control; Run runs it.
+// NewControl returns a Control, which Run runs.
 func NewControl(cfg ControlConfig) *Control {
-	c := &Control{cfg: cfg, ready: make(chan struct{}), kick: make(chan struct{}, 1), changed: make(chan struct{})}
-	c.tick()
+	c := &Control{
+		cfg: cfg, session: cfg.Session, ready: make(chan struct{}), refused: make(chan error, 1), changed: make(chan struct{}), pauses: newPauses(),
+		place: newPlace(),
+	}
+	if c.session == nil {
+		c.own = true
+		c.session = NewSession(SessionConfig{Dialer: cfg.Dialer, Presence: cfg.Presence, Log: cfg.Log})
+	}
 	return c
 }
 
-func (c *Control) tick() { c.ticked.Store(time.Now().UnixNano()) }
+// Ticked is that of the Session.
+func (c *Control) Ticked() time.Time { return c.session.Ticked() }
 
-// Ticked is when the loop last went round, which it does every second or faster, whatever the database does. One statement of it
-// takes 2 seconds at most.
-func (c *Control) Ticked() time.Time { return time.Unix(0, c.ticked.Load()) }
-
-// Run keeps the control connection until ctx is cancelled, and then takes the member's row away. It lives through every
-// failure of the server and of the network.
+// Run takes part in the Session until ctx is cancelled, and then deletes the member's row. It survives every failure
+// of the server and of the network. Call it once.
 func (c *Control) Run(ctx context.Context) {
-	pauses := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(20*time.Millisecond),
-		backoff.WithMaxInterval(time.Second), // a fifth of the default TTL
-		backoff.WithMultiplier(2),
-		backoff.WithMaxElapsedTime(0), // for ever
-	)
-	pauses.Reset()
-	for ctx.Err() == nil {
-		c.tick()
-		err := c.session(ctx, pauses)
-		if ctx.Err() != nil {
-			break
-		}
-		if code := codeOf(err); !c.quiet || code != c.code {
-			c.quiet, c.code = true, code
-			c.explain(err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pauses.NextBackOff()):
-		}
+	if c.own {
+		sessionCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		ended := make(chan struct{})
+		// Owned by Run, which waits for it.
+		go func() { defer close(ended); c.session.Run(sessionCtx) }()
+		defer func() { cancel(); <-ended }()
+	}
+	left := c.session.add(c)
+	c.answer(ctx)
+	c.session.remove(c)
+	select {
+	case <-left:
+	case <-time.After(2 * controlTimeout): // one statement that was under way, and the farewell
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.end(context.Canceled)
 }
 
-// codeOf is the server's code of an error, empty if it is none of the server's.
-func codeOf(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		return pgErr.Code
-	}
-	return ""
-}
-
-// explain logs why a session ended. What a person has to mend is an error, and what is away comes back.
-func (c *Control) explain(err error) {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && (pgErr.Code == "42501" || pgErr.Code == "42P01") { // insufficient_privilege, undefined_table
-		c.cfg.Log.Error().Err(err).Msg("the heartbeats are refused, and others may take the partitions: grant select, insert, update and delete on" +
-			" projection_workers, and select on rouse_members")
-		return
-	}
-	c.cfg.Log.Warn().Err(err).Msg("the control connection is lost, connecting again")
-}
-
-// Ready is closed once the process is registered.
+// Ready returns a channel that is closed once the process is registered.
 func (c *Control) Ready() <-chan struct{} { return c.ready }
 
-// Changed is closed at the next change of the membership. Call it before looking, and nothing is missed.
+// Changed returns a channel that is closed at the next change of the membership. Call it before looking, so that no
+// change is missed.
 func (c *Control) Changed() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.changed
 }
 
-// Trust returns a context under which this process may rely on its leases: it ends with ErrNoTrust when the last heartbeat
-// that got through is four fifths of TTL old, a fifth before others may count it as dead. Where there is no trust it waits
-// until there is, or until ctx ends.
-func (c *Control) Trust(ctx context.Context) (context.Context, error) {
-	for {
-		c.mu.Lock()
-		trust, changed := c.trust, c.changed
-		c.mu.Unlock()
-		if trust != nil {
-			return trust, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// Trusted tells whether there is trust at this moment, and so whether changes are told.
-func (c *Control) Trusted() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.trust != nil
-}
-
-// Members is how many living members there were at the last look, this one included; 0: nobody has looked yet.
+// Members returns the number of living members at the last look, this one included; 0: there was none yet.
 func (c *Control) Members() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.members
 }
 
-// Leave tells the others that this process is stopping, so that they plan without it. It does not wait.
+// Leave announces to the other members that this process is stopping, so that they plan without it. It does not wait.
 func (c *Control) Leave() {
 	c.mu.Lock()
 	c.leaving = true
@@ -185,189 +183,135 @@ func (c *Control) Leave() {
 	c.Beat()
 }
 
-// Beat asks for a heartbeat now, because there is something to tell.
+// Beat asks for a heartbeat now, because the row has changed. It does not wait.
 func (c *Control) Beat() {
-	select {
-	case c.kick <- struct{}{}:
-	default:
-	}
+	c.mu.Lock()
+	c.kicked = true
+	c.mu.Unlock()
+	c.session.nudge()
 }
 
-// session lasts as long as one connection.
-func (c *Control) session(ctx context.Context, pauses backoff.BackOff) error {
-	connectCtx, cancel := context.WithTimeout(ctx, controlTimeout)
-	conn, err := pgx.ConnectConfig(connectCtx, c.cfg.ConnConfig)
-	cancel()
-	if err != nil {
-		return fmt.Errorf("partition: open the control connection: %w", err)
+// begin begins with a new connection.
+func (c *Control) begin() {
+	c.admitted = false
+	c.beaten, c.resume = time.Time{}, time.Time{}
+	c.place.misses, c.place.here = 0, ""
+}
+
+// serve sends on l what is due among logs of the session, and returns when it next has something to send, and whether the
+// session is to call the roll until then; sent: a heartbeat got through. An error means that the connection is lost.
+func (c *Control) serve(ctx context.Context, l *line, logs int) (s served, err error) {
+	now := time.Now()
+	if now.Before(c.resume) {
+		return served{next: c.resume}, nil
 	}
-	defer func() {
-		closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
-		defer cancel()
-		_ = conn.Close(closeCtx)
-	}()
-	present, err := c.settle(ctx, conn)
-	if err == nil {
-		err = c.serve(ctx, conn, present, pauses)
-	}
-	if ctx.Err() != nil && !conn.IsClosed() {
-		leaveCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
-		defer cancel()
-		if err := c.cfg.Row().Leave(leaveCtx, conn); err != nil {
-			c.cfg.Log.Warn().Err(err).Msg("cannot take leave of the database, others will notice by themselves")
+	if !c.admitted {
+		if err := c.admit(ctx, l); err != nil {
+			return c.fails(l, err)
+		}
+		if !c.admitted {
+			return served{next: now.Add(roundInterval)}, nil
 		}
 	}
-	return err
-}
-
-// settle makes the settings of the session and takes the presence lock, before anything says that it is held. Through a
-// pooler it does neither: what is set there goes on to other clients, and a lock taken there would outlive the process.
-func (c *Control) settle(ctx context.Context, conn *pgx.Conn) (present bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
-	defer cancel()
-	if direct, err := isDirect(ctx, conn); err != nil || !direct {
-		return false, err
+	if err := c.checkSeen(ctx, l); err != nil {
+		return c.fails(l, err)
 	}
-	if _, err := conn.Exec(ctx, sqlSettings); err != nil {
-		if conn.IsClosed() {
-			return false, fmt.Errorf("partition: set up the control session: %w", err)
+	r := c.rhythm(now, logs)
+	if r.awake != c.isAwake.Swap(r.awake) && r.awake {
+		c.due = true // who has died while nobody looked
+	}
+	if c.mustBeat(now, r) {
+		if err := c.beat(ctx, l, r); err != nil {
+			return c.fails(l, err)
 		}
-		c.cfg.Log.Warn().Err(err).Msg("the server refuses a setting of the control session; a cut network is noticed later")
+		s.beat = true
+		c.succeeded()
 	}
-	if err := conn.QueryRow(ctx, sqlPresence, c.cfg.Presence).Scan(&present); err != nil {
-		return false, fmt.Errorf("partition: take the presence lock: %w", err)
-	}
-	return present, nil
-}
-
-// isDirect tells whether the server at the other end is PostgreSQL itself: a pooler hands out process ids of its own, for
-// it has no process behind a connection.
-func isDirect(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	var pid uint32
-	if err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
-		return false, fmt.Errorf("partition: look at the control connection: %w", err)
-	}
-	return pid == conn.PgConn().PID(), nil
-}
-
-// serve sends heartbeats and watches, until something fails or ctx is cancelled.
-func (c *Control) serve(ctx context.Context, conn *pgx.Conn, present bool, pauses backoff.BackOff) error {
-	interval := c.cfg.TTL / beatsPerTTL
-	var beaten time.Time
-	beat := time.NewTicker(interval)
-	defer beat.Stop()
-	watch := time.NewTimer(0)
-	defer watch.Stop()
-	for due := true; ; due = false {
-		c.tick()
-		if due || time.Since(beaten) >= interval {
-			if err := c.beat(ctx, conn, present); err != nil {
-				return err
-			}
-			beaten = time.Now()
-			pauses.Reset()
-			if c.quiet {
-				c.quiet = false
-				c.cfg.Log.Info().Msg("the control connection is back")
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.kick:
-			beaten = time.Time{}
-		case <-beat.C:
-		case <-watch.C:
-			members, err := c.watch(ctx, conn)
-			if err != nil {
-				return err
-			}
-			watch.Reset(watchInterval + time.Duration(members)*watchShare)
+	if c.due || c.asked.Load() || now.Sub(c.looked) >= r.look || !c.changes.IsZero() && !now.Before(c.changes) {
+		if err := c.watch(ctx, l); err != nil {
+			return c.fails(l, err)
 		}
 	}
+	s.roll, s.next = r.roll, c.beaten.Add(c.beatEvery(r))
+	for _, at := range []time.Time{c.looked.Add(r.look), c.changes} {
+		if !at.IsZero() && at.Before(s.next) {
+			s.next = at
+		}
+	}
+	return s, nil
 }
 
-func (c *Control) beat(ctx context.Context, conn *pgx.Conn, present bool) error {
+// served is what a Control has done in one round, and when the next one is due.
+type served struct {
+	beat, roll bool
+	next       time.Time
+}
+
+// mustBeat reports whether a heartbeat is due: by the rhythm, because somebody has asked for it, because the last one is valid
+// for longer than it should be now, or because the others have to be told that there is work in hand, or is none any more.
+func (c *Control) mustBeat(now time.Time, r rhythm) bool {
+	c.mu.Lock()
+	kicked := c.kicked
+	c.kicked = false
+	c.mu.Unlock()
+	return kicked || now.Sub(c.beaten) >= c.beatEvery(r) || r.validity < c.validity ||
+		c.busy() != c.working && now.After(c.dozes().Add(-toldBefore))
+}
+
+// beat sends one heartbeat and renews the trust.
+func (c *Control) beat(ctx context.Context, l *line, r rhythm) error {
 	row := c.cfg.Row()
-	row.TTL = c.cfg.TTL
-	if row.Presence = 0; present {
-		row.Presence = c.cfg.Presence
+	row.TTL, row.Validity, row.schema = c.cfg.TTL, r.validity, c.cfg.Schema
+	row.Presence = l.presence
+	if l.presence != 0 {
+		row.PresencePIDs = append(row.PresencePIDs, l.pid)
+	} else {
+		row.PresencePIDs = nil
 	}
 	c.mu.Lock()
 	row.Leaving = c.leaving
 	c.mu.Unlock()
-	// A statement that is broken off takes the connection with it, which is still needed to take leave.
+	row.Working = c.busy()
+	args, err := row.args()
+	if err != nil {
+		return fmt.Errorf("partition: write the heartbeat: %w", err)
+	}
+	// Without cancellation: a statement that is broken off takes the connection with it, which is still needed to
+	// delete the row.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
 	defer cancel()
 	sent := time.Now()
-	if err := row.Heartbeat(ctx, conn); err != nil {
-		return err
+	c.shorten(sent, r.validity)
+	var found look
+	wantHead := c.cfg.Head != nil && !r.awake
+	if err := found.scan(l.conn.QueryRow(ctx, sqlHeartbeat.In(c.cfg.Schema), append(args, wantHead)...), &found.head); err != nil {
+		return fmt.Errorf("partition: write the heartbeat: %w", err)
 	}
-	c.renew(sent)
+	c.beaten, c.instance, c.validity, c.working = sent, row.Instance, r.validity, row.Working
+	c.saw(found, row.plannedBy()) // before Ready is, so that Members is known then
+	c.renew(sent, r.validity)
+	if found.head != nil {
+		c.cfg.Head(*found.head)
+	}
 	return nil
 }
 
-// renew extends the trust from the moment on when a heartbeat was sent, which is before the database dated it.
-func (c *Control) renew(sent time.Time) {
-	left := time.Until(sent.Add(c.cfg.TTL * 4 / 5))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if left <= 0 {
+// takeLeave deletes the member's row, if the connection still stands.
+func (c *Control) takeLeave(ctx context.Context, l *line) {
+	if l.conn.IsClosed() || !c.admitted {
 		return
 	}
-	if c.trust != nil {
-		// A timer that has fired waits for the mutex and will find another one in its place.
-		c.lapse.Stop()
-	} else {
-		c.trust, c.distrust = context.WithCancelCause(context.Background())
-		c.broadcast()
-	}
-	var timer *time.Timer
-	timer = time.AfterFunc(left, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.lapse == timer {
-			c.end(ErrNoTrust)
-		}
-	})
-	c.lapse = timer
-	select {
-	case <-c.ready:
-	default:
-		close(c.ready)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout)
+	defer cancel()
+	row := c.cfg.Row()
+	row.schema = c.cfg.Schema
+	if err := row.Leave(ctx, l.conn); err != nil {
+		c.cfg.Log.Warn().Err(err).Msg("cannot take leave of the database, others will notice by themselves")
 	}
 }
 
-// end ends the trust. The caller holds the mutex.
-func (c *Control) end(cause error) {
-	if c.trust == nil {
-		return
-	}
-	c.lapse.Stop()
-	c.distrust(cause)
-	c.trust, c.lapse = nil, nil
-}
-
-// broadcast tells whoever waits that something has changed. The caller holds the mutex.
+// broadcast wakes the goroutines that wait for a change. The caller holds the mutex.
 func (c *Control) broadcast() {
 	close(c.changed)
 	c.changed = make(chan struct{})
-}
-
-// watch looks at the membership and returns how many members there are.
-func (c *Control) watch(ctx context.Context, conn *pgx.Conn) (members int, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), controlTimeout) // as in beat
-	defer cancel()
-	var now string
-	if err := conn.QueryRow(ctx, sqlWatch).Scan(&members, &now); err != nil {
-		return 0, fmt.Errorf("partition: watch the members: %w", err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.members = members
-	if now != c.seen {
-		c.seen = now
-		c.broadcast()
-	}
-	return members, nil
 }

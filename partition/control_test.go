@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/partition"
 )
@@ -23,6 +25,7 @@ type controlled struct {
 	b        *bundle
 	instance string
 	presence int32
+	beside   atomic.Uint32 // the server's process of another session that holds the presence for it; 0: none does
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
@@ -39,25 +42,44 @@ func (b *bundle) control(ttl time.Duration, change func(*pgx.ConnConfig)) *contr
 	if change != nil {
 		change(conn)
 	}
+	c := &controlled{b: b, instance: eventstore.NewID().String(), presence: newPresence(), done: make(chan struct{})}
+	c.Control = partition.NewControl(partition.ControlConfig{Dialer: db.DialerOf(conn), Presence: c.presence, TTL: ttl, Row: c.row})
+	return c.run().registered()
+}
+
+// newPresence returns the key of a presence lock that no other test takes.
+func newPresence() int32 {
 	lastPresence.Lock()
+	defer lastPresence.Unlock()
 	lastPresence.key++
-	presence := 1000 + lastPresence.key
-	lastPresence.Unlock()
-	c := &controlled{b: b, instance: eventstore.NewID().String(), presence: presence, done: make(chan struct{})}
-	c.Control = partition.NewControl(partition.ControlConfig{
-		ConnConfig: conn, Presence: presence, TTL: ttl,
-		Row: func() partition.Member {
-			return partition.Member{Instance: c.instance, Label: "controlled", States: map[string]string{"p": "live"}}
-		},
-	})
-	ctx, cancel := context.WithCancel(b.ctx)
+	return 1000 + lastPresence.key
+}
+
+// row is its row in projection_workers.
+func (c *controlled) row() partition.Member {
+	row := partition.Member{Instance: c.instance, Label: "controlled", States: map[string]string{"p": "live"}}
+	if pid := c.beside.Load(); pid != 0 {
+		row.PresencePIDs = []uint32{pid}
+	}
+	return row
+}
+
+// run runs it until the test ends, or until it is stopped.
+func (c *controlled) run() *controlled {
+	ctx, cancel := context.WithCancel(c.b.ctx)
 	c.cancel = cancel
 	go func() { defer close(c.done); c.Run(ctx) }()
-	b.t.Cleanup(c.stop)
+	c.b.t.Cleanup(c.stop)
+	return c
+}
+
+// registered waits until it is.
+func (c *controlled) registered() *controlled {
+	c.b.t.Helper()
 	select {
 	case <-c.Ready():
 	case <-time.After(patience):
-		require.FailNow(b.t, "it does not register")
+		require.FailNow(c.b.t, "it does not register")
 	}
 	return c
 }
@@ -126,12 +148,21 @@ func TestTrustEndsBeforeOthersMayTake(t *testing.T) {
 		}
 	})
 	// The listening session holds the presence too, and keeps it.
-	_, err := b.Conn(t).Exec(b.ctx, "select pg_advisory_lock_shared(1919907152, $1)", c.presence)
+	listening := b.Conn(t)
+	_, err := listening.Exec(b.ctx, "select pg_advisory_lock_shared(1919907152, $1)", c.presence)
 	require.NoError(t, err)
+	c.beside.Store(listening.PgConn().PID())
+	c.Beat()
+	testdb.Eventually(t, patience, "it to be told", func() (bool, error) {
+		return b.int("select count(*) from projection_workers where cardinality(presence_pids) = 2") == 1, nil
+	})
 	trust, err := c.Trust(b.ctx)
 	require.NoError(t, err)
 	gate.Lock()
-	b.exec("select pg_terminate_backend(pid) from pg_stat_activity where query like '%rouse_members where alive%' and datname = current_database() and pid <> pg_backend_pid()")
+	testdb.Eventually(t, patience, "the session to be ended", func() (bool, error) {
+		return b.int(`select count(pg_terminate_backend(pid)) from pg_locks
+			where objsubid = 2 and classid = 1919907152 and objid = $1 and pid <> $2`, c.presence, listening.PgConn().PID()) == 1, nil
+	})
 	select {
 	case <-trust.Done():
 	case <-time.After(patience):
@@ -149,6 +180,28 @@ func TestTrustEndsBeforeOthersMayTake(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, again.Err())
 	require.True(t, c.alive())
+}
+
+// A stranger that shares the presence of a dead process does not keep it among the living.
+func TestStrangerThatSharesThePresenceKeepsNobodyAlive(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	own, stranger := b.Conn(t), b.Conn(t)
+	for _, conn := range []*pgx.Conn{own, stranger} {
+		_, err := conn.Exec(b.ctx, "select pg_advisory_lock_shared(1919907152, 4711)")
+		require.NoError(t, err)
+	}
+	m := partition.Member{Instance: eventstore.NewID().String(), Label: "m", Presence: 4711, TTL: time.Second}
+	alive := func() bool {
+		require.NoError(t, m.Heartbeat(b.ctx, b.Pool))
+		return b.int("select count(*) from rouse_members where alive") == 1
+	}
+	m.PresencePIDs = []uint32{own.PgConn().PID()}
+	require.True(t, alive())
+	require.NoError(t, own.Close(b.ctx))
+	testdb.Eventually(t, patience, "it to count as dead", func() (bool, error) { return !alive(), nil }) // not just after a start of the server
+	m.PresencePIDs = nil                                                                                 // as an older binary writes it, which names none
+	require.True(t, alive())
 }
 
 // Through a pooler no lock may be taken that outlives a transaction. A pooler is told by the process id that it makes up.

@@ -49,6 +49,13 @@ func (b *bundle) int(sql string, args ...any) int64 {
 	return n
 }
 
+func (b *bundle) text(sql string, args ...any) string {
+	b.t.Helper()
+	var text string
+	require.NoError(b.t, b.Pool.QueryRow(b.ctx, sql, args...).Scan(&text))
+	return text
+}
+
 // ensured creates projection p in a number of partitions.
 func (b *bundle) ensured(partitions int) {
 	b.t.Helper()
@@ -85,13 +92,19 @@ func (b *bundle) claim(m partition.Member, fromTheLiving bool, partitions ...int
 	return out
 }
 
-// claimable tells whether m would get any of some partitions that it does not own.
+// claimable reports whether m would get any of some partitions that it does not own.
 func (b *bundle) claimable(m partition.Member, partitions ...int) bool {
 	b.t.Helper()
 	standing, err := partition.Look(b.ctx, b.Pool, "p")
 	require.NoError(b.t, err)
 	free, _ := standing.Free(partitions, m.Instance)
 	return free
+}
+
+// lockWaits is how many sessions wait for a lock.
+func (b *bundle) lockWaits() int64 {
+	b.t.Helper()
+	return b.int("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
 }
 
 // begin opens a transaction on a connection of its own.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -35,7 +36,7 @@ func TestControlAsksForItsConnectionForEver(t *testing.T) {
 		}
 		start := time.Now()
 		c := partition.NewControl(partition.ControlConfig{
-			ConnConfig: conn, Presence: 1, TTL: partition.DefaultTTL,
+			Dialer: db.DialerOf(conn), Presence: 1, TTL: partition.DefaultTTL,
 			Row: func() partition.Member { return partition.Member{Label: "nobody"} },
 		})
 		c.Run(ctx)

@@ -1,62 +1,32 @@
 package partition
 
-import _ "embed" // the statements
+import (
+	"embed"
+
+	"github.com/rouse-es/rouse/internal/db"
+)
+
+//go:embed sql/*.sql
+var files embed.FS
 
 var (
-	//go:embed sql/ensure_insert.sql
-	sqlEnsureInsert string
-	//go:embed sql/ensure_checkpoints.sql
-	sqlEnsureCheckpoints string
-	//go:embed sql/claim.sql
-	sqlClaim string
-	//go:embed sql/release.sql
-	sqlRelease string
-	//go:embed sql/heartbeat.sql
-	sqlHeartbeat string
-	//go:embed sql/forget.sql
-	sqlForget string
-	//go:embed sql/owners.sql
-	sqlOwners string
-	//go:embed sql/members.sql
-	sqlMembers string
-	//go:embed sql/state.sql
-	sqlState string
-	//go:embed sql/state_set.sql
-	sqlStateSet string
-	//go:embed sql/raise.sql
-	sqlRaise string
-	//go:embed sql/reset_request.sql
-	sqlResetRequest string
-	//go:embed sql/skip.sql
-	sqlSkip string
-	//go:embed sql/watch.sql
-	sqlWatch string
-	//go:embed sql/settings.sql
-	sqlSettings string
-	//go:embed sql/presence.sql
-	sqlPresence string
-	//go:embed sql/terminate.sql
-	sqlTerminate string
-	//go:embed sql/agreed.sql
-	sqlAgreed string
-	//go:embed sql/resize_look.sql
-	sqlResizeLook string
-	//go:embed sql/resize_hold.sql
-	sqlResizeHold string
-	//go:embed sql/resize_lift.sql
-	sqlResizeLift string
-	//go:embed sql/resize_lock.sql
-	sqlResizeLock string
-	//go:embed sql/resize_lock_all.sql
-	sqlResizeLockAll string
-	//go:embed sql/resize_split.sql
-	sqlResizeSplit string
-	//go:embed sql/resize_join.sql
-	sqlResizeJoin string
-	//go:embed sql/resize_raise.sql
-	sqlResizeRaise string
-	//go:embed sql/resize_finish.sql
-	sqlResizeFinish string
-	//go:embed sql/resize_waits.sql
-	sqlResizeWaits string
+	sqlEnsureInsert      = db.Load(files, "ensure_insert")
+	sqlEnsureCheckpoints = db.Load(files, "ensure_checkpoints")
+	sqlClaim             = db.Load(files, "claim")
+	sqlRelease           = db.Load(files, "release")
+	sqlHeartbeat         = db.Load(files, "heartbeat")
+	sqlLeave             = db.Load(files, "leave")
+	sqlForget            = db.Load(files, "forget")
+	sqlOwners            = db.Load(files, "owners")
+	sqlMembers           = db.Load(files, "members")
+	sqlState             = db.Load(files, "state")
+	sqlWatch             = db.Load(files, "watch")
+	sqlRollCall          = db.Load(files, "roll_call")
+	sqlSettings          = db.Load(files, "settings")
+	sqlPresence          = db.Load(files, "presence")
+	sqlPlace             = db.Load(files, "place")
+	sqlTerminate         = db.Load(files, "terminate")
+	sqlAgreed            = db.Load(files, "agreed")
+	sqlEnsureAll         = db.Load(files, "ensure_all")
+	sqlEnsureLook        = db.Load(files, "ensure_look")
 )

@@ -10,8 +10,8 @@ import (
 // ErrWorkerID means that a static worker's id carries no usable number.
 var ErrWorkerID = errors.New("partition: not the id of a static worker")
 
-// ParseIndex reads the index of a static worker from its id: N, or NAME-N as the pods of a StatefulSet are named. The index
-// has to be below total.
+// ParseIndex returns the index of a static worker from its id: N, or NAME-N as the pods of a StatefulSet are named. The
+// index has to be below total; other ids are errors that wrap ErrWorkerID.
 func ParseIndex(id string, total int) (int, error) {
 	digits := id[strings.LastIndexByte(id, '-')+1:]
 	if strings.HasPrefix(id, "-") {
@@ -38,8 +38,8 @@ func Share(index, total, partitions int) []int {
 	return share
 }
 
-// All returns every partition.
+// All returns the numbers of all partitions.
 func All(partitions int) []int { return Share(0, 1, partitions) }
 
-// Of returns the partition of a slot, where there are total partitions.
+// Of returns the partition of a slot in a projection with total partitions, a power of two.
 func Of(slot int16, total int) int { return int(slot) & (total - 1) }

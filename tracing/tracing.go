@@ -1,11 +1,11 @@
-// Package tracing makes OpenTelemetry spans of what a rouse.Worker does, and links them to the traces of the appends.
+// Package tracing makes OpenTelemetry spans of the work of a rouse.Worker, and links them to the traces of the appends.
 //
 // Where events are appended, give Append the context of the current span:
 //
 //	_, err = eventstore.Append(tracing.Context(ctx), tx, stream, expected, events...)
 //
-// Its trace context goes into the metadata of the events, as "traceparent" of W3C Trace Context. Other writers may put it there
-// themselves. In the worker:
+// Its trace context goes into the metadata of the events, as "traceparent" of W3C Trace Context. Other writers may put
+// it there themselves. In the worker:
 //
 //	cfg, err := pgxpool.ParseConfig(address)
 //	...
@@ -13,9 +13,9 @@
 //	...
 //	rouse.Config{Observer: tracing.Observe(observer, provider), ...} // and around them one for each batch
 //
-// The span of a batch begins a trace of its own, because a batch has events of many traces; it has links to them. Statements
-// outside of batches, such as reads of the log, have no spans. Spans hold the text of statements, never their parameters, and
-// nothing of a payload.
+// The span of a batch begins a trace of its own, because a batch has events of many traces; it has links to them.
+// Statements outside of batches, such as reads of the log, have no spans. Spans hold the text of statements, never
+// their parameters, and nothing of a payload.
 package tracing
 
 import (
@@ -40,21 +40,21 @@ const (
 	keyParent = "traceparent"
 	keyState  = "tracestate"
 
-	// maxLinks is how many links a span has at most, which is what OpenTelemetry keeps unless it is told otherwise.
+	// maxLinks is the maximum number of links of a span, which is the number that OpenTelemetry keeps by default.
 	maxLinks = 128
 )
 
 // The attributes of a batch's span.
 const (
 	AttributeProjection = attribute.Key("rouse.projection")
-	AttributePartitions = attribute.Key("rouse.partitions") // that its events are in
-	AttributeEvents     = attribute.Key("rouse.events")     // how many
+	AttributePartitions = attribute.Key("rouse.partitions") // the partitions of its events
+	AttributeEvents     = attribute.Key("rouse.events")     // their number
 	AttributeFirst      = attribute.Key("rouse.position.first")
 	AttributeLast       = attribute.Key("rouse.position.last")
 )
 
-// Context returns a context under which eventstore.Append writes the trace context of the current span into the metadata of
-// events. Without a span it is ctx itself.
+// Context returns a context under which eventstore.Append writes the trace context of the current span into the
+// metadata of events. Without a span it returns ctx itself.
 func Context(ctx context.Context) context.Context {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
@@ -66,7 +66,7 @@ func Context(ctx context.Context) context.Context {
 	return ctx
 }
 
-// Appended returns the span under which an event was appended; ok is false if its metadata does not say.
+// Appended returns the span under which an event was appended; ok is false if its metadata does not have one.
 func Appended(ev eventstore.Event) (span trace.SpanContext, ok bool) {
 	if !bytes.Contains(ev.Metadata, []byte(`"`+keyParent+`"`)) {
 		return span, false
@@ -83,8 +83,8 @@ func Appended(ev eventstore.Event) (span trace.SpanContext, ok bool) {
 	return span, span.IsValid()
 }
 
-// Observe completes an observer by a span for every attempt at a batch, and for every event of an Effect. Its own Began and
-// Ended are replaced.
+// Observe returns o with functions Began and Ended that make a span for every attempt at a batch, and for every event
+// of an Effect. They replace those of o.
 func Observe(o rouse.Observer, provider trace.TracerProvider) rouse.Observer {
 	tracer := provider.Tracer(scopeName)
 	o.Began = func(ctx context.Context, b rouse.Batch) context.Context {
@@ -105,10 +105,10 @@ func Observe(o rouse.Observer, provider trace.TracerProvider) rouse.Observer {
 	return o
 }
 
-// links are those to the spans of the appends, each once.
+// links returns links to the spans of the appends of events, each once, up to maxLinks.
 func links(events []eventstore.Event) []trace.Link {
 	var links []trace.Link
-	seen := map[string]struct{}{} // by what is the same in the metadata of one append
+	seen := map[string]struct{}{} // by trace and span, the same in all events of one append
 	for i := range events {
 		span, ok := Appended(events[i])
 		if !ok {
@@ -126,7 +126,8 @@ func links(events []eventstore.Event) []trace.Link {
 	return links
 }
 
-// Pool makes the connections of a pool have a span for each statement within a recorded span: those of handlers.
+// Pool sets the tracer of cfg, so that the connections of the pool make a span for each statement within a recorded
+// span: those of handlers.
 func Pool(cfg *pgxpool.Config, provider trace.TracerProvider) {
 	cfg.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(provider))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,6 +17,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/tracing"
 )
 
@@ -75,11 +75,8 @@ func TestBatchIsLinkedToTheAppend(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	require.NoError(t, err)
 	defer pool.Close()
-	w, err := rouse.New(pool, rouse.Config{Partitions: 1, Projections: []rouse.Projection{&orders{}}, Observer: tracing.Observe(rouse.Observer{}, provider)})
-	require.NoError(t, err)
-	limited, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	require.NoError(t, w.Drain(limited))
+	observer := tracing.Observe(rouse.Observer{}, provider)
+	require.NoError(t, workertest.Drain(t, pool, rouse.Config{Partitions: 1, Projections: []rouse.Projection{&orders{}}, Observer: observer}))
 
 	var tried []tracetest.SpanStub // in the order of their ends
 	ids := map[string]bool{}

@@ -1,6 +1,7 @@
--- Second of three: the lowest position that a transaction now holding K could still fill, less one, and how many hold K.
--- A null low water means that nobody does. Then the states of the append trigger and of the push trigger. An A for the first
--- in this statement, which is later than the head, means that every append made while the trigger was off has ended, because ALTER TABLE waits for all writers.
+-- Second of three: the lowest position that a transaction now holding K could still fill, less one, and how many hold
+-- K. A null low water means that none does. Then the states of the append trigger and of the push trigger. An A for the
+-- first in this statement, which is later than the head, means that every append made while the trigger was off has
+-- ended, because ALTER TABLE waits for all writers.
 -- $1: oid of the sequence; $2: oid of events; $3: oid of this database. The key's 40 bits are unfolded around the head.
 -- Cost: 0.2 to 0.45 ms, most of it for walking the lock table.
 with h as materialized (select coalesce(pg_sequence_last_value($1::bigint::oid::regclass), 0) as h)

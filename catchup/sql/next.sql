@@ -1,2 +1,3 @@
--- The first visible position after $1, or null: how a reader leaps over a stretch without events. Index: the primary key.
-select min(global_position) from events where global_position > $1
+-- Returns the first visible position after $1, or null: a reader leaps over a stretch without events to it. Index: the
+-- primary key.
+select min(global_position) from rouse.events where global_position > $1

@@ -1,6 +1,10 @@
 // Command rouse sets the schema up, appends events, runs a worker and shows what workers do. See rouse --help.
 package main
 
-import "os"
+import (
+	"os"
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+	"github.com/rouse-es/rouse/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -132,16 +132,16 @@ function attention(sentences) {
 function troubles(s) {
   const all = [];
   for (const p of s.projections) {
-    if (p.state === "stopped") all.push(p.name + " is stopped" + (p.error_at ? " by the event at position " + number(p.error_at) : "") + ". Mend the cause below, then start its worker again.");
+    if (p.stopped) all.push(p.name + " is stopped" + (p.error_at ? " by the event at position " + number(p.error_at) : "") + ". Mend the cause below, then start its worker again.");
     if (p.state === "paused") all.push(p.name + " is paused, and its events wait until somebody resumes it.");
     if (p.nobody > 0) all.push(counted(p.nobody, "partition") + " of " + p.name + " nobody may take: start more workers, or raise --max-partitions.");
-    else if (p.unowned > 0 && p.state !== "stopped") all.push(counted(p.unowned, "partition") + " of " + p.name + " have no owner: start a worker that runs it.");
+    else if (p.unowned > 0 && !p.stopped) all.push(counted(p.unowned, "partition") + " of " + p.name + " have no owner: start a worker that runs it.");
+    for (const t of p.troubles ?? []) all.push(p.name + " is " + t.state + " in " + t.worker + ": " + t.text);
     if (p.parked > 0) all.push(counted(p.parked, "event") + " of " + p.name + " " + (p.parked === 1 ? "is" : "are") + " parked. Nothing else waits for them: mend the cause, then retry.");
+    if (p.retrying > 0) all.push(counted(p.retrying, "event") + " of " + p.name + " " + (p.retrying === 1 ? "waits" : "wait") + " for the next try of one that failed. Nothing else waits for them: the errors are below.");
   }
   for (const w of s.workers) {
     if (w.mode === "deaf") all.push(w.label + " hears no push and polls: look at its network, and at ROUSE_LISTEN_URL.");
-    const retrying = Object.keys(w.states).filter((name) => w.states[name] === "retrying");
-    if (retrying.length) all.push(w.label + " tries an event of " + listed(retrying) + " again and again: its log has the error.");
   }
   for (const o of s.open) {
     const who = o.prepared ? "The prepared transaction " + o.prepared : "Session " + o.pid + (o.application ? " (" + o.application + ")" : "");
@@ -198,14 +198,14 @@ function updateProjection(e, p, s) {
   const find = (selector) => e.querySelector(selector);
   const idle = p.state === "running" && p.partitions.length > 0 && p.unowned === p.partitions.length;
   attribute(find(".state"), "class", "state " + (p.state === "running" && !p.unowned ? "good" : "bad"));
-  text(find(".state"), idle ? "no worker" : p.state);
+  text(find(".state"), idle ? "no worker" : p.stopped && p.state !== "stopped" ? p.state + ", stopped" : p.state);
   text(find(".lag"), p.lag_age >= 1 ? counted(p.lag, "position") + " behind, the first event waits for " + age(p.lag_age) : p.lag > 0 ? "less than 1 s behind" : "caught up");
   const steer = find(".top button");
   steer.hidden = !mayAct || p.state === "stopped";
   steer.dataset.act = p.state === "paused" ? "resume" : "pause";
   text(steer, p.state === "paused" ? "Resume" : "Pause…");
   attribute(steer, "aria-label", (p.state === "paused" ? "Resume " : "Pause ") + p.name);
-  find(".why").hidden = !p.error || p.state !== "stopped";
+  find(".why").hidden = !p.error || !p.stopped;
   text(find(".why"), p.error ?? "");
   drawLag(find(".chart"), find(".highest"), p, s.at);
   const values = p.latency ? [p.latency.p50, p.latency.p95, p.latency.p99] : [];
@@ -287,11 +287,11 @@ function workers(s) {
 
 function parked(s) {
   const table = $("parked");
-  const all = s.projections.reduce((n, p) => n + p.parked, 0);
+  const all = s.projections.reduce((n, p) => n + p.parked_of + p.retrying_of, 0);
   table.hidden = s.parked.length === 0;
   $("no-parked").hidden = s.parked.length > 0;
   $("more-parked").hidden = all <= s.parked.length;
-  text($("more-parked"), "And " + number(all - s.parked.length) + " more: rouse parked list --limit 0.");
+  text($("more-parked"), "And " + number(all - s.parked.length) + " more: rouse parked list --by-aggregate --limit 0.");
   list(table.tBodies[0], s.parked, (e) => e.projection + " " + e.position, (e) => {
     const tr = row(table);
     tr.cells[4].classList.add("error");
@@ -303,10 +303,11 @@ function parked(s) {
       button("Discard…", "Discard " + what, () => discard(e)));
     return tr;
   }, (tr, e) => {
-    fill(tr, [number(e.position), e.type + " of " + e.aggregate_type + "/" + e.aggregate_id + ", version " + e.version, e.projection,
-      e.attempts ? number(e.attempts) : "–", e.due ? "Will be handled again" + (e.error ? ". Before: " + e.error : "") : e.error || "Waits behind an earlier event of its aggregate", age(e.age)]);
+    const due = e.next === null ? "" : e.next < 1 ? "Is tried now. " : "Is tried again in " + age(e.next) + ". ";
+    fill(tr, [number(e.position), e.type + " of " + e.aggregate_type + "/" + e.aggregate_id + ", version " + e.version +
+      (e.events > 1 ? ", and " + number(e.events - 1) + " behind it" : ""), e.projection,
+      e.attempts ? number(e.attempts) : "–", due + (e.error || "Not tried yet"), age(e.age)]);
     for (const b of tr.cells[6].children) b.hidden = !mayAct;
-    tr.cells[6].children[1].disabled = e.due;
   });
 }
 

@@ -4,9 +4,14 @@
 --   psql -v ON_ERROR_STOP=1 -d shop -c 'set search_path = rouse' -f deploy/sql/roles.sql
 --   psql -d shop -c "create role shop_worker login in role rouse_worker"
 --
--- Run it as a superuser, or as the owner of the schema where the roles are there already, after
--- `rouse migrate`, and again after each release that brings tables. It may be run at any time: it
--- changes only what is missing. search_path picks the schema.
+-- Run it as a superuser, or as the owner of database and schema where the roles are there already,
+-- after `rouse migrate`, and again after each release that brings tables. It may be run at any time:
+-- it changes only what is missing. search_path picks the schema.
+--
+-- It takes the right to connect to this database from PUBLIC: whoever may connect can hold locks and
+-- send notifications that delay the work. The three roles, and the owners of the database and of the
+-- schema, keep it. Give it to the other roles of your application: grant connect on database shop to
+-- shop_web. Those that can log in and have lost it are named.
 
 do $$
 declare
@@ -54,11 +59,54 @@ begin
   end if;
 end $$;
 
--- Shows a reader how long open appends of other roles have been open. Some hosters let nobody
--- grant it; then status leaves the age out.
+-- pg_read_all_stats shows a reader how long open appends of other roles have been open, and their
+-- programs, and with that the statements of every session on the server, those of other databases
+-- and of superusers as well, passwords in them included. So it is not granted, unless asked for:
+--
+--   psql ... -c 'set search_path = rouse' -c 'set rouse.reader_sees_sessions = on' -f deploy/sql/roles.sql
+--
+-- Some hosters let nobody grant it; then status leaves the age out, as it does without.
 do $$
 begin
-  grant pg_read_all_stats to rouse_reader;
+  if lower(current_setting('rouse.reader_sees_sessions', true)) in ('on', 'true', 'yes', '1') then
+    grant pg_read_all_stats to rouse_reader;
+  elsif pg_has_role('rouse_reader', 'pg_read_all_stats', 'member') then
+    raise notice 'rouse_reader may see the statements of every session on this server'
+      using hint = 'It was granted by hand or by an earlier release. Take it away with: revoke pg_read_all_stats from rouse_reader';
+  end if;
 exception when insufficient_privilege then
   raise notice 'pg_read_all_stats is not granted to rouse_reader: %', sqlerrm;
+end $$;
+
+-- Who may connect. The owner of a database grants and revokes that, and a superuser.
+do $$
+declare
+  owner regrole := (select datdba from pg_database where datname = current_database());
+  role  text;
+  shut  text;
+begin
+  if not pg_has_role(owner, 'usage') then
+    raise notice 'everybody may go on connecting to this database'
+      using hint = format('It belongs to %s, who may say: revoke connect on database %I from public; grant connect on database %I to '
+        'rouse_appender, rouse_worker, rouse_reader', owner, current_database(), current_database());
+    return;
+  end if;
+  for role in
+    select 'rouse_appender' union select 'rouse_worker' union select 'rouse_reader'
+    union select pg_get_userbyid(datdba) from pg_database where datname = current_database()
+    union select pg_get_userbyid(relowner) from pg_class where oid = 'events'::regclass
+    union select pg_get_userbyid(nspowner) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = 'events'::regclass
+  loop
+    execute format('grant connect on database %I to %I', current_database(), role);
+  end loop;
+  if exists (select from pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+             where d.datname = current_database() and a.grantee = 0 and a.privilege_type = 'CONNECT') then
+    execute format('revoke connect on database %I from public', current_database());
+    select string_agg(quote_ident(rolname), ', ' order by rolname) into shut
+    from pg_roles where rolcanlogin and not has_database_privilege(oid, current_database(), 'connect');
+    if shut is not null then
+      raise notice 'these roles can log in, but not to this database any more: %', shut
+        using hint = format('Where one should: grant connect on database %I to ...', current_database());
+    end if;
+  end if;
 end $$;

@@ -1,13 +1,14 @@
 /*
  * Arming: appends that notify only if somebody sleeps, a listener that connects, arms, gives up S in a torrent, loses its
- * connection or goes deaf, and a reader that sleeps without ever polling.
+ * connection or goes deaf, and a reader that sleeps without ever polling; with STRANGER a session that takes S at any time,
+ * shared or alone, or waits for it alone.
  *
  * Checked in every state in which nothing moves any more (appends may have ended, or stay open for ever):
  *   asleep_beside_an_event   a committed event that can be read is not handled, and no signal is on its way
  *
  * The reader has no fallback poll while it sleeps, so whatever it finds it finds by a signal. The writer is
- * migrations/0006_probe.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
- * reader is tail.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
+ * migrations/0008_strangers.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
+ * reader is catchup/loop.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
  * to fail.
  */
 
@@ -16,6 +17,9 @@
 #define TURNS   1     /* transactions of each, */
 #define EVENTS  1     /* and statements of each transaction, of one event each, at most */
 #define FAULTS  1     /* what befalls the listener, at most */
+#endif
+#ifndef ACTS
+#define ACTS    2     /* how often a stranger comes */
 #endif
 #define TOP (WRITERS * TURNS * EVENTS)
 
@@ -31,6 +35,7 @@ byte  row[TOP + 1];    /* 0 nothing, SEEN, or one more than the writer whose tra
 bool  S;               /* held by the listening session, and gone with it; */
 byte  alone, shared;   /* and for a moment by writers that ask whether somebody sleeps */
 bool  listens;         /* the session has executed LISTEN */
+bool  shares, holds, wants; /* what a stranger has of S: shared, alone, or only the wish to have it alone */
 byte  session;         /* which one */
 bool  deaf;            /* what is sent to it does not arrive */
 bool  queue;           /* a notification that the listener has not taken yet */
@@ -45,7 +50,9 @@ bool  cut, mute, busy; /* what the world does to the listener */
 bool  asleep_beside_an_event;
 
 #define MY_ROWS(to) for (q : 1 .. TOP) { if :: row[q] == me + 1 -> row[q] = to :: else fi } q = 0
-#define FREE (!S && alone == 0 && shared == 0)
+/* A try is refused by whoever holds S, and by whoever waits for it, if the two modes exclude each other. */
+#define SHAREABLE (alone == 0 && !holds && !wants)
+#define FREE (!S && shared == 0 && !shares && SHAREABLE)
 #define ALONE atomic { FREE -> alone = 1 } alone = 0      /* granted: nobody sleeps */
 inline probe() {
 	if
@@ -54,22 +61,30 @@ inline probe() {
 #ifdef ONE_TRY
 		notify = false
 #else
-		if
-		:: atomic { alone > 0 }                   /* another writer asks, and while it does nobody can sleep */
-		:: atomic { alone == 0 -> shared++ }
+		do
+		:: atomic { !SHAREABLE -> tries++ }       /* another writer asks, or a stranger stands in the way */
+#ifdef REFUSED_IS_APPEND
+			atomic { tries = 0; break }
+#else
+			if
+			:: atomic { tries == 3 -> tries = 0; notify = true; break } /* in doubt */
+			:: atomic { tries < 3 }
+			fi
+#endif
+		:: atomic { SHAREABLE -> shared++ }
 			shared--;
 			if
-			:: ALONE
-			:: atomic { !FREE -> notify = true }
+			:: ALONE; tries = 0; break
+			:: atomic { !FREE -> tries = 0; notify = true; break }
 			fi
-		fi
+		od
 #endif
 	fi
 }
 
 proctype writer(byte me)
 {
-	byte turn, low, at, to, q;
+	byte turn, low, at, to, q, tries;
 	bool notify;
 begin:	atomic { turn++; low = seq }                      /* the BEFORE trigger looks at the sequence, */
 	atomic { key[me] = low + 1; low = 0 }             /* and takes K */
@@ -110,12 +125,22 @@ end_done: turn = 0
 #define LISTEN atomic { listens = true; session++ }
 #define DROP   listens = false; S = false; deaf = false; queue = false
 
+/* Waits for S, and not for long: a stranger may hold it for ever. */
+inline take_S() {
+	if
+	:: atomic { SHAREABLE -> S = true }
+#ifdef STRANGER
+	:: atomic { holds || wants -> DROP; mode = polling; armed_head = 0; BROADCAST; head = 0; goto refused }
+#endif
+	fi
+}
+
 inline arm() {
 #ifdef HEAD_BEFORE_S
 	head = seq;
-	atomic { alone == 0 -> S = true }
+	take_S();
 #else
-	atomic { alone == 0 -> S = true }
+	take_S();
 	head = seq;                                       /* S first, then the head */
 #endif
 #ifdef LISTEN_AFTER_READ
@@ -155,12 +180,34 @@ end_rest: do
 	:: atomic { deaf -> DROP; mode = polling; armed_head = 0; BROADCAST; goto again } /* a probe does not arrive */
 #endif
 	od;
+#ifdef STRANGER
+refused: do
+	:: atomic { SHAREABLE -> break }                  /* until then each try ends like the last */
+	:: goto away
+	od;
+#endif
 again:	if
 	:: goto connect
 	:: true
 	fi;
+away:
 end_away: false                                           /* the server does not let it listen again */
 }
+
+#ifdef STRANGER
+/* It may also hold on, or wait, for ever. */
+active proctype stranger()
+{
+	byte acts;
+	do
+	:: atomic { acts < ACTS && !shares && !holds && !wants && alone == 0 -> acts++; shares = true }
+	:: atomic { acts < ACTS && !shares && !holds && !wants -> acts++; wants = true }
+	:: atomic { wants && !S && alone == 0 && shared == 0 -> wants = false; holds = true }
+	:: atomic { shares || holds || wants -> shares = false; holds = false; wants = false }
+	:: atomic { acts = 0; break }
+	od
+}
+#endif
 
 /* What may befall the listener, or not. */
 active proctype world()

@@ -1,12 +1,14 @@
 /*
- * The horizon: appends that commit in any order, a reader, saves that a crash may undo, and a crash.
+ * The horizon: appends that commit in any order, a reader, saves that a crash may undo, a crash, and with STRANGER a session that
+ * takes any key at any time, shared or alone, and appenders that forge the note of their key.
  *
  * Checked in every reachable state:
  *   lost      no committed event at or below the checkpoint is unhandled, nor does one ever appear there
  *   doubled   no event is handled twice in what the database holds
- *   stuck     once no append is open, one read finds everything that was committed
+ *   stuck     once no append is open, and no stranger shares a key, one read finds everything that was committed
+ *   kept_waiting   an append waits for a stranger
  *
- * The reader is catchup/reader.go, the writer is migrations/0002_triggers.sql with the transaction around it, the save is
+ * The reader is catchup/reader.go, the writer is migrations/0008_strangers.sql with the transaction around it, the save is
  * catchup/sql/save.sql. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of
  * these to fail.
  */
@@ -31,7 +33,8 @@
 #define SEEN 255     /* a row that is committed */
 
 byte seq;                 /* last position given out */
-byte key[WRITERS];        /* K: 0 not held, else one more than the position its key holds */
+byte key[WRITERS];        /* K: 0 not held, else one more than the position its key holds, the lowest if there are several */
+byte stranger_key;        /* the same of a stranger that shares a key */
 byte row[TOP + 1];        /* 0 nothing, SEEN, or one more than the writer whose transaction is open */
 byte era;                 /* the incarnation of the database */
 byte over;                /* writers that have ended */
@@ -42,7 +45,7 @@ int  handled;             /* the read model: a bit for each position, written in
 byte disk_seq, disk_ckpt; /* what a crash leaves of seq, ckpt and handled: a prefix of one write-ahead log */
 int  disk_handled;
 
-bool lost, doubled, stuck;
+bool lost, doubled, stuck, kept_waiting;
 
 /* flush makes durable what has happened so far. A synchronous commit does, and the server before a crash or not. */
 inline flush() { disk_seq = seq; disk_ckpt = ckpt; disk_handled = handled }
@@ -63,20 +66,45 @@ inline judge(q) {
 
 #define MY_ROWS(to) for (q : 1 .. TOP) { if :: row[q] == me + 1 -> row[q] = to :: else fi } q = 0
 
+/* A key that a stranger holds alone, or waits for alone, is refused, and the append takes one below, whichever it gets. What lies
+ * below all positions is one key here. */
+inline take_key() {
+	wanted = low + 1; low = 0;
+#ifdef STRANGER
+	if :: skip :: note = 0 :: note = 1 :: note = TOP + 1 fi;           /* the appender forges its note */
+#endif
+	if :: note > 0 && note < wanted -> wanted = note :: else fi;       /* the key of the note, if it is a low one */
+#ifdef STRANGER
+#ifdef APPEND_WAITS
+	if :: skip :: kept_waiting = true fi;
+	assert(!kept_waiting);
+#else
+	do :: wanted > 1 -> wanted-- :: break od;
+#endif
+#endif
+	note = wanted;
+	if :: key[me] == 0 || wanted < key[me] -> key[me] = wanted :: else fi;
+	wanted = 0
+}
+
 proctype writer(byte me)
 {
-	byte turn, low, mine, at, q;
+	byte turn, low, mine, at, q, note, wanted;
 #ifdef CACHED
 	byte cached; /* by the session, which ends with the server: not to be tried with crashes */
 #endif
-begin:	atomic { turn++; mine = era; low = seq }          /* the trigger looks at the sequence, */
+begin:	do
+	:: atomic { at < EVENTS ->                        /* the trigger of each statement looks at the sequence, */
+		if :: at == 0 -> turn++; mine = era :: else -> UNLESS_CRASHED fi;
+		low = seq }
 #if defined(GUARD_KEPT)
-	if :: turn > 1 :: else -> atomic { UNLESS_CRASHED; key[me] = low + 1; low = 0 } fi;
+		if :: turn > 1 :: else -> atomic { UNLESS_CRASHED; take_key() } fi;
+#elif defined(NOTE_BELIEVED)
+		atomic { UNLESS_CRASHED; if :: take_key() :: low = 0 fi } /* forged: "this transaction holds K" */
 #elif !defined(KEY_AFTER_POSITION)
-	atomic { UNLESS_CRASHED; key[me] = low + 1; low = 0 } /* takes K, */
+		atomic { UNLESS_CRASHED; take_key() }     /* takes K, */
 #endif
-	do
-	:: atomic { at < EVENTS -> UNLESS_CRASHED; at++;  /* the statement takes positions, */
+		atomic { UNLESS_CRASHED; at++;            /* the statement takes positions, */
 #ifdef CACHED
 		if
 		:: cached > 0 -> row[cached] = me + 1; cached = 0
@@ -87,7 +115,10 @@ begin:	atomic { turn++; mine = era; low = seq }          /* the trigger looks at
 		seq++; row[seq] = me + 1
 #endif
 		}
-	:: atomic { at > 0 -> at = 0; break }
+#ifdef CURSOR
+		atomic { UNLESS_CRASHED; if :: key[me] = 0 :: skip fi } /* a cursor fails inside a savepoint, and K is gone */
+#endif
+	:: atomic { at > 0 -> at = 0; note = 0; break }
 	od;
 #ifdef KEY_AFTER_POSITION
 	atomic { UNLESS_CRASHED; key[me] = low + 1; low = 0 }
@@ -103,7 +134,7 @@ begin:	atomic { turn++; mine = era; low = seq }          /* the trigger looks at
 		fi
 	}
 	atomic { UNLESS_CRASHED; key[me] = 0;             /* and only then lets go of K. */
-ended:		at = 0; low = 0; mine = 0;
+ended:		at = 0; low = 0; mine = 0; note = 0; wanted = 0;
 		if
 		:: turn < TURNS -> goto begin
 		:: else -> turn = 0; over++
@@ -124,6 +155,12 @@ inline look_at_locks() {
 			:: else
 			fi
 		}
+#ifdef STRANGER
+		if
+		:: stranger_key > 0 -> calm = false; if :: stranger_key - 1 < low -> low = stranger_key - 1 :: else fi
+		:: else
+		fi
+#endif
 #endif
 		q = 0
 	}
@@ -243,6 +280,17 @@ claim:	atomic { token = era; floor = ckpt; after = ckpt; got = 0; to = 0; last =
 		}
 	od
 }
+
+#ifdef STRANGER
+/* It may also hold on for ever. */
+active proctype stranger()
+{
+	do
+	:: atomic { stranger_key <= TOP -> stranger_key++ }
+	:: atomic { stranger_key > 0 -> stranger_key = 0 }
+	od
+}
+#endif
 
 active proctype server()
 {

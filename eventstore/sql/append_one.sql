@@ -1,10 +1,10 @@
 -- append_one: append one event to a stream, if the stream is at the expected version.
 --
--- Parameters: $1 aggregate type, $2 aggregate id, $3 expected version (null: any), $4 event id, $5 event type,
--- $6 schema version of the payload, $7 payload, $8 metadata.
+-- Parameters: $1 aggregate type, $2 aggregate id, $3 expected version (null: any), $4 event id, $5 event type, $6
+-- schema version of the payload, $7 payload, $8 metadata.
 -- Returns one row: the version of the stream in this statement's snapshot, and the position of the new event or null.
--- Null with an expected version that is met means that the row met another one under a unique constraint: a writer whose
--- commit this snapshot does not show, or the same event id. DO NOTHING, because an error would end the caller's
+-- Null with an expected version that is met means that the row met another one under a unique constraint: a writer
+-- whose commit this snapshot does not show, or the same event id. DO NOTHING, because an error would end the caller's
 -- transaction; and one row is all or nothing by itself, so no savepoint is needed.
 -- No conflict target, because the event id must be covered like the version.
 -- Index: the unique one over (aggregate_type, aggregate_id, aggregate_version), read backwards for one row.

@@ -2,8 +2,6 @@ package bench
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
+	"github.com/rouse-es/rouse/internal/randid"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -77,7 +76,7 @@ type Bench struct {
 // Open creates the schema. Whatever the error, nothing is left behind.
 func Open(ctx context.Context, cfg Config) (*Bench, error) {
 	cfg.Connect = cfg.Connect.Copy()
-	b := &Bench{cfg: cfg, schema: "rouse_bench_" + randomHex(6)}
+	b := &Bench{cfg: cfg, schema: "rouse_bench_" + randid.Hex(6)}
 	cfg.Connect.ConnConfig.RuntimeParams["search_path"] = b.schema
 	cfg.Connect.MaxConns = max(cfg.Connect.MaxConns, poolSize)
 	if b.cfg.Progress == nil {
@@ -191,10 +190,4 @@ func (b *Bench) checkpoint(ctx context.Context) error {
 		return nil
 	}
 	return b.exec(ctx, statementTimeout, "checkpoint")
-}
-
-func randomHex(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }

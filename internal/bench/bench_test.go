@@ -157,6 +157,28 @@ func TestIdle(t *testing.T) {
 	assert.EqualValues(t, 6, value[int64](t, b, sumCounts))
 }
 
+// TestTenants: everything of every schema is handled, and no schema is left.
+func TestTenants(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	r, err := b.Tenants(b.ctx, TenantsOptions{Schemas: 3, Length: 5 * time.Second, Appends: 4, Apart: 1})
+	require.NoError(t, err)
+	assert.Equal(t, 3, r.Group.Workers)
+	assert.Equal(t, 1, r.Apart.Workers)
+	for _, rest := range []Rest{r.Group, *r.Apart} {
+		assert.Positive(t, rest.Start)
+		assert.Positive(t, rest.Connections)
+		assert.Positive(t, rest.Transactions)
+		assert.Positive(t, rest.Statements)
+	}
+	assert.GreaterOrEqual(t, r.BurstConnections, r.Group.Connections)
+	assert.Positive(t, r.One.P50)
+	assert.Positive(t, r.Spread.P50)
+	assert.Positive(t, r.Ratio.P50)
+	requireServer(t, r.Server)
+	assert.EqualValues(t, 1, value[int64](t, b, "select count(*) from pg_namespace where nspname like 'rouse_bench_%'"), "that of the benchmark itself")
+}
+
 func TestStatementsOfAnIdleWorker(t *testing.T) {
 	t.Parallel()
 	c := &counting{}

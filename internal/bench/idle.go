@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 // IdleOptions say how much to measure.
 type IdleOptions struct {
 	Workers int           // that run and have nothing to do, at least 1
+	Static  bool          // their shares are fixed by number
 	Length  time.Duration // for so long
 	Appends int           // with nobody and then with one worker asleep, at least 1
 }
@@ -27,6 +29,7 @@ type IdleResult struct {
 	Bench   string  `json:"bench"` // idle
 	Server  Server  `json:"server"`
 	Workers int     `json:"workers"`
+	Static  bool    `json:"static"`
 	Seconds float64 `json:"seconds"`
 
 	// EventPath, Watch, Ownership, Heartbeat and Probe are statements in 10 seconds and worker, as the workers' connections sent
@@ -54,7 +57,7 @@ type IdleResult struct {
 
 // Idle lets workers sleep for a while and counts what they send.
 func (b *Bench) Idle(ctx context.Context, o IdleOptions) (r IdleResult, err error) {
-	r = IdleResult{Bench: "idle", Server: b.server, Workers: o.Workers, Seconds: o.Length.Seconds(), Appends: o.Appends}
+	r = IdleResult{Bench: "idle", Server: b.server, Workers: o.Workers, Static: o.Static, Seconds: o.Length.Seconds(), Appends: o.Appends}
 	total := int64(o.Length/time.Second) + 2
 	b.cfg.Progress(0, total)
 	if r.Unslept, err = b.notified(ctx, o.Appends, nil); err != nil {
@@ -101,13 +104,17 @@ func (b *Bench) idleWorkers(ctx context.Context, o IdleOptions, r *IdleResult, t
 			pool.Close()
 		}
 	}()
-	for range o.Workers {
+	for i := range o.Workers {
 		pool, err := pgxpool.NewWithConfig(ctx, cfg)
 		if err != nil {
 			return err
 		}
 		pools = append(pools, pool)
-		w, err := b.startOn(ctx, pool, counts{"bench_idle"}, rouse.Observer{})
+		work := rouse.Config{Projections: []rouse.Projection{counts{"bench_idle"}}}
+		if o.Static {
+			work.WorkerIndex, work.TotalWorkers = i, o.Workers
+		}
+		w, err := b.startWith(ctx, pool, work)
 		if err != nil {
 			return err
 		}
@@ -243,14 +250,17 @@ func (c *counting) count(statements ...string) {
 	}
 }
 
-// kindOf is the kind of a statement by itself.
+// named finds the schema that the worker's statements name.
+var named = regexp.MustCompile(`"[^"]+"\.`)
+
+// kindOf returns the kind of a statement by itself.
 func kindOf(sql string) int {
-	switch {
+	switch sql = named.ReplaceAllString(sql, ""); {
 	case strings.Contains(sql, "insert into projection_workers"):
 		return heartbeat
 	case strings.Contains(sql, "pg_notification_queue_usage"):
 		return probe
-	case strings.Contains(sql, "from rouse_members where alive"):
+	case strings.Contains(sql, "from rouse_members where alive"), strings.Contains(sql, "from pg_locks") && strings.Contains(sql, "1919907152"):
 		return watch
 	case ownershipOf(sql):
 		return ownership
@@ -259,7 +269,7 @@ func kindOf(sql string) int {
 	}
 }
 
-// ownershipOf tells whether a statement asks who is there and who owns what: those of package partition.
+// ownershipOf reports whether a statement asks who is there and who owns what: those of package partition.
 func ownershipOf(sql string) bool {
 	return strings.Contains(sql, "rouse_members") || strings.Contains(sql, "projection_checkpoints") && !strings.Contains(sql, "update") ||
 		strings.Contains(sql, "from projections")

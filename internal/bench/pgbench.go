@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/rouse-es/rouse/internal/process"
 )
 
 // FindPgbench returns the path of pgbench: in $ROUSE_PG_BIN, on PATH, or in one of the usual places of packages. Empty: there
@@ -94,9 +96,10 @@ func pgbenchEnv(c *pgx.ConnConfig, schema string) (env []string, known bool) {
 	return env, true
 }
 
-// ofClient are parameters of an address that are about the Go client, and change nothing for another one.
+// ofClient are parameters of an address that are about the Go client, and change nothing for another one. The password of a passfile is in
+// PGPASSWORD by then.
 var ofClient = []string{"application_name", "connect_timeout", "default_query_exec_mode", "statement_cache_capacity",
-	"description_cache_capacity", "search_path"}
+	"description_cache_capacity", "search_path", "passfile"}
 
 func (p *pgbench) name() string { return p.version }
 
@@ -111,23 +114,23 @@ func (p *pgbench) write(ctx context.Context, writers, round int) (float64, error
 	cmd := exec.CommandContext(runCtx, p.path, "-n", "-M", "prepared", "-f", p.script, "-c", strconv.Itoa(writers), "-j", "2",
 		"-T", strconv.Itoa(length), "-D", "v=0", "-D", "round="+strconv.Itoa(round))
 	cmd.Env = p.env
-	apart(cmd)
+	process.OwnGroup(cmd)
 	out, err := cmd.CombinedOutput()
 	switch m := tps.FindSubmatch(out); {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	case err != nil:
-		return 0, fmt.Errorf("bench: pgbench failed with %w: %s", err, complaint(out))
+		return 0, fmt.Errorf("bench: pgbench failed with %w: %s", err, complaint(string(out)))
 	case m == nil:
-		return 0, fmt.Errorf("bench: pgbench printed no rate: %s", complaint(out))
+		return 0, fmt.Errorf("bench: pgbench printed no rate: %s", complaint(string(out)))
 	default:
 		return strconv.ParseFloat(string(m[1]), 64)
 	}
 }
 
 // complaint is where a program says why it failed: in the first line that speaks of an error, else in the last.
-func complaint(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+func complaint(out string) string {
+	lines := strings.Split(strings.TrimSpace(out), "\n")
 	for _, line := range lines {
 		if strings.Contains(line, "error: ") {
 			return line

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rouse-es/rouse/internal/process"
 	"github.com/rouse-es/rouse/internal/scaling"
 )
 
@@ -138,10 +139,10 @@ func (b *Bench) processRound(ctx context.Context, program string, events int64, 
 func (b *Bench) once(ctx context.Context, program string, workers int) ([]usage, error) {
 	ctx, cancel := context.WithTimeout(ctx, longTimeout)
 	defer cancel()
-	var children []*child
+	var children []*process.Process
 	var err error
 	for i := range workers {
-		var c *child
+		var c *process.Process
 		if c, err = b.startChild(ctx, program, "worker", "--once", "--projection", scaling.Name,
 			"--worker-id", fmt.Sprint(i), "--total-workers", fmt.Sprint(workers)); err != nil {
 			cancel()
@@ -151,7 +152,7 @@ func (b *Bench) once(ctx context.Context, program string, workers int) ([]usage,
 	}
 	var used []usage
 	for _, c := range children {
-		u, childErr := c.wait()
+		u, childErr := ended(c)
 		used, err = append(used, u), errors.Join(err, childErr)
 	}
 	if err == nil {

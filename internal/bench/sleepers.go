@@ -12,6 +12,7 @@ import (
 
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/process"
 )
 
 const (
@@ -52,7 +53,7 @@ func Sleep(ctx context.Context, pool *pgxpool.Pool, index, total int, log zerolo
 // sleepers are processes that listen.
 type sleepers struct {
 	b        *Bench
-	children []*child
+	children []*process.Process
 }
 
 // startSleepers starts so many processes and waits until all of them sleep. The caller stops them, whatever the error.
@@ -96,10 +97,10 @@ func (s *sleepers) stop() error {
 	}
 	var err error
 	for _, c := range s.children {
-		_ = c.stdin.Close() // all are told before one is waited for
+		c.Dismiss() // all are told before one is waited for
 	}
 	for _, c := range s.children {
-		_, childErr := c.wait()
+		_, childErr := ended(c)
 		err = errors.Join(err, childErr)
 	}
 	return err

@@ -29,10 +29,21 @@ func (b *Bench) start(ctx context.Context, p rouse.Projection, observer rouse.Ob
 
 // startOn is start with a pool of the worker's own.
 func (b *Bench) startOn(ctx context.Context, pool *pgxpool.Pool, p rouse.Projection, observer rouse.Observer) (*running, error) {
-	w, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{p}, Label: "bench", Log: b.cfg.Log, Observer: observer})
+	return b.startWith(ctx, pool, rouse.Config{Projections: []rouse.Projection{p}, Observer: observer})
+}
+
+// startWith is startOn for a configuration, whose label and log it sets.
+func (b *Bench) startWith(ctx context.Context, pool *pgxpool.Pool, cfg rouse.Config) (*running, error) {
+	cfg.Label, cfg.Log = "bench", b.cfg.Log
+	w, err := rouse.New(pool, cfg)
 	if err != nil {
 		return nil, err
 	}
+	return run(ctx, w)
+}
+
+// run runs a worker and returns when it has claimed its partitions. The caller stops it.
+func run(ctx context.Context, w *rouse.Worker) (*running, error) {
 	runCtx, cancel := context.WithCancel(ctx)
 	r := &running{Worker: w, cancel: cancel, ended: make(chan struct{})}
 	go func() {

@@ -1,6 +1,7 @@
-// Package demo is the read model of `rouse demo`, and the verdict over it. Its projection, demo_log, writes one row for every
-// event that it handles and refuses nothing: no constraint hides an event that comes twice. What became of every event is
-// then read from this table and the log alone, and not from what workers count.
+// Package demo is `rouse demo`: an appender and a fleet of workers, each a process of this program, that walk through the steps
+// in which workers join, die, leave and freeze; what is shown of it; and the verdict. Its projection, demo_log, writes one row
+// for every event that it handles and refuses nothing: no constraint hides an event that comes twice. What became of every
+// event is then read from this table and the log alone, and not from what workers count.
 package demo
 
 import (
@@ -69,9 +70,6 @@ func (p Projection) args(events []eventstore.Event) []any {
 	positions, ids, types := make([]int64, 0, n), make([]string, 0, n), make([]string, 0, n)
 	aggregates, versions, appended := make([]string, 0, n), make([]int64, 0, n), make([]time.Time, 0, n)
 	for _, ev := range events {
-		if skipped(ev.GlobalPosition) {
-			continue
-		}
 		positions = append(positions, ev.GlobalPosition)
 		ids = append(ids, ev.ID.String())
 		types = append(types, ev.AggregateType)

@@ -78,7 +78,7 @@ type Takeover struct {
 	// First is when one of them handled the first event of these partitions, by the clock of the server; nil: not yet.
 	First *time.Time
 
-	// Appended tells whether there is an event of these partitions that was appended after the mark. Without one there may be
+	// Appended reports whether there is an event of these partitions that was appended after the mark. Without one there may be
 	// nothing to go on with.
 	Appended bool
 }

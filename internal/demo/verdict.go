@@ -32,7 +32,7 @@ type Verdict struct {
 	Stray int64 `json:"stray"`
 }
 
-// Right tells whether every event was handled once and in order, and nothing else was.
+// Right reports whether every event was handled once and in order, and nothing else was.
 func (v Verdict) Right() bool {
 	return v.Lost == 0 && v.Doubled == 0 && v.OutOfOrder == 0 && v.Stray == 0
 }

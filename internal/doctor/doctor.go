@@ -1,5 +1,6 @@
-// Package doctor looks at everything that Rouse relies on in a database, says of each thing whether it is as it has to be, and
-// if it is not, what to do. It changes nothing and takes no lock that anybody waits for; it needs three connections for a moment.
+// Package doctor checks everything that Rouse relies on in a database, and for each fault names the remedy. It changes
+// nothing, but for the positions that Config.Append uses up, and takes no lock that another session waits for. It needs three
+// connections for a moment, and up to twenty-one more where the server can spare twice as many.
 package doctor
 
 import (
@@ -17,39 +18,39 @@ import (
 )
 
 const (
-	// DefaultLong is how long a transaction may be open before it is worth a word.
+	// DefaultLong is how long a transaction may be open before it is a finding.
 	DefaultLong = time.Minute
 
 	// checkTimeout bounds one check, with all its statements and connections.
 	checkTimeout = 20 * time.Second
 )
 
-// Level is how bad a finding is.
+// Level is the severity of a finding.
 type Level string
 
 const (
-	// OK: it is as it has to be.
+	// OK means that it is as it has to be.
 	OK Level = "ok"
 
-	// Warn: it works, but not as well as it could, or something waits for a person.
+	// Warn means that it works, but not as well as it could, or that it waits for a person.
 	Warn Level = "warn"
 
-	// Fail: events are lost or stand still, or will be.
+	// Fail means that events are lost or stand still, or will be.
 	Fail Level = "fail"
 )
 
-// Finding is what one check has found.
+// Finding is one result of one check.
 type Finding struct {
 	Check string `json:"check"`
 	Level Level  `json:"level"`
 	Text  string `json:"text"`
 
-	// Do is what to do about it; empty for OK.
+	// Do is the remedy; "" for OK.
 	Do string `json:"do,omitempty"`
 }
 
-// Report is what all checks have found, in their order. A check has one OK finding or any number of others. Where there is no
-// server or no schema, the checks that need one are left out.
+// Report has the findings of all checks, in their order. A check has one OK finding or any number of others. Where
+// there is no server or no schema, the checks that need one are left out.
 type Report struct {
 	Findings []Finding `json:"findings"`
 
@@ -58,33 +59,36 @@ type Report struct {
 	Warned int `json:"warned"`
 }
 
-// Config says what to look at.
+// Config selects the database and the address to examine.
 type Config struct {
-	// Pool says how to connect, as a worker does. Required.
+	// Pool has the settings to connect with, as a worker does. Required.
 	Pool *pgxpool.Config
 
 	// Listen is the address that a worker would listen through; nil: that of Pool.
 	Listen *pgx.ConnConfig
 
-	// Explain makes a sentence of an error of connecting, without addresses and passwords in it; what to do stands in
+	// Explain returns an error of connecting as a sentence, without addresses and passwords in it; the remedy stands in
 	// parentheses. Required.
 	Explain func(error) string
+
+	// Append tries appends, too, and rolls them back; their positions, four at most, stay unused. It needs the right to append.
+	Append bool
 
 	// Long is how long a transaction may be open. 0: DefaultLong.
 	Long time.Duration
 }
 
-// examination is one look at a database. Its checks run one after the other.
+// examination is the state of one Examine. Its checks run one after the other.
 type examination struct {
 	Config
 	pool   *pgxpool.Pool
 	report Report
 
-	standby bool
-	state   report.Report
+	standby bool          // written by the check of the source
+	state   report.Report // written by the check of the state, for those after it
 }
 
-// Examine runs all checks. What goes wrong meanwhile is a finding too.
+// Examine runs all checks and returns their findings. An error of a check is a finding too.
 func Examine(ctx context.Context, cfg Config) Report {
 	if cfg.Long == 0 {
 		cfg.Long = DefaultLong
@@ -105,9 +109,13 @@ func Examine(ctx context.Context, cfg Config) Report {
 	return e.report
 }
 
+// examine runs the checks that need a server, and those that need a schema if there is one.
 func (e *examination) examine(ctx context.Context) {
 	e.check(ctx, "encoding", e.encoding)
 	e.check(ctx, "pooler", e.pooler)
+	e.check(ctx, "role", e.role)
+	e.check(ctx, "access", e.access)
+	e.check(ctx, "encryption", e.encryption)
 	sound := e.check(ctx, "schema", e.schema)
 	e.check(ctx, "source", e.source)
 	if !e.standby {
@@ -120,21 +128,32 @@ func (e *examination) examine(ctx context.Context) {
 		return
 	}
 	e.check(ctx, "rights", e.rights)
+	e.check(ctx, "row security", e.rowSecurity)
 	e.check(ctx, "triggers", e.triggers)
+	e.check(ctx, "definer", e.definer)
 	e.check(ctx, "sequence", e.sequence)
+	e.check(ctx, "engine", e.engine)
 	e.check(ctx, "checkpoints", e.checkpoints)
 	if !e.check(ctx, "state", e.read) {
 		return
 	}
 	e.check(ctx, "open appends", e.appends)
+	e.check(ctx, "snapshots", e.snapshots)
 	e.check(ctx, "projections", e.projections)
+	e.check(ctx, "lag", e.lag)
 	e.check(ctx, "partitions", e.partitions)
 	e.check(ctx, "workers", e.workers)
+	e.check(ctx, "pushes", e.pushes)
+	e.check(ctx, "locks", e.locks)
 	e.check(ctx, "handlers", e.handlers)
+	e.check(ctx, "retrying events", e.retrying)
 	e.check(ctx, "parked events", e.parked)
+	if e.Append {
+		e.check(ctx, "positions", e.positions)
+	}
 }
 
-// check runs one check and notes what it found. It tells whether nothing failed.
+// check runs one check and notes its findings. It reports whether none is a failure.
 func (e *examination) check(ctx context.Context, name string, f func(ctx context.Context) ([]Finding, error)) bool {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -158,7 +177,7 @@ func (e *examination) check(ctx context.Context, name string, f func(ctx context
 	return sound
 }
 
-// reach connects. Without a server there is nothing else to look at.
+// reach connects, and reports whether there is a server to examine.
 func (e *examination) reach(ctx context.Context) bool {
 	return e.check(ctx, "server", func(ctx context.Context) ([]Finding, error) {
 		pool, err := pgxpool.NewWithConfig(ctx, e.Pool)
@@ -181,21 +200,25 @@ func (e *examination) reach(ctx context.Context) bool {
 	}) || e.pool != nil
 }
 
+// ok returns a finding that all is well.
 func ok(format string, args ...any) Finding {
 	return Finding{Level: OK, Text: fmt.Sprintf(format, args...)}
 }
 
+// warn returns a finding of level Warn with its remedy.
 func warn(do, format string, args ...any) Finding {
 	return Finding{Level: Warn, Text: fmt.Sprintf(format, args...), Do: do}
 }
 
+// fail returns a finding of level Fail with its remedy.
 func fail(do, format string, args ...any) Finding {
 	return Finding{Level: Fail, Text: fmt.Sprintf(format, args...), Do: do}
 }
 
+// one returns f as the only finding of a check.
 func one(f Finding) []Finding { return []Finding{f} }
 
-// orOK is what was found, or that all is well.
+// orOK returns found, or if that is empty a finding that all is well.
 func orOK(found []Finding, format string, args ...any) []Finding {
 	if len(found) > 0 {
 		return found
@@ -203,7 +226,7 @@ func orOK(found []Finding, format string, args ...any) []Finding {
 	return one(ok(format, args...))
 }
 
-// split takes a sentence of the form "what is wrong (what to do): more" apart.
+// split takes a sentence of the form "fault (remedy): more" apart.
 func split(sentence string) (text, do string) {
 	open := strings.Index(sentence, " (")
 	if open < 0 {
@@ -225,7 +248,7 @@ func split(sentence string) (text, do string) {
 	return sentence, ""
 }
 
-// cause is the last cause of an error.
+// cause returns the text of the innermost error that err wraps.
 func cause(err error) string {
 	for next := err; next != nil; next = errors.Unwrap(next) {
 		err = next
@@ -233,15 +256,16 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// plain is an error without the prefix of its package.
+// plain returns the text of err without the prefix of its package.
 func plain(err error) string {
 	text := err.Error()
-	for _, prefix := range []string{"migrations: ", "report: "} {
+	for _, prefix := range []string{"migrations: ", "report: ", "catchup: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	return text
 }
 
+// age returns seconds as a duration, rounded to a second.
 func age(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second)
 }

@@ -38,10 +38,22 @@ type bundle struct {
 func bare(t *testing.T, db *testdb.DB) *bundle {
 	t.Helper()
 	b := &bundle{DB: db, t: t}
-	pool, err := pgxpool.ParseConfig(db.URL)
+	pool, err := pgxpool.ParseConfig(testdb.As(t, db.URL, b.worker()))
 	require.NoError(t, err)
 	b.cfg = Config{Pool: pool, Explain: func(err error) string { return err.Error() }}
 	return b
+}
+
+// worker makes a role that may read and write, and lets nobody else connect.
+func (b *bundle) worker() string {
+	b.t.Helper()
+	role := b.Name + "_worker"
+	b.exec("create role " + role + " login password '" + testdb.Password + "'")
+	b.t.Cleanup(func() { b.exec("drop owned by " + role); b.exec("drop role " + role) })
+	b.exec("grant pg_read_all_data, pg_write_all_data, pg_read_all_stats to " + role)
+	b.exec("revoke connect on database " + b.Name + " from public")
+	b.exec("grant connect on database " + b.Name + " to " + role)
+	return role
 }
 
 // healthy makes a database with three events, and one living worker that owns the four partitions of a projection.

@@ -11,7 +11,7 @@ import (
 	"github.com/rouse-es/rouse/migrations"
 )
 
-// The two triggers, and what pg_trigger.tgtype has for them: for each statement, INSERT, and BEFORE or AFTER.
+// The two triggers, and the value of pg_trigger.tgtype of each: for each statement, INSERT, and BEFORE or AFTER.
 const (
 	triggerBefore = "rouse_append_before"
 	triggerAfter  = "rouse_append_after"
@@ -22,6 +22,7 @@ const (
 
 const asPrinted = "put it back as `rouse migrate --print` has it"
 
+// schema checks the version of the schema.
 func (e *examination) schema(ctx context.Context) ([]Finding, error) {
 	err := migrations.Check(ctx, e.pool)
 	var denied *pgconn.PgError
@@ -40,7 +41,7 @@ func (e *examination) schema(ctx context.Context) ([]Finding, error) {
 	return nil, err
 }
 
-// elsewhere looks for tables that the role does not see.
+// elsewhere looks for tables in other schemas, which the role does not see. missing is the finding if there are none.
 func (e *examination) elsewhere(ctx context.Context, missing error) ([]Finding, error) {
 	rows, err := e.pool.Query(ctx, sqlSchemas)
 	if err != nil {
@@ -66,10 +67,11 @@ func (e *examination) elsewhere(ctx context.Context, missing error) ([]Finding, 
 	return one(fail(do, "%s", text)), nil
 }
 
+// rights checks the rights of the role.
 func (e *examination) rights(ctx context.Context) ([]Finding, error) {
 	err := migrations.CheckRights(ctx, e.pool)
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, migrations.ErrRowSecurity): // which has a check of its own
 		return one(ok("the role may do what a worker has to")), nil
 	case errors.Is(err, migrations.ErrRights), errors.Is(err, migrations.ErrIncomplete):
 		text, do := split(plain(err))
@@ -83,9 +85,10 @@ type trigger struct {
 	name    string
 	kind    int16
 	definer bool
-	without string // what happens without it
+	without string // the consequence of its absence
 }
 
+// triggers checks both triggers.
 func (e *examination) triggers(ctx context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, t := range []trigger{
@@ -101,6 +104,7 @@ func (e *examination) triggers(ctx context.Context) ([]Finding, error) {
 	return orOK(found, "both are there, ENABLE ALWAYS, and of this version"), nil
 }
 
+// trigger returns the faults of one trigger, nil if there is none.
 func (e *examination) trigger(ctx context.Context, t trigger) ([]Finding, error) {
 	var enabled, body string
 	var kind int16
@@ -128,12 +132,16 @@ func (e *examination) trigger(ctx context.Context, t trigger) ([]Finding, error)
 	return one(fail(do, "%s is disabled; %s", t.name, t.without)), nil
 }
 
+// maxSpread is how many positions may lie between the oldest open append and the head: a lock has 40 bits for the position.
+const maxSpread = 1 << 39
+
+// sequence checks the sequence of the positions.
 func (e *examination) sequence(ctx context.Context) ([]Finding, error) {
 	var name, identity string
-	var cache int64
+	var cache, increment int64
 	var last *int64
 	var highest int64
-	if err := e.pool.QueryRow(ctx, sqlSequence).Scan(&name, &identity, &cache, &last, &highest); err != nil {
+	if err := e.pool.QueryRow(ctx, sqlSequence).Scan(&name, &identity, &cache, &increment, &last, &highest); err != nil {
 		return nil, err
 	}
 	if name == "" {
@@ -149,6 +157,10 @@ func (e *examination) sequence(ctx context.Context) ([]Finding, error) {
 		found = append(found, fail("run: alter table events alter global_position set cache 1",
 			"it caches %d values, and cached positions are written out of sight of the workers", cache))
 	}
+	if increment != 1 {
+		found = append(found, fail("run: alter table events alter global_position set increment 1",
+			"its increment is %d, and positions have to rise one by one", increment))
+	}
 	if last == nil && highest > 0 {
 		// It was restarted, or is out of sight, which is for the check of rights. Its name comes from the server, quoted.
 		if err := e.pool.QueryRow(ctx, "select last_value - 1 from "+name).Scan(&last); err != nil && !migrations.Lacking(err) {
@@ -159,10 +171,14 @@ func (e *examination) sequence(ctx context.Context) ([]Finding, error) {
 		found = append(found, fail(fmt.Sprintf("run: select setval('%s', %d)", name, highest),
 			"it is at %d, behind the last event at position %d: appends fail until it has caught up, and workers cannot rely on it", *last, highest))
 	}
-	return orOK(found, "GENERATED ALWAYS, CACHE 1, not behind the last event"), nil
+	if last != nil && *last-highest >= maxSpread {
+		found = append(found, warn("move it only while nothing is appended; if something was, compare what it has committed with the read models: it may have been passed over",
+			"it is at %d, %d positions beyond the last event, and the lock of an append that is open across 2^39 positions cannot be told from one beyond them", *last, *last-highest))
+	}
+	return orOK(found, "GENERATED ALWAYS, CACHE 1, INCREMENT 1, not behind the last event, no jump of 2^39 beyond it"), nil
 }
 
-// checkpoints looks for those that stand beyond the log.
+// checkpoints looks for checkpoints beyond the end of the log.
 func (e *examination) checkpoints(ctx context.Context) ([]Finding, error) {
 	rows, err := e.pool.Query(ctx, sqlCheckpoints)
 	if err != nil {

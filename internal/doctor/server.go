@@ -2,30 +2,33 @@ package doctor
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/rouse-es/rouse/internal/randid"
 )
 
 const (
+	// minVersion is the oldest supported server, as server_version_num.
 	minVersion = 150000
 
 	// listenTimeout is how long a notification may take to arrive; it takes a millisecond.
 	listenTimeout = 5 * time.Second
 
-	// closeTimeout is how long it may take to say goodbye to the server.
+	// closeTimeout bounds the end of a connection.
 	closeTimeout = time.Second
 
-	// The notification queue: above queueWarn it fills up, above queueFail workers stop listening to spare it.
+	// Above queueWarn the notification queue fills up; above queueFail workers stop listening to spare it.
 	queueWarn = 0.1
 	queueFail = 0.5
 
-	// connectionsWarn is which part of the server's connections may be in use.
+	// connectionsWarn is the share of the server's connections that may be in use.
 	connectionsWarn = 0.9
 )
 
+// judgeVersion returns the finding for a version of the server.
 func judgeVersion(number int, version string) Finding {
 	if number < minVersion {
 		return fail("upgrade the server to PostgreSQL 15 or later", "PostgreSQL %s is too old", version)
@@ -33,6 +36,7 @@ func judgeVersion(number int, version string) Finding {
 	return ok("PostgreSQL %s", version)
 }
 
+// encoding checks the encoding of the database.
 func (e *examination) encoding(ctx context.Context) ([]Finding, error) {
 	var encoding string
 	if err := e.pool.QueryRow(ctx, "select getdatabaseencoding()").Scan(&encoding); err != nil {
@@ -45,7 +49,7 @@ func (e *examination) encoding(ctx context.Context) ([]Finding, error) {
 	return one(ok("UTF8")), nil
 }
 
-// pooler looks whether the connection that workers listen through, and hold their presence on, leads to PostgreSQL itself.
+// pooler checks whether the connection that workers listen on, and hold their presence on, leads to PostgreSQL itself.
 func (e *examination) pooler(ctx context.Context) ([]Finding, error) {
 	if e.Listen != nil {
 		conn, err := e.listening(ctx)
@@ -74,14 +78,14 @@ func (e *examination) pooler(ctx context.Context) ([]Finding, error) {
 		"the address leads to a pooler, where LISTEN may deliver nothing and a worker cannot show that it lives")), nil
 }
 
-// isDirect tells PostgreSQL from a pooler, which hands out process ids of its own.
+// isDirect reports whether conn leads to PostgreSQL itself and not to a pooler, which hands out process ids of its own.
 func isDirect(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	var pid uint32
 	err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid)
 	return pid == conn.PgConn().PID(), err
 }
 
-// listening opens a connection through the address that a worker would listen through.
+// listening opens a connection to the address that a worker would listen on. The caller closes it.
 func (e *examination) listening(ctx context.Context) (*pgx.Conn, error) {
 	if e.Listen != nil {
 		return pgx.ConnectConfig(ctx, e.Listen.Copy())
@@ -89,13 +93,14 @@ func (e *examination) listening(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, e.pool.Config().ConnConfig.Copy())
 }
 
+// closeConn closes conn, within closeTimeout.
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
 
-// listen proves by a notification from another connection that LISTEN works.
+// listen checks by a notification from another connection that LISTEN works.
 func (e *examination) listen(ctx context.Context) ([]Finding, error) {
 	conn, err := e.listening(ctx)
 	if err != nil {
@@ -103,7 +108,7 @@ func (e *examination) listen(ctx context.Context) ([]Finding, error) {
 		return one(fail(do, "cannot connect to listen: %s", text)), nil
 	}
 	defer closeConn(conn)
-	channel := "rouse_doctor_" + rand.Text()
+	channel := "rouse_doctor_" + randid.Hex(16)
 	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		return nil, err
 	}
@@ -124,6 +129,7 @@ func (e *examination) listen(ctx context.Context) ([]Finding, error) {
 		"a notification did not arrive within %s, as behind a pooler in transaction mode: workers poll every second instead", listenTimeout)), nil
 }
 
+// queue checks the notification queue of the server.
 func (e *examination) queue(ctx context.Context) ([]Finding, error) {
 	var usage float64
 	if err := e.pool.QueryRow(ctx, "select pg_notification_queue_usage()").Scan(&usage); err != nil {
@@ -132,6 +138,7 @@ func (e *examination) queue(ctx context.Context) ([]Finding, error) {
 	return one(judgeQueue(usage)), nil
 }
 
+// judgeQueue returns the finding for a usage of the notification queue, from 0 to 1.
 func judgeQueue(usage float64) Finding {
 	const do = "a session listens inside a long transaction: find it in pg_stat_activity, idle in transaction, and end it"
 	percent := fmt.Sprintf("%.0f %%", 100*usage)
@@ -144,6 +151,7 @@ func judgeQueue(usage float64) Finding {
 	return ok("%s full", percent)
 }
 
+// connections checks how many of the server's connections are in use.
 func (e *examination) connections(ctx context.Context) ([]Finding, error) {
 	var used, most int
 	if err := e.pool.QueryRow(ctx, sqlConnections).Scan(&used, &most); err != nil {
@@ -155,22 +163,25 @@ func (e *examination) connections(ctx context.Context) ([]Finding, error) {
 	return one(ok("%d of %d are in use", used, most)), nil
 }
 
-// source looks whether a worker may read here.
+// source checks whether a worker may read from this server.
 func (e *examination) source(ctx context.Context) ([]Finding, error) {
-	var subscriber bool
-	if err := e.pool.QueryRow(ctx, sqlSource).Scan(&e.standby, &subscriber); err != nil {
+	var readOnly, subscriber bool
+	if err := e.pool.QueryRow(ctx, sqlSource).Scan(&e.standby, &readOnly, &subscriber); err != nil {
 		return nil, err
 	}
 	switch {
 	case e.standby:
 		return one(fail("connect to the primary", "this server is a standby, where the locks of appends cannot be seen")), nil
+	case readOnly:
+		return one(fail("set default_transaction_read_only to off for the server, the database or the role; a hosted server sets it where its disk is full",
+			"the database is read-only (default_transaction_read_only is on), so nothing can be appended or handled")), nil
 	case subscriber:
 		return one(fail("read at the publisher, or drop the subscription", "events is filled by a subscription, whose writes skip statement triggers")), nil
 	}
 	return one(ok("a primary, and events is filled by no subscription")), nil
 }
 
-// idle looks for transactions that nobody goes on with.
+// idle looks for transactions that have been left open.
 func (e *examination) idle(ctx context.Context) ([]Finding, error) {
 	rows, err := e.pool.Query(ctx, sqlIdle, e.Long.Seconds())
 	if err != nil {

@@ -45,6 +45,8 @@ func TestDatabaseThatIsNotUTF8Fails(t *testing.T) {
 	b.exec("create database " + pgx.Identifier{name}.Sanitize() + " template template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'")
 	t.Cleanup(func() { b.exec("drop database " + pgx.Identifier{name}.Sanitize() + " with (force)") })
 	b.cfg.Pool.ConnConfig.Database = name
+	b.exec("revoke connect on database " + pgx.Identifier{name}.Sanitize() + " from public")
+	b.exec("grant connect on database " + pgx.Identifier{name}.Sanitize() + " to " + b.Name + "_worker")
 	checks, said := unwell(b.examine())
 	require.Equal(t, []string{"encoding", "schema"}, checks)
 	require.Contains(t, said, "SQL_ASCII")
@@ -77,8 +79,8 @@ func TestSchemaThatIsMissingOlderNewerOrElsewhereFails(t *testing.T) {
 // as makes the doctor look with a role of its own.
 func (b *bundle) as(grants ...string) (role string) {
 	b.t.Helper()
-	role = b.Name + "_worker" // roles are the server's
-	b.exec("create role " + role)
+	role = b.Name + "_other" // roles are the server's
+	b.exec("create role " + role + " role " + b.Name + "_worker")
 	b.t.Cleanup(func() {
 		b.exec("drop owned by " + role)
 		b.exec("drop role " + role)
@@ -262,4 +264,15 @@ func (p *pooled) message() error {
 	}
 	p.rest = message
 	return nil
+}
+
+// TestDatabaseThatIsReadOnlyFails: a worker and an append are refused there.
+func TestDatabaseThatIsReadOnlyFails(t *testing.T) {
+	t.Parallel()
+	b := bare(t, testdb.New(t))
+	b.exec("alter database " + pgx.Identifier{b.Name}.Sanitize() + " set default_transaction_read_only = on")
+	checks, said := unwell(b.examine())
+	require.Contains(t, checks, "source")
+	require.Contains(t, said, "read-only")
+	require.Contains(t, said, "set default_transaction_read_only to off")
 }

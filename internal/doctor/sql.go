@@ -21,4 +21,22 @@ var (
 	sqlCheckpoints string
 	//go:embed sql/avoids.sql
 	sqlAvoids string
+	//go:embed sql/role.sql
+	sqlRole string
+	//go:embed sql/access.sql
+	sqlAccess string
+	//go:embed sql/definer.sql
+	sqlDefiner string
+	//go:embed sql/row_security.sql
+	sqlRowSecurity string
+	//go:embed sql/pushes.sql
+	sqlPushes string
+	//go:embed sql/strangers.sql
+	sqlStrangers string
+	//go:embed sql/engine.sql
+	sqlEngine string
+	//go:embed sql/append.sql
+	sqlAppend string
+	//go:embed sql/held.sql
+	sqlHeld string
 )

@@ -10,18 +10,19 @@ import (
 	"github.com/rouse-es/rouse/internal/report"
 )
 
-// read reads what the checks of this file judge.
+// read reads the report that the checks of this file judge.
 func (e *examination) read(ctx context.Context) (_ []Finding, err error) {
 	e.state, err = report.Read(ctx, e.pool)
 	return nil, err
 }
 
-// appends looks for open transactions that hold back what was committed behind them.
+// appends looks for open transactions that hold back events that were committed behind them. The report has those that have been
+// open for a second or longer.
 func (e *examination) appends(context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, a := range e.state.OpenAppends {
-		if a.AgeSeconds == nil || *a.AgeSeconds < e.Long.Seconds() {
-			continue
+		if a.AgeSeconds == nil {
+			continue // it may have begun just now
 		}
 		who, do := fmt.Sprintf("session %d of %q, role %s, %s", a.PID, a.Application, a.Role, a.State),
 			fmt.Sprintf("let it commit, or end it with: select pg_terminate_backend(%d)", a.PID)
@@ -29,12 +30,37 @@ func (e *examination) appends(context.Context) ([]Finding, error) {
 			who = fmt.Sprintf("the prepared transaction %q", a.Prepared)
 			do = fmt.Sprintf("end it with: commit prepared or rollback prepared %q", a.Prepared)
 		}
+		if *a.AgeSeconds < e.Long.Seconds() {
+			do = "nothing, if it ends in a moment; otherwise " + do
+		}
 		found = append(found, warn(do, "%s, has appended and been open for %s, and holds back everything after position %d", who, age(*a.AgeSeconds), a.HoldsAfter))
 	}
-	return orOK(found, "none has been open for longer than %s", e.Long), nil
+	return orOK(found, "none has held anything back for longer than %s", report.OpenFor), nil
 }
 
-// runs tells whether a living worker runs a projection.
+// lag looks for projections that a worker runs and that are behind.
+func (e *examination) lag(context.Context) ([]Finding, error) {
+	var found []Finding
+	var furthest report.Projection
+	for _, p := range e.state.Projections {
+		if p.State != "running" || !e.runs(p.Name) {
+			continue // which is a finding by itself
+		}
+		if p.LagSeconds >= e.Long.Seconds() {
+			found = append(found, warn("nothing, if it catches up; otherwise see what else is found here, and whether its handler is slow: more workers or --concurrency share the work",
+				"%s is %d positions and %s behind", p.Name, p.LagEvents, age(p.LagSeconds)))
+		}
+		if p.LagSeconds > furthest.LagSeconds {
+			furthest = p
+		}
+	}
+	if furthest.LagEvents > 0 {
+		return orOK(found, "none is behind for longer than %s, the furthest is %s with %d positions and %s", e.Long, furthest.Name, furthest.LagEvents, age(furthest.LagSeconds)), nil
+	}
+	return orOK(found, "none is behind"), nil
+}
+
+// runs reports whether a living worker runs a projection.
 func (e *examination) runs(projection string) bool {
 	for _, w := range e.state.Workers {
 		if _, runs := w.States[projection]; runs && w.Alive {
@@ -44,11 +70,11 @@ func (e *examination) runs(projection string) bool {
 	return false
 }
 
+// projections looks for projections that are stopped, paused, or not run by a living worker.
 func (e *examination) projections(context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, p := range e.state.Projections {
-		switch {
-		case p.State == "stopped":
+		if p.Stopped {
 			text := p.Name + " is stopped"
 			if p.ErrorPosition != 0 {
 				text += fmt.Sprintf(" at position %d", p.ErrorPosition)
@@ -57,17 +83,37 @@ func (e *examination) projections(context.Context) ([]Finding, error) {
 				text += ": " + strings.ReplaceAll(p.LastError, "\n", " ")
 			}
 			found = append(found, fail("mend the handler or the data that it met, and start its worker again", "%s", text))
+		}
+		switch {
 		case p.State == "paused":
 			found = append(found, warn("nothing, until it is resumed by whoever paused it", "%s is paused", p.Name))
-		case !e.runs(p.Name):
+		case !p.Stopped && !e.runs(p.Name):
 			found = append(found, warn("start a worker that runs it, or take its row out of projections if it is given up",
 				"no living worker runs %s, which is %d positions behind", p.Name, p.LagEvents))
 		}
+		if p.Reset != nil && p.Reset.Tries > 0 {
+			found = append(found, warn("mend what the error names; workers try ten times, and then take the request back", "%s is to start over and has not, in %d tries: %s",
+				p.Name, p.Reset.Tries, strings.ReplaceAll(p.Reset.Error, "\n", " ")))
+		}
+		found = append(found, e.troubles(p)...)
 	}
 	return orOK(found, "%d, each of them is run by a worker", len(e.state.Projections)), nil
 }
 
-// partitions looks for those without an owner although somebody could own them.
+// troubles returns what keeps a projection from getting on, which is a failure once it lasts.
+func (e *examination) troubles(p report.Projection) (found []Finding) {
+	for _, t := range p.Troubles {
+		level := warn
+		if t.AgeSeconds >= e.Long.Seconds() {
+			level = fail
+		}
+		found = append(found, level("mend what the error names; it goes on by itself then",
+			"%s is %s in %s, for %s: %s", p.Name, t.State, t.Worker, age(t.AgeSeconds), strings.ReplaceAll(t.Text, "\n", " ")))
+	}
+	return found
+}
+
+// partitions looks for partitions without an owner although a worker could own them.
 func (e *examination) partitions(context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, p := range e.state.Projections {
@@ -86,6 +132,7 @@ func (e *examination) partitions(context.Context) ([]Finding, error) {
 	return orOK(found, "each that a worker could own has an owner"), nil
 }
 
+// workers looks for workers that count as dead.
 func (e *examination) workers(context.Context) ([]Finding, error) {
 	var found []Finding
 	alive := 0
@@ -103,7 +150,7 @@ func (e *examination) workers(context.Context) ([]Finding, error) {
 	return orOK(found, "%d, all of them alive", alive), nil
 }
 
-// handlers looks for those that have not come back.
+// handlers looks for handlers that have not returned.
 func (e *examination) handlers(ctx context.Context) ([]Finding, error) {
 	rows, err := e.pool.Query(ctx, sqlAvoids)
 	if err != nil {
@@ -123,18 +170,52 @@ func (e *examination) handlers(ctx context.Context) ([]Finding, error) {
 	return orOK(found, "none hangs"), nil
 }
 
+// retrying looks for events that are tried again by themselves.
+func (e *examination) retrying(context.Context) ([]Finding, error) {
+	var found []Finding
+	for _, p := range e.state.Projections {
+		if r := p.Retrying; r.Events > 0 {
+			found = append(found, warn("nothing, if the cause goes away; `rouse parked list --projection "+p.Name+" --by-aggregate` has all errors and the next tries",
+				"%s tries %d again, with those behind them, aggregates that wait: %d, the first for %s, the event at position %d: %s",
+				p.Name, r.Events, r.Aggregates, age(ageOf(r)), r.Position, oneLine(r.Error)))
+		}
+	}
+	return orOK(found, "none"), nil
+}
+
+// ageOf returns how long ago the first of p was set aside, in seconds.
+func ageOf(p report.Parked) float64 {
+	if p.OldestAgeSeconds == nil {
+		return 0
+	}
+	return *p.OldestAgeSeconds
+}
+
+// shownError is how much of an error is shown, in bytes.
+const shownError = 200
+
+// oneLine returns the beginning of an error on one line.
+func oneLine(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	switch {
+	case text == "":
+		return "no error is known yet"
+	case len(text) > shownError:
+		return strings.ToValidUTF8(text[:shownError], "") + "..."
+	}
+	return text
+}
+
+// parked looks for parked events.
 func (e *examination) parked(context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, p := range e.state.Projections {
 		if p.Parked.Events == 0 {
 			continue
 		}
-		var oldest float64
-		if p.Parked.OldestAgeSeconds != nil {
-			oldest = *p.Parked.OldestAgeSeconds
-		}
 		found = append(found, warn("see `rouse parked list --projection "+p.Name+"`; mend the cause, then `rouse parked retry`, or `rouse parked discard`",
-			"%s has %d, aggregates that wait: %d, the first was parked %s ago", p.Name, p.Parked.Events, p.Parked.Aggregates, age(oldest)))
+			"%s has %d, aggregates that wait: %d, the first was parked %s ago, the event at position %d: %s",
+			p.Name, p.Parked.Events, p.Parked.Aggregates, age(ageOf(p.Parked)), p.Parked.Position, oneLine(p.Parked.Error)))
 	}
 	return orOK(found, "none"), nil
 }

@@ -21,6 +21,13 @@ const (
 	// crashTimeout is how long an immediate stop may take before everything is
 	// killed. PostgreSQL itself kills its backends after 5 s.
 	crashTimeout = 10 * time.Second
+	// idleTimeout is how long everything that is left of a stopped server must
+	// have slept to count as staying. What takes part in the end of the server
+	// sleeps for 5 s at most, until PostgreSQL kills it.
+	idleTimeout = 10 * time.Second
+	// endTimeout bounds the end of killed processes that work on and on, or that
+	// the system does not show. Only a fault takes so long.
+	endTimeout = 5 * time.Minute
 	// statementTimeout bounds every statement of this package that is not
 	// bounded by its caller's context.
 	statementTimeout = 30 * time.Second

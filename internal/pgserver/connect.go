@@ -14,7 +14,7 @@ import (
 // ownSettings are all settings of a connection that pgx takes from PG* variables or
 // from files of the user where an address is silent about them.
 var ownSettings = url.Values{
-	"password": {""}, "passfile": {""}, "connect_timeout": {"0"}, "target_session_attrs": {"any"},
+	"password": {""}, "connect_timeout": {"0"}, "target_session_attrs": {"any"},
 	"sslmode": {"disable"}, "sslcertmode": {"disable"}, "sslcert": {""}, "sslkey": {""}, "sslrootcert": {""},
 	"sslpassword": {""}, "sslnegotiation": {""}, "sslsni": {""}, "channel_binding": {"prefer"}, "require_auth": {""},
 	"min_protocol_version": {""}, "max_protocol_version": {""}, "krbsrvname": {""}, "krbspn": {""},
@@ -30,7 +30,7 @@ func (s *Server) connConfig() (_ *pgx.ConnConfig, err error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := url.Values{}
+	settings := url.Values{"passfile": {s.passPath()}}
 	for name, value := range ownSettings {
 		settings[name] = value
 	}
@@ -43,7 +43,7 @@ func (s *Server) connConfig() (_ *pgx.ConnConfig, err error) {
 		settings.Set("service", "rouse")
 		settings.Set("servicefile", path)
 	}
-	address.RawQuery = settings.Encode()
+	address.RawQuery = encode(settings)
 	cfg, err := pgx.ParseConfig(address.String())
 	if err != nil {
 		return nil, err

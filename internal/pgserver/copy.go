@@ -88,7 +88,7 @@ func copyFile(from, to string, acc *account) (err error) {
 func (s *Server) writeFile(name, content string) error {
 	path := filepath.Join(s.dataDir, name)
 	if err := errors.Join(os.WriteFile(path, []byte(content), 0o600), s.account.give(path)); err != nil {
-		return fmt.Errorf("pgserver: preparing the standby: %w", err)
+		return fmt.Errorf("pgserver: preparing the data folder: %w", err)
 	}
 	return nil
 }

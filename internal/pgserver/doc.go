@@ -23,9 +23,18 @@
 //
 // No process id is remembered or guessed on that way. An orderly Stop takes the
 // same way out, it only tells the keeper that there is nothing to signal.
+// It waits for a slow end: the removal of a large folder on a busy disk, or
+// processes that get no processor for long. Only processes that sleep, and go
+// on sleeping, are reported as a fault.
 //
 // The backends of PostgreSQL leave the process group, but not their parent:
 // they go when it goes, and Pause finds them by it.
+//
+// # Strangers
+//
+// Every user of the machine reaches the port, and a superuser of PostgreSQL may run programs as the account of the server. So
+// nobody comes in without a password (scram-sha-256), which is new and random with every Start. It is in a file in the data
+// folder, which nobody else may enter; the addresses that URL returns name the file.
 //
 // # Root
 //

@@ -5,7 +5,6 @@ package pgserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -118,28 +117,4 @@ func TestPackageFoldersAreSortedByVersion(t *testing.T) {
 	require.Equal(t, 9, folderVersion("/usr/lib/postgresql/9.6/bin"))
 	require.Equal(t, 18, folderVersion("/opt/homebrew/opt/postgresql@18/bin"))
 	require.Equal(t, 0, folderVersion("/opt/homebrew/opt/postgresql/bin"))
-}
-
-func TestTailShowsTheLastLines(t *testing.T) {
-	t.Parallel()
-	output := &tail{}
-	require.Equal(t, "(no output)", output.String())
-	for i := range 100 {
-		line := fmt.Sprintf("line %d\r\n\n", i)
-		for len(line) > 0 { // in pieces, as from a pipe
-			n, err := output.Write([]byte(line[:min(3, len(line))]))
-			require.NoError(t, err)
-			line = line[n:]
-		}
-	}
-	_, err := output.Write([]byte("unfinished"))
-	require.NoError(t, err)
-	text := output.String()
-	require.NotContains(t, text, "line 87")
-	require.Contains(t, text, "line 88\nline 89\n")
-	require.Contains(t, text, "line 99\nunfinished")
-
-	_, err = output.Write(make([]byte, 10*maxLine))
-	require.NoError(t, err)
-	require.Empty(t, output.partial, "a line without an end is not collected for ever")
 }

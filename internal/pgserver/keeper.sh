@@ -5,13 +5,13 @@
 #              stopped PID..   processes that the owner is about to freeze
 #              orderly         the owner has stopped the server by itself
 #   fd 3     ends when the owner and every process of the server are gone
-#   stdout   one line, "ready", when the folder is there
+#   stdout   two lines: "ready" when the folder is there, "gone" when fd 3 has ended
 trap '' HUP INT QUIT TERM PIPE # PIPE: the owner may be gone before it hears that this is ready
 if [ -n "$1" ]; then
 	mkdir -m 700 -- "$1" || exit 1
 fi
 echo ready
-exec >/dev/null 2>&1
+exec 4>&1 >/dev/null 2>&1
 
 stopped=
 orderly=
@@ -39,6 +39,7 @@ if [ -z "$orderly" ]; then
 	nudge=$!
 fi
 cat <&3 >/dev/null
+echo gone >&4
 [ -n "$nudge" ] && kill -KILL "$nudge"
 [ -n "$1" ] && rm -rf -- "$1"
 exit 0

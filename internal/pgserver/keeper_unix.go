@@ -9,11 +9,14 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rouse-es/rouse/internal/process"
 )
 
 //go:embed keeper.sh
@@ -26,6 +29,9 @@ type keeper struct {
 	cmd     *exec.Cmd
 	life    *os.File // write end of the life line; nobody else has it
 	refs    *os.File // write end of the reference count; children inherit it
+
+	saying io.Closer     // read end of the keeper's output
+	said   *bufio.Reader // its lines: "ready", and "gone" when fd 3 has ended
 }
 
 // startKeeper starts the keeper as account. If folder is not empty, the keeper
@@ -52,14 +58,15 @@ func startKeeper(acc *account, folder, signal string) (*keeper, error) {
 	k.cmd.ExtraFiles = []*os.File{refsRead}
 	k.cmd.Stderr = &complaint
 	k.cmd.SysProcAttr = acc.attributes(0)
-	ready, err := k.cmd.StdoutPipe()
+	output, err := k.cmd.StdoutPipe()
 	if err == nil {
+		k.saying, k.said = output, bufio.NewReader(output)
 		err = k.cmd.Start()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("pgserver: starting /bin/sh: %w", err), life.Close(), refs.Close())
 	}
-	if line, err := bufio.NewReader(ready).ReadString('\n'); err != nil || line != "ready\n" {
+	if line, err := k.said.ReadString('\n'); err != nil || line != "ready\n" {
 		err = errors.Join(life.Close(), refs.Close(), k.cmd.Wait())
 		return nil, fmt.Errorf("pgserver: making the folder %s: %s: %w", folder, strings.TrimSpace(complaint.String()), err)
 	}
@@ -86,26 +93,61 @@ func (k *keeper) tell(line string) error {
 	return nil
 }
 
-// dismiss lets the keeper clean up and waits for it. Everything of the server
-// must have been stopped before. A keeper that is not done when ctx ends is
-// killed.
-func (k *keeper) dismiss(ctx context.Context) error {
-	err := errors.Join(k.tell("orderly"), k.refs.Close(), k.life.Close())
-	done := make(chan error, 1) // buffered, so that the waiter below always ends
-	go func() { done <- k.cmd.Wait() }()
-	select {
-	case waitErr := <-done:
-		return errors.Join(err, waitErr)
-	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("pgserver: a process of the server is still there: %w", ctx.Err()), k.cmd.Process.Kill())
-		<-done
+// dismiss lets the keeper clean up and waits for it. Everything of the server must have been stopped before; what of it needs
+// long to end, and the removal of a large folder, are waited for. An error names the processes that stay, see awaitGone; then
+// the keeper is killed.
+func (k *keeper) dismiss(idle time.Duration) error {
+	pipe, err := pipeID(k.refs)
+	err = errors.Join(err, k.tell("orderly"), k.refs.Close(), k.life.Close())
+	gone := make(chan struct{}) // closed when the keeper says so or has ended
+	go func() {
+		defer close(gone)
+		_, _ = k.said.ReadString('\n')
+	}()
+	if stays := awaitGone(gone, pipe, idle); stays != nil {
+		err = errors.Join(err, stays, k.cmd.Process.Kill(), k.saying.Close())
+		_ = k.cmd.Wait() // which was killed
+		<-gone
 		return err
+	}
+	return errors.Join(err, k.cmd.Wait())
+}
+
+// awaitGone waits until the last process of the server has ended. No time decides that a process is a fault which is on its
+// way out, however slow the machine is: an error comes only when all that are left have slept from one look to the next, idle
+// later. Where the system does not show processes, or one of them works on and on, it comes after endTimeout.
+func awaitGone(gone <-chan struct{}, pipe uint64, idle time.Duration) error {
+	deadline := time.Now().Add(endTimeout)
+	var before []holder // none at first: most servers are gone before anything is looked at
+	for {
+		select {
+		case <-gone:
+			return nil
+		case <-time.After(idle):
+		}
+		now := holders(pipe)
+		if stuck(before, now) || time.Now().After(deadline) {
+			return fmt.Errorf("%w: %v", errStays, now)
+		}
+		before = now
 	}
 }
 
+// ending reports whether a process of the server is seen to be there still.
+func (k *keeper) ending() bool {
+	pipe, err := pipeID(k.refs)
+	if err != nil {
+		return false
+	}
+	return len(holders(pipe)) > 0
+}
+
+// errStays means that something of the server would survive it.
+var errStays = errors.New("pgserver: a process of the server is still there")
+
 // interrupt and quit signal one child.
-func interrupt(p *os.Process) error { return ignoreDone(p.Signal(syscall.SIGINT)) }
-func quit(p *os.Process) error      { return ignoreDone(p.Signal(syscall.SIGQUIT)) }
+func interrupt(p *process.Process) error { return ignoreDone(p.Signal(syscall.SIGINT)) }
+func quit(p *process.Process) error      { return ignoreDone(p.Signal(syscall.SIGQUIT)) }
 
 // signalAll signals processes that are known to exist or to be unreaped.
 func signalAll(pids []int, sig syscall.Signal) error {

@@ -5,23 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"time"
+
+	"github.com/rouse-es/rouse/internal/process"
 )
 
-// process is one run of postgres. Its goroutine waits for the exit and ends
-// with it.
-type process struct {
-	cmd    *exec.Cmd
-	output *tail
-	done   chan struct{} // closed after the exit
-	err    error         // how it ended; valid once done is closed
-}
-
-func (p *process) running() bool {
+// running reports whether one run of postgres has not ended.
+func running(p *process.Process) bool {
 	select {
-	case <-p.done:
+	case <-p.Exited:
 		return false
 	default:
 		return true
@@ -31,19 +24,16 @@ func (p *process) running() bool {
 // run starts postgres and waits until it answers. The caller holds mu.
 func (s *Server) run(ctx context.Context) error {
 	args := arguments(s.dataDir, s.port, s.cluster, s.settings, s.recovery)
-	p := &process{output: &tail{log: s.log}, done: make(chan struct{})}
 	// Not bound to a context: its life is that of the Server.
-	p.cmd = s.keeper.command(context.Background(), s.dataDir, s.bin.postgres(), args...)
-	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
-	if err := p.cmd.Start(); err != nil {
-		return fmt.Errorf("pgserver: starting %s: %w", s.bin.postgres(), err)
+	cmd := s.keeper.command(context.Background(), s.dataDir, s.bin.postgres(), args...)
+	output := &process.Lines{Each: func(line string) { s.log.Debug().Str("line", line).Msg("postgres") }}
+	cmd.Stdout = output
+	p, err := process.Start(cmd, s.bin.postgres(), process.Options{Output: output, NoInput: true})
+	if err != nil {
+		return fmt.Errorf("pgserver: %w", err)
 	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
 	if err := s.waitReady(ctx, p); err != nil {
-		quitErr := quit(p.cmd.Process)
+		quitErr := quit(p)
 		return errors.Join(err, quitErr, s.waitExit(context.WithoutCancel(ctx), p))
 	}
 	s.process = p
@@ -52,7 +42,7 @@ func (s *Server) run(ctx context.Context) error {
 }
 
 // waitReady returns when the server that p is answers.
-func (s *Server) waitReady(ctx context.Context, p *process) error {
+func (s *Server) waitReady(ctx context.Context, p *process.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	pause := 5 * time.Millisecond
@@ -62,10 +52,10 @@ func (s *Server) waitReady(ctx context.Context, p *process) error {
 			return nil
 		}
 		select {
-		case <-p.done:
-			return fmt.Errorf("pgserver: postgres ended while it was starting on port %d (%w); its last lines:\n%s", s.port, p.err, p.output)
+		case <-p.Exited:
+			return fmt.Errorf("pgserver: postgres ended while it was starting on port %d (%w); its last lines:\n%s", s.port, p.Wait(), p.Output)
 		case <-ctx.Done():
-			return fmt.Errorf("pgserver: postgres does not answer on port %d: %w; its last lines:\n%s", s.port, errors.Join(ctx.Err(), err), p.output)
+			return fmt.Errorf("pgserver: postgres does not answer on port %d: %w; its last lines:\n%s", s.port, errors.Join(ctx.Err(), err), p.Output)
 		case <-time.After(pause):
 			pause = min(2*pause, 100*time.Millisecond)
 		}
@@ -90,15 +80,15 @@ func (s *Server) ping(ctx context.Context) error {
 
 // waitExit waits until p has ended after it was told to. After crashTimeout it
 // is killed; its children notice that and end by themselves.
-func (s *Server) waitExit(ctx context.Context, p *process) error {
+func (s *Server) waitExit(ctx context.Context, p *process.Process) error {
 	select {
-	case <-p.done:
+	case <-p.Exited:
 		return nil
 	case <-ctx.Done():
 	case <-time.After(crashTimeout):
 	}
-	err := ignoreDone(p.cmd.Process.Kill())
-	<-p.done
+	err := ignoreDone(p.Signal(os.Kill))
+	<-p.Exited
 	return err
 }
 
@@ -122,9 +112,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	err := errors.Join(s.thaw(), s.fastStop(ctx))
 	s.process = nil
 	s.dropSlot(ctx)
-	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), crashTimeout)
-	defer cancel()
-	err = errors.Join(err, s.keeper.dismiss(bound))
+	err = errors.Join(err, s.keeper.dismiss(idleTimeout))
 	s.keeper = nil
 	s.log.Info().Int("port", s.port).Msg("postgres is stopped")
 	return err
@@ -151,7 +139,7 @@ func (s *Server) Crash(ctx context.Context) error {
 	if err := s.mustRun(); err != nil {
 		return err
 	}
-	err := errors.Join(quit(s.process.cmd.Process), s.thaw(), s.waitExit(ctx, s.process))
+	err := errors.Join(quit(s.process), s.thaw(), s.waitExit(ctx, s.process))
 	s.process = nil
 	return err
 }
@@ -166,7 +154,7 @@ func (s *Server) Kill(ctx context.Context) error {
 		return err
 	}
 	if s.frozen == nil { // what is frozen makes no process that would be missed
-		frozen, err := s.keeper.freeze(s.process.cmd.Process.Pid)
+		frozen, err := s.keeper.freeze(s.process.PID())
 		if err != nil {
 			return err
 		}
@@ -189,7 +177,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	if s.keeper == nil {
 		return ErrStopped
 	}
-	if s.process != nil && s.process.running() {
+	if s.process != nil && running(s.process) {
 		return ErrRunning
 	}
 	if err := s.thaw(); err != nil {
@@ -197,8 +185,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	}
 	err := s.run(ctx)
 	// Killed backends that are not gone yet hold the shared memory, and postgres
-	// does not start beside them.
-	for deadline := time.Now().Add(crashTimeout); err != nil && s.killed && ctx.Err() == nil && time.Now().Before(deadline); {
+	// does not start beside them, however long they take to end.
+	for deadline := time.Now().Add(crashTimeout); err != nil && s.killed && ctx.Err() == nil && (time.Now().Before(deadline) || s.keeper.ending()); {
 		err = s.run(ctx)
 	}
 	s.killed = s.killed && err != nil
@@ -216,7 +204,7 @@ func (s *Server) Pause() error {
 	if s.frozen != nil {
 		return nil
 	}
-	frozen, err := s.keeper.freeze(s.process.cmd.Process.Pid)
+	frozen, err := s.keeper.freeze(s.process.PID())
 	s.frozen = frozen
 	return err
 }
@@ -243,17 +231,17 @@ func (s *Server) fastStop(ctx context.Context) error {
 	if s.process == nil {
 		return nil
 	}
-	if err := interrupt(s.process.cmd.Process); err != nil {
+	if err := interrupt(s.process); err != nil {
 		return fmt.Errorf("pgserver: stopping postgres: %w", err)
 	}
 	select {
-	case <-s.process.done:
+	case <-s.process.Exited:
 		return nil
 	case <-ctx.Done():
 	case <-time.After(stopTimeout):
 	}
 	s.log.Warn().Msg("postgres did not stop in time, stopping it at once")
-	err := quit(s.process.cmd.Process)
+	err := quit(s.process)
 	return errors.Join(err, s.waitExit(context.WithoutCancel(ctx), s.process))
 }
 
@@ -264,8 +252,8 @@ func (s *Server) mustRun() error {
 		return ErrStopped
 	case s.process == nil:
 		return ErrNotRunning
-	case !s.process.running():
-		return fmt.Errorf("%w; its last lines:\n%s", ErrNotRunning, s.process.output)
+	case !running(s.process):
+		return fmt.Errorf("%w; its last lines:\n%s", ErrNotRunning, s.process.Output)
 	}
 	return nil
 }

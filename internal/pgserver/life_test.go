@@ -4,6 +4,7 @@ package pgserver
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -72,8 +73,8 @@ func TestLife(t *testing.T) {
 		require.ErrorContains(t, s.Promote(t.Context()), "only a standby can be promoted")
 	})
 	t.Run("ADeathOfItsOwnIsNoticed", func(t *testing.T) {
-		require.NoError(t, s.process.cmd.Process.Kill())
-		<-s.process.done
+		require.NoError(t, s.process.Signal(os.Kill))
+		<-s.process.Exited
 		require.ErrorIs(t, s.Crash(t.Context()), ErrNotRunning)
 		require.NoError(t, s.Restart(t.Context()))
 		require.NoError(t, s.ping(t.Context()))

@@ -6,6 +6,9 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"time"
+
+	"github.com/rouse-es/rouse/internal/process"
 )
 
 // On these systems Start returns ErrUnsupported before anything here is called;
@@ -29,10 +32,11 @@ func startKeeper(*account, string, string) (*keeper, error) { return nil, ErrUns
 func (k *keeper) command(context.Context, string, string, ...string) *exec.Cmd {
 	return &exec.Cmd{Err: ErrUnsupported}
 }
-func (k *keeper) dismiss(context.Context) error { return ErrUnsupported }
-func (k *keeper) freeze(int) ([]int, error)     { return nil, ErrUnsupported }
-func (k *keeper) thaw([]int) error              { return ErrUnsupported }
-func interrupt(*os.Process) error               { return ErrUnsupported }
-func quit(*os.Process) error                    { return ErrUnsupported }
-func killAll([]int) error                       { return ErrUnsupported }
-func ownedPrivately(os.FileInfo) bool           { return false }
+func (k *keeper) dismiss(time.Duration) error { return ErrUnsupported }
+func (k *keeper) ending() bool                { return false }
+func (k *keeper) freeze(int) ([]int, error)   { return nil, ErrUnsupported }
+func (k *keeper) thaw([]int) error            { return ErrUnsupported }
+func interrupt(*process.Process) error        { return ErrUnsupported }
+func quit(*process.Process) error             { return ErrUnsupported }
+func killAll([]int) error                     { return ErrUnsupported }
+func ownedPrivately(os.FileInfo) bool         { return false }

@@ -2,17 +2,19 @@ package pgserver
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
+
+	"github.com/rouse-es/rouse/internal/process"
+	"github.com/rouse-es/rouse/internal/randid"
 )
 
 // Server is one private PostgreSQL server. Make it with Start. All methods may
@@ -30,11 +32,11 @@ type Server struct {
 	source   *Server           // what a standby follows, else nil
 	slot     string            // replication slot on source, else ""
 
-	mu      sync.Mutex // protects following fields and the order of starts and stops
-	keeper  *keeper    // nil after Stop
-	process *process   // nil while halted or crashed
-	frozen  []int      // processes stopped by Pause
-	killed  bool       // the last end was by Kill
+	mu      sync.Mutex       // protects following fields and the order of starts and stops
+	keeper  *keeper          // nil after Stop
+	process *process.Process // nil while halted or crashed
+	frozen  []int            // processes stopped by Pause
+	killed  bool             // the last end was by Kill
 }
 
 // Start runs a server and returns when it answers. ctx bounds the start only.
@@ -55,6 +57,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		err = s.initialize(ctx)
 	}
 	if err == nil {
+		err = s.protect(ctx)
+	}
+	if err == nil {
 		err = s.firstRun(ctx, cfg.Port)
 	}
 	if err != nil {
@@ -66,7 +71,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 // prepare finds the programs and makes the folder. It reports whether the
 // folder has data already.
 func prepare(ctx context.Context, cfg Config) (s *Server, filled bool, err error) {
-	s = &Server{log: cfg.Log, settings: cfg.Settings, cluster: "rouse_" + randomHex(6)}
+	s = &Server{log: cfg.Log, settings: cfg.Settings, cluster: "rouse_" + randid.Hex(6)}
 	temporary, signal := "", "INT"
 	if cfg.DataDir != "" {
 		if s.dataDir, err = filepath.Abs(cfg.DataDir); err != nil {
@@ -83,7 +88,7 @@ func prepare(ctx context.Context, cfg Config) (s *Server, filled bool, err error
 		filled, err = s.account.prepareDataDir(s.dataDir)
 	} else {
 		temporary, err = s.account.temporaryBase()
-		temporary = filepath.Join(temporary, "rouse-postgres-"+randomHex(6))
+		temporary = filepath.Join(temporary, "rouse-postgres-"+randid.Hex(6))
 		// Nobody will miss the data, so nobody has to wait for an orderly stop.
 		s.dataDir, signal = temporary, "QUIT"
 	}
@@ -96,13 +101,12 @@ func prepare(ctx context.Context, cfg Config) (s *Server, filled bool, err error
 	return s, filled, nil
 }
 
-// initialize runs initdb. Nothing is synced: until the first start there is
-// nothing to lose.
+// initialize runs initdb, which lets nobody in: protect does. Nothing is synced: until the first start there is nothing to lose.
 func (s *Server) initialize(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*startTimeout)
 	defer cancel()
-	output := &tail{}
-	cmd := s.keeper.command(ctx, s.dataDir, s.bin.initdb(), "-D", s.dataDir, "-U", "postgres", "-A", "trust",
+	output := &process.Lines{}
+	cmd := s.keeper.command(ctx, s.dataDir, s.bin.initdb(), "-D", s.dataDir, "-U", "postgres", "-A", "reject",
 		"-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Run(); err != nil {
@@ -133,15 +137,19 @@ func (s *Server) firstRun(ctx context.Context, port int) error {
 	}
 }
 
-// URL is the address of a database of this server, for pgx and for libpq. The
-// role is postgres, a superuser without a password.
+// URL is the address of a database of this server, for pgx and for libpq. The role is postgres, a superuser. The password is
+// not in the address, which may be shown and logged: it names a file that only the account of the server can read. PGPASSWORD
+// comes before that file and must not be set.
 func (s *Server) URL(database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.User("postgres"), Host: "127.0.0.1:" + strconv.Itoa(s.port),
-		Path: "/" + database, RawQuery: "sslmode=disable",
+		Path: "/" + database, RawQuery: encode(url.Values{"sslmode": {"disable"}, "passfile": {s.passPath()}}),
 	}
 	return u.String()
 }
+
+// encode writes the parameters of an address. libpq and pgx do not read a plus sign as a space.
+func encode(parameters url.Values) string { return strings.ReplaceAll(parameters.Encode(), "+", "%20") }
 
 // Port is the TCP port on 127.0.0.1. It stays the same through Crash and
 // Restart.
@@ -160,11 +168,4 @@ func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 		return fmt.Errorf("pgserver: creating the database %q: %w", name, err)
 	}
 	return nil
-}
-
-// randomHex returns n random bytes as text.
-func randomHex(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never returns an error
-	return hex.EncodeToString(b)
 }

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/rouse-es/rouse/internal/randid"
 )
 
 // objectInUse is the SQLSTATE of a replication slot that somebody still reads.
@@ -33,16 +36,13 @@ func (s *Server) Standby(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := randomHex(6)
+	id := randid.Hex(6)
 	b := &Server{
 		log: s.log, bin: s.bin, account: s.account, cluster: "rouse_" + id, settings: maps.Clone(s.settings),
 		dataDir: filepath.Join(base, "rouse-postgres-"+id),
 		source:  s, slot: "rouse_" + id,
 	}
-	b.recovery = map[string]string{
-		"primary_conninfo":  fmt.Sprintf("host=127.0.0.1 port=%d user=postgres sslmode=disable", s.port),
-		"primary_slot_name": b.slot,
-	}
+	b.recovery = b.following(s)
 	if b.keeper, err = startKeeper(b.account, b.dataDir, "QUIT"); err != nil {
 		return nil, err
 	}
@@ -54,6 +54,45 @@ func (s *Server) Standby(ctx context.Context) (*Server, error) {
 		return nil, errors.Join(err, b.Stop(context.WithoutCancel(ctx)))
 	}
 	return b, nil
+}
+
+// following are the settings of a standby of source, through slot.
+func (s *Server) following(source *Server) map[string]string {
+	return map[string]string{
+		"primary_conninfo":  fmt.Sprintf("host=127.0.0.1 port=%d user=postgres sslmode=disable passfile=%s", source.port, conninfoValue(s.passPath())),
+		"primary_slot_name": s.slot,
+	}
+}
+
+// Follow starts a server that was halted as the standby of another one, which was its standby and has been promoted since: the
+// other half of a switchover. After anything but Halt the two may have parted, and it would not catch up.
+func (s *Server) Follow(ctx context.Context, source *Server) error {
+	slot := "rouse_" + randid.Hex(6)
+	if err := source.exec(ctx, "select pg_create_physical_replication_slot($1, true)", slot); err != nil {
+		return fmt.Errorf("pgserver: making a replication slot for the standby: %w", err)
+	}
+	s.mu.Lock()
+	if s.process != nil && running(s.process) {
+		s.mu.Unlock()
+		return ErrRunning
+	}
+	s.source, s.slot = source, slot
+	s.recovery = s.following(source)
+	err := s.writeFile("standby.signal", "")
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := s.Restart(ctx); err != nil {
+		return err
+	}
+	// Those of its own time as a primary would keep its log for ever.
+	return s.exec(ctx, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active")
+}
+
+// conninfoValue quotes a value of a connection string of libpq.
+func conninfoValue(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
 }
 
 // copySource fills the data folder with an online backup of the source. The
@@ -119,9 +158,11 @@ func (s *Server) Promote(ctx context.Context) error {
 		err = errors.Join(err, closeConn(ctx, conn))
 	}
 	if err != nil {
-		return fmt.Errorf("pgserver: promoting the standby: %w; its last lines:\n%s", err, s.process.output)
+		return fmt.Errorf("pgserver: promoting the standby: %w; its last lines:\n%s", err, s.process.Output)
 	}
 	s.recovery = nil
+	s.dropSlot(ctx)
+	s.source = nil
 	s.log.Info().Int("port", s.port).Msg("standby is promoted")
 	return nil
 }

@@ -1,6 +1,6 @@
-// Package report reads what all workers of a database are doing out of the database itself, so that it also answers while
-// none runs: where every partition stands and who owns it, what each worker last said of itself, and which open
-// transactions hold others back.
+// Package report reads the state of all workers of a database out of the database itself, so that it also answers while
+// none runs: the position and owner of every partition, the last heartbeat of each worker, and the open transactions
+// that hold others back.
 package report
 
 import (
@@ -17,14 +17,18 @@ import (
 )
 
 const (
-	// OpenFor is how long an append has to be open to be reported.
+	// OpenFor is the minimum age of an open append that is reported.
 	OpenFor = time.Second
 
+	// statementTimeout bounds the whole of one Read.
 	statementTimeout = 10 * time.Second
 )
 
 // Unowned is the state of a partition that no living worker owns.
 const Unowned = "unowned"
+
+// Paused is the state of a projection that somebody has paused, and of its partitions that no living worker owns: none is missed.
+const Paused = "paused"
 
 var (
 	//go:embed sql/head.sql
@@ -39,7 +43,7 @@ var (
 	openAppendsSQL string
 )
 
-// Report is the state of things at one moment.
+// Report is the state of a database's workers and projections at one moment.
 type Report struct {
 	// Head is the position of the last visible event, 0 if there is none.
 	Head int64 `json:"head"`
@@ -50,40 +54,69 @@ type Report struct {
 	// OpenAppends are transactions that have appended and are open for OpenFor or longer, while events are committed behind
 	// them. No worker can pass them, because they may still fill the hole that they have made.
 	OpenAppends []OpenAppend `json:"open_appends"`
+
+	// OldestSnapshot is what keeps dead rows from being cleaned up for longest; nil: nothing does, or this role may not see it, which
+	// SeesSnapshots says of sessions of other roles. DeadCheckpoints counts those of projection_checkpoints, DeadWorkers those of
+	// projection_workers, which every look at the members walks over.
+	OldestSnapshot  *Snapshot `json:"oldest_snapshot,omitempty"`
+	SeesSnapshots   bool      `json:"sees_snapshots"`
+	DeadCheckpoints int64     `json:"dead_checkpoints"`
+	DeadWorkers     int64     `json:"dead_workers"`
 }
 
 // Projection is one projection with its partitions.
 type Projection struct {
-	Name  string `json:"name"`
-	State string `json:"state"` // running, paused or stopped
+	Name string `json:"name"`
 
-	// LastError, ErrorPosition and ErrorAgeSeconds say why it last stopped. Position 0: not because of an event.
+	// State is running, paused or stopped. Stopped is true in the last, and beside paused where a worker has stopped the
+	// projection and none has taken it up again.
+	State   string `json:"state"`
+	Stopped bool   `json:"stopped"`
+
+	// LastError, ErrorPosition and ErrorAgeSeconds describe the cause of a stop; they are zero if there is none. Position 0: no
+	// event was the cause.
 	LastError       string   `json:"last_error,omitempty"`
 	ErrorPosition   int64    `json:"error_position,omitempty"`
 	ErrorAgeSeconds *float64 `json:"error_age_seconds,omitempty"`
 
-	Parked Parked `json:"parked"`
+	// Troubles are what keeps it from getting on in living workers, the oldest first.
+	Troubles []Trouble `json:"troubles,omitempty"`
+
+	// Reset is the request to start over that no worker has done yet; nil: there is none.
+	Reset *Reset `json:"reset,omitempty"`
+
+	// Retrying are the events of aggregates whose first one is tried again by itself, Parked those of aggregates that wait for people.
+	Retrying Parked `json:"retrying"`
+	Parked   Parked `json:"parked"`
 
 	// LagEvents and LagSeconds are those of the partition that is furthest behind. Unowned counts partitions.
 	LagEvents  int64   `json:"lag_events"`
 	LagSeconds float64 `json:"lag_seconds"`
 	Unowned    int     `json:"unowned"`
 
-	// NobodyMayTake is how many partitions no living worker may take, because each has reached its MaxPartitions or avoids
-	// them. 0 where no elastic worker runs the projection.
+	// NobodyMayTake is the number of partitions that no living worker may take, because each has reached its
+	// MaxPartitions or avoids them. 0 where no elastic worker runs the projection.
 	NobodyMayTake int `json:"nobody_may_take"`
 
 	Partitions []Partition `json:"partitions"`
 }
 
-// Partition is where one partition stands.
+// Reset is a request to start over: behind which position, how often it was tried and failed, and why.
+type Reset struct {
+	To    int64  `json:"to"`
+	Tries int    `json:"tries"`
+	Error string `json:"error"`
+}
+
+// Partition is the state of one partition.
 type Partition struct {
 	Partition  int   `json:"partition"`
 	Checkpoint int64 `json:"checkpoint"`
 	Epoch      int64 `json:"epoch"`
 
-	// LagEvents is how many positions the last visible event is ahead of the checkpoint, LagSeconds how old the first event
-	// behind it is.
+	// LagEvents is the number of positions that the last visible event is ahead of the checkpoint, LagSeconds the age
+	// of the first event behind the checkpoint; 0 if there is none. Both are 0 where a living worker owns it and none of these
+	// events is its own: the checkpoint of a partition without events follows later.
 	LagEvents  int64   `json:"lag_events"`
 	LagSeconds float64 `json:"lag_seconds"`
 
@@ -91,20 +124,20 @@ type Partition struct {
 	Owner    string `json:"owner"`
 	Instance string `json:"instance"`
 
-	// State is what the owner does with the projection: starting, catching-up, live, retrying; without an owner it is
-	// Unowned, or stopped if the projection was stopped by an event.
+	// State is the state of the projection in the owner: starting, standby, paused, catching-up, live, retrying or waiting;
+	// without an owner it is Unowned, or paused or stopped if the projection was.
 	State string `json:"state"`
 }
 
-// Worker is what one process said of itself in its last heartbeat.
+// Worker is the row of one process, from its last heartbeat.
 type Worker struct {
 	Label    string `json:"label"`
 	Instance string `json:"instance"`
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
 
-	// Alive tells whether it counts as living. A worker that stops in order takes its row away; a dead one's row stays for a
-	// day.
+	// Alive reports whether the worker counts as living. A worker that stops in order deletes its row; the row of a
+	// dead one stays for a day.
 	Alive bool `json:"alive"`
 
 	// Assignment is static or elastic. Index and Total are a static worker's place.
@@ -112,7 +145,8 @@ type Worker struct {
 	Index      *int   `json:"index"`
 	Total      *int   `json:"total"`
 
-	// MaxPartitions is the most partitions of one projection that it takes; nil: any number. Leaving tells that it is stopping.
+	// MaxPartitions is the maximum number of partitions of one projection that it takes; nil: any number. Leaving
+	// reports whether it is stopping.
 	MaxPartitions *int `json:"max_partitions"`
 	Leaving       bool `json:"leaving"`
 
@@ -125,6 +159,9 @@ type Worker struct {
 	LastWakeAgeSeconds  *float64 `json:"last_wake_age_seconds"`
 	HeartbeatAgeSeconds float64  `json:"heartbeat_age_seconds"`
 	UptimeSeconds       float64  `json:"uptime_seconds"`
+
+	// Troubles are what keeps projections from getting on in this worker, by projection. One that gets on is not in it.
+	Troubles map[string]Trouble `json:"troubles,omitempty"`
 
 	avoids map[string][]int // by projection: partitions that it cannot take
 }
@@ -145,13 +182,21 @@ type OpenAppend struct {
 	HoldsAfter int64 `json:"holds_after"`
 }
 
-// Read reads the report, in one snapshot. The schema must be there; see migrations.Check.
-func Read(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
+// Read returns the report, read in one snapshot. The schema must be there; see migrations.Check.
+func Read(ctx context.Context, pool *pgxpool.Pool) (Report, error) { return ReadIn(ctx, pool, "") }
+
+// ReadIn is Read for the tables in a schema. "": search_path finds them.
+func ReadIn(ctx context.Context, pool *pgxpool.Pool, schema string) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	var r Report
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) (err error) {
+		if schema != "" {
+			if _, err := tx.Exec(ctx, "select set_config('search_path', $1, true)", pgx.Identifier{schema}.Sanitize()); err != nil {
+				return err
+			}
+		}
 		if err := tx.QueryRow(ctx, headSQL).Scan(&r.Head); err != nil {
 			return err
 		}
@@ -171,8 +216,10 @@ func Read(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 			return err
 		}
 		r.setParked(parked)
-		r.OpenAppends, err = collect(ctx, tx, scanOpenAppend, openAppendsSQL, OpenFor.Seconds())
-		return err
+		if r.OpenAppends, err = collect(ctx, tx, scanOpenAppend, openAppendsSQL, OpenFor.Seconds()); err != nil {
+			return err
+		}
+		return r.readSnapshots(ctx, tx)
 	})
 	if err != nil {
 		return Report{}, fmt.Errorf("report: read the state of the workers: %w", err)
@@ -189,7 +236,7 @@ func collect[T any](ctx context.Context, tx pgx.Tx, scan pgx.RowToFunc[T], sql s
 	return pgx.AppendRows([]T{}, rows, scan)
 }
 
-// assemble puts the partitions into their projections and says who owns them.
+// assemble puts the partitions into their projections and sets their owners.
 func (r *Report) assemble(partitions []projectionPartition) {
 	owners := map[string]*Worker{}
 	for i := range r.Workers {
@@ -206,12 +253,18 @@ func (r *Report) assemble(partitions []projectionPartition) {
 		switch owner := owners[pp.owner]; {
 		case owner != nil:
 			p.Owner, p.Instance = owner.Label, owner.Instance
+			if pp.idle {
+				p.LagEvents, p.LagSeconds = 0, 0 // its checkpoint will follow, and nothing waits for that
+			}
 			if p.State = owner.States[pp.projection]; p.State == "" {
 				p.State = "starting"
 			}
-		case projection.State == "stopped":
+		case projection.Stopped:
 			projection.Unowned++
-			p.State = projection.State
+			p.State = "stopped"
+		case projection.State == Paused:
+			projection.Unowned++
+			p.State = Paused
 		default:
 			projection.Unowned++
 			p.State = Unowned
@@ -222,10 +275,11 @@ func (r *Report) assemble(partitions []projectionPartition) {
 	}
 	for i := range r.Projections {
 		r.Projections[i].NobodyMayTake = r.nobodyMayTake(r.Projections[i])
+		r.Projections[i].Troubles = r.troubles(r.Projections[i].Name)
 	}
 }
 
-// nobodyMayTake counts the partitions of a projection for which the plan of its elastic workers has nobody.
+// nobodyMayTake returns the number of partitions of p to which the plan of its elastic workers assigns no owner.
 func (r *Report) nobodyMayTake(p Projection) int {
 	owners := make([]string, len(p.Partitions))
 	for i := range p.Partitions {
@@ -254,49 +308,70 @@ func (r *Report) nobodyMayTake(p Projection) int {
 	return nobody
 }
 
+// scanWorker reads one row of workers.sql.
 func scanWorker(row pgx.CollectableRow) (Worker, error) {
 	var w Worker
-	var states, avoids string
+	var states, avoids, troubles string
+	var now time.Time
 	err := row.Scan(&w.Instance, &w.Label, &w.Assignment, &w.Index, &w.Total, &w.Host, &w.PID, &w.Mode, &states,
 		&w.EventsHandled, &w.EventsPerSecond, &w.LastWakeAgeSeconds, &w.HeartbeatAgeSeconds, &w.UptimeSeconds, &w.Alive,
-		&w.MaxPartitions, &w.Leaving, &avoids)
+		&w.MaxPartitions, &w.Leaving, &avoids, &troubles, &now)
 	if err != nil {
 		return Worker{}, err
 	}
-	// What cannot be read as states is another binary's and no reason to show nothing at all.
+	// States that cannot be read are another binary's, and no reason to report nothing at all.
 	if json.Unmarshal([]byte(states), &w.States) != nil || w.States == nil {
 		w.States = map[string]string{}
 	}
 	_ = json.Unmarshal([]byte(avoids), &w.avoids)
+	w.setTroubles(troubles, now)
 	return w, nil
 }
 
+// scanProjection reads one row of projections.sql.
 func scanProjection(row pgx.CollectableRow) (Projection, error) {
 	p := Projection{Partitions: []Partition{}}
 	var count int
-	var position *int64
-	err := row.Scan(&p.Name, &count, &p.State, &p.LastError, &position, &p.ErrorAgeSeconds)
+	var position, resetTo *int64
+	var reset Reset
+	err := row.Scan(&p.Name, &count, &p.State, &p.LastError, &position, &p.ErrorAgeSeconds, &p.Stopped, &resetTo, &reset.Tries, &reset.Error)
+	if resetTo != nil {
+		reset.To = *resetTo
+		p.Reset = &reset
+	}
 	if position != nil {
 		p.ErrorPosition = *position
 	}
 	return p, err
 }
 
+// Condition returns State, and beside it that the projection is stopped too: for people.
+func (p Projection) Condition() string {
+	if p.Stopped && p.State != "stopped" {
+		return p.State + ", stopped"
+	}
+	return p.State
+}
+
+// projectionPartition is one row of partitions.sql.
 type projectionPartition struct {
 	Partition
 	projection, owner string
+	idle              bool // none of the events behind the checkpoint is its own
 }
 
+// scanPartition reads one row of partitions.sql.
 func scanPartition(row pgx.CollectableRow) (projectionPartition, error) {
 	var p projectionPartition
 	var owner *string
-	err := row.Scan(&p.projection, &p.Partition.Partition, &p.Checkpoint, &p.Epoch, &owner, &p.LagEvents, &p.LagSeconds)
+	err := row.Scan(&p.projection, &p.Partition.Partition, &p.Checkpoint, &p.Epoch, &owner, &p.LagEvents, &p.LagSeconds, &p.idle)
 	if owner != nil {
 		p.owner = *owner
 	}
 	return p, err
 }
 
+// scanOpenAppend reads one row of open_appends.sql.
 func scanOpenAppend(row pgx.CollectableRow) (OpenAppend, error) {
 	var a OpenAppend
 	var pid *int

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func appendEvents(t *testing.T, pool *pgxpool.Pool, id string, from, to int) {
 func TestAnEmptyDatabaseHasAReport(t *testing.T) {
 	t.Parallel()
 	r := read(t, testdb.New(t).Pool)
-	assert.Equal(t, Report{Projections: []Projection{}, Workers: []Worker{}, OpenAppends: []OpenAppend{}}, r)
+	assert.Equal(t, Report{Projections: []Projection{}, Workers: []Worker{}, OpenAppends: []OpenAppend{}, SeesSnapshots: true}, r)
 }
 
 func TestPartitionsWithoutALivingOwnerAreUnowned(t *testing.T) {
@@ -213,6 +214,16 @@ func TestAStoppedProjectionSaysWhy(t *testing.T) {
 	assert.EqualValues(t, 7, p.ErrorPosition)
 	require.NotNil(t, p.ErrorAgeSeconds)
 	assert.Equal(t, []string{"0 a live", "1  stopped", "2  stopped", "3  stopped"}, states(r))
+	assert.Equal(t, "stopped", p.Condition())
+
+	exec(t, db.Pool, "update projections set state = 'paused', stopped_at = clock_timestamp()")
+	p = read(t, db.Pool).Projections[0]
+	assert.True(t, p.Stopped)
+	assert.Equal(t, "paused, stopped", p.Condition())
+	exec(t, db.Pool, "update projections set state = 'running'")
+	p = read(t, db.Pool).Projections[0]
+	assert.False(t, p.Stopped, "a binary that does not know stopped_at has taken it up")
+	assert.Equal(t, "running", p.Condition())
 }
 
 func TestWorkersAreShownAsTheySaidOfThemselves(t *testing.T) {
@@ -239,6 +250,31 @@ func TestWorkersAreShownAsTheySaidOfThemselves(t *testing.T) {
 		Label: "web-2", Instance: instanceA, Host: "h", PID: 12, Alive: true, Assignment: "static", Index: &two, Total: &four,
 		EventsHandled: 99, EventsPerSecond: 12.5, Mode: "torrent", States: map[string]string{projection: "live"},
 	}, web)
+}
+
+// What keeps a projection from getting on stands beside it, the oldest first, as long as the worker lives that said so.
+func TestTroublesOfLivingWorkersAreThoseOfTheProjection(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	trouble := func(text string, age time.Duration) map[string]partition.Trouble {
+		return map[string]partition.Trouble{projection: {Text: text, Since: time.Now().Add(-age)}}
+	}
+	retrying := map[string]string{projection: "retrying"}
+	worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", States: retrying, Troubles: trouble("new", time.Minute)}, 0)
+	worker(t, db.Pool, partition.Member{Instance: instanceB, Label: "b", States: retrying, Troubles: trouble("old", time.Hour)}, 1)
+	found := read(t, db.Pool).Projections[0].Troubles
+	require.Len(t, found, 2)
+	assert.InDelta(t, 3600, found[0].AgeSeconds, 30)
+	assert.InDelta(t, 60, found[1].AgeSeconds, 30)
+	found[0].AgeSeconds, found[1].AgeSeconds = 0, 0
+	assert.Equal(t, []Trouble{{Worker: "b", State: "retrying", Text: "old"}, {Worker: "a", State: "retrying", Text: "new"}}, found)
+
+	worker(t, db.Pool, partition.Member{Instance: instanceB, Label: "b", States: map[string]string{projection: "live"}})
+	require.Len(t, read(t, db.Pool).Projections[0].Troubles, 1, "it gets on again")
+	exec(t, db.Pool, "update projection_workers set heartbeat_at = heartbeat_at - interval '1 hour'")
+	require.Empty(t, read(t, db.Pool).Projections[0].Troubles, "a dead worker tries nothing")
+	exec(t, db.Pool, `update projection_workers set heartbeat_at = clock_timestamp(), troubles = '{"orders": {"text": 7}, "x": [null]}'`)
+	require.Empty(t, read(t, db.Pool).Projections[0].Troubles, "what cannot be read is left out")
 }
 
 func TestOpenAppendsAreNamed(t *testing.T) {
@@ -323,25 +359,52 @@ func TestReadWorksInEveryQueryMode(t *testing.T) {
 	}
 }
 
-func TestParkedEventsAreCountedByProjection(t *testing.T) {
+func TestEventsThatAreSetAsideAreCountedByProjection(t *testing.T) {
 	t.Parallel()
 	db := setup(t)
 	_, err := partition.Ensure(t.Context(), db.Pool, "other", 1)
 	require.NoError(t, err)
 	appendEvents(t, db.Pool, "a", 1, 3)
-	appendEvents(t, db.Pool, "b", 1, 1)
+	for _, id := range []string{"b", "c", "d"} { // b is tried again, c as a binary before version 10 has asked, d waits
+		appendEvents(t, db.Pool, id, 1, 2)
+	}
 	exec(t, db.Pool, `insert into parked_events (projection_name, global_position, slot, event_id, aggregate_type, aggregate_id,
-			aggregate_version, event_type, parked_at, retry_requested_at)
+			aggregate_version, event_type, parked_at, due_at, retry_requested_at, last_error)
 		select $1, global_position, slot, event_id, aggregate_type, aggregate_id, aggregate_version, event_type,
-			clock_timestamp() - interval '1 hour' * aggregate_version, case aggregate_id when 'b' then clock_timestamp() end from events`, projection)
+			clock_timestamp() - interval '1 hour' * case aggregate_id when 'c' then 1 else 5 - aggregate_version end,
+			case when aggregate_id = 'b' and aggregate_version = 1 then clock_timestamp() + interval '1 hour' end,
+			case aggregate_id when 'c' then clock_timestamp() end, 'error of ' || aggregate_id || aggregate_version from events`, projection)
 	r := read(t, db.Pool)
 	require.Len(t, r.Projections, 2)
 	at := slices.IndexFunc(r.Projections, func(p Projection) bool { return p.Name == projection })
-	parked := r.Projections[at].Parked
-	assert.EqualValues(t, 4, parked.Events)
-	assert.EqualValues(t, 2, parked.Aggregates)
-	assert.EqualValues(t, 1, parked.Due)
-	require.NotNil(t, parked.OldestAgeSeconds)
-	assert.Greater(t, *parked.OldestAgeSeconds, 3*3600.0)
-	assert.Equal(t, Parked{}, r.Projections[1-at].Parked)
+	for _, tc := range []struct {
+		found                        Parked
+		events, aggregates, position int64
+		err                          string
+	}{
+		{r.Projections[at].Parked, 3 + 2, 2, 1, "error of a1"},
+		{r.Projections[at].Retrying, 2 + 2, 2, 4, "error of b1"},
+	} {
+		assert.Equal(t, []int64{tc.events, tc.aggregates, tc.position}, []int64{tc.found.Events, tc.found.Aggregates, tc.found.Position})
+		assert.Equal(t, tc.err, tc.found.Error)
+		require.NotNil(t, tc.found.OldestAgeSeconds)
+		assert.InDelta(t, 4*3600.0, *tc.found.OldestAgeSeconds, 600)
+	}
+	assert.Equal(t, []Parked{{}, {}}, []Parked{r.Projections[1-at].Parked, r.Projections[1-at].Retrying})
+}
+
+// Whoever looks at a long log reads the end of it, and not the whole.
+func TestPartitionsAreReadAlongThePrimaryKey(t *testing.T) {
+	t.Parallel()
+	b := testdb.New(t)
+	appendEvents(t, b.Pool, "a", 1, 50_000)
+	exec(t, b.Pool, "insert into projections (projection_name, partitions) values ('p', 32)")
+	exec(t, b.Pool, "insert into projection_checkpoints (projection_name, partition, last_global_position) select 'p', n, 49000 from generate_series(0, 31) n")
+	exec(t, b.Pool, "analyze events, projections, projection_checkpoints")
+	rows, err := b.Pool.Query(t.Context(), "explain (costs off) "+partitionsSQL)
+	require.NoError(t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(lines, "\n"), "Seq Scan on events")
+	require.Contains(t, strings.Join(lines, "\n"), "Index Scan Backward using events_pkey")
 }

@@ -1,6 +1,6 @@
 // Package scaling is the built-in projection, scalable_projection: it counts the events of every aggregate in the table
-// scaling_activity. Its read model shows at a glance whether events were lost, doubled or handled out of turn, and by which
-// worker, so it is what a new set-up is tried and what failures are measured with.
+// scaling_activity. Its read model shows at a glance whether events were lost, doubled or handled out of turn, and by
+// which worker, so it serves to try a new set-up and to measure failures.
 package scaling
 
 import (
@@ -22,7 +22,7 @@ const Name = "scalable_projection"
 const (
 	statementTimeout = 10 * time.Second
 
-	// verdictTimeout is for a scan of the whole log: some ten million events.
+	// verdictTimeout bounds a scan of the whole log: some ten million events.
 	verdictTimeout = 5 * time.Minute
 )
 
@@ -35,9 +35,10 @@ var (
 	verdictSQL string
 )
 
-// Projection counts events. It has a batch form (rouse.BatchProjection), which is one statement for a whole batch.
+// Projection counts events. It has a batch form (rouse.BatchProjection), which is one statement for a whole batch. It
+// may be used by many goroutines.
 type Projection struct {
-	// Label is written to every row that this process has handled last.
+	// Label is written to every row whose last event this process has handled.
 	Label string
 }
 
@@ -75,6 +76,7 @@ type tally struct {
 	label                        string
 }
 
+// tally returns the counts of events, which are in order within each aggregate.
 func (p Projection) tally(events []eventstore.Event) tally {
 	t := tally{label: p.Label}
 	at := make(map[eventstore.Stream]int, len(events))
@@ -99,12 +101,13 @@ func (p Projection) tally(events []eventstore.Event) tally {
 	return t
 }
 
+// args returns the arguments of count.sql.
 func (t tally) args() []any {
 	return []any{t.types, t.ids, t.events, t.first, t.last, t.strayed, t.label}
 }
 
-// Ensure creates the table where it is missing. Any number of processes may call it at once: where the table is, it takes no
-// lock, otherwise one creates it under the migration lock and the others wait.
+// Ensure creates the table where it is missing. Any number of processes may call it at once: where the table exists, it
+// takes no lock; otherwise one creates it under the migration lock and the others wait.
 func Ensure(ctx context.Context, pool *pgxpool.Pool) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -128,21 +131,22 @@ func Ensure(ctx context.Context, pool *pgxpool.Pool) error {
 	})
 }
 
-// Verdict is a comparison of the read model with the log.
+// Verdict is the result of comparing the read model with the log. All fields count events.
 type Verdict struct {
-	// Appended is how many events there are in the log, and Due how many of them are at or below the checkpoint of their
+	// Appended is the number of events in the log, and Due the number of those at or below the checkpoint of their
 	// partition. Counted is the sum over the read model.
 	Appended int64 `json:"appended"`
 	Due      int64 `json:"due"`
 	Counted  int64 `json:"counted"`
-	// Lost is how many events are due and not counted, Doubled how many are counted and not due, summed by aggregate.
+	// Lost is the number of events that are due and not counted, Doubled the number that are counted and not due,
+	// summed by aggregate.
 	Lost    int64 `json:"lost"`
 	Doubled int64 `json:"doubled"`
-	// OutOfOrder is how many events did not have the version after the one before.
+	// OutOfOrder is the number of events that did not have the version after the one before.
 	OutOfOrder int64 `json:"out_of_order"`
 }
 
-// Judge compares the read model with the log as of one moment. It may be called while workers work.
+// Judge compares the read model with the log as of one moment. It may be called while workers run.
 func Judge(ctx context.Context, pool *pgxpool.Pool) (Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, verdictTimeout)
 	defer cancel()
@@ -154,8 +158,8 @@ func Judge(ctx context.Context, pool *pgxpool.Pool) (Verdict, error) {
 	return v, nil
 }
 
-// Right tells whether every event that is due was counted once and in turn.
+// Right reports whether every event that is due was counted once and in turn.
 func (v Verdict) Right() bool { return v.Lost == 0 && v.Doubled == 0 && v.OutOfOrder == 0 }
 
-// Complete tells whether every event in the log was counted once and in turn.
+// Complete reports whether every event in the log was counted once and in turn.
 func (v Verdict) Complete() bool { return v.Right() && v.Due == v.Appended }

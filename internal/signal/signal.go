@@ -30,8 +30,9 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return fmt.Sprintf("signal: stopped by %v", e.Signal) }
 
-// Context returns a context that the first SIGINT or SIGTERM ends, with an
-// *Error as its cause, so that the program can stop in order. A second one,
+// Context returns a context that the first SIGINT or SIGTERM ends, or
+// SIGHUP, which a closed terminal sends, with an *Error as its cause, so that the
+// program can stop in order. A program that nohup started does not mind SIGHUP. A second one,
 // unless it comes within a fifth of a second, ends the program at once with
 // status 130.
 //
@@ -49,6 +50,9 @@ func watch(parent context.Context, exit func(code int)) (ctx context.Context, st
 	// being handled, and the runtime drops what does not fit.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -46,11 +47,13 @@ type program struct {
 	lines *bufio.Scanner
 }
 
-func start(t *testing.T, job string) *program {
+// start starts a child, by means of these words before its command line.
+func start(t *testing.T, job string, by ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, os.Args[0])
+	line := append(by, os.Args[0])
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), "ROUSE_TEST_SIGNAL_CHILD="+job)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -80,7 +83,10 @@ func (p *program) ends() syscall.WaitStatus {
 }
 
 func TestProgram(t *testing.T) {
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(sig) { // as under nohup, and programs that are started inherit it
+			continue
+		}
 		t.Run(fmt.Sprintf("FirstSignalStopsItInOrder/%v", sig), func(t *testing.T) {
 			t.Parallel()
 			p := start(t, "orderly")
@@ -117,6 +123,14 @@ func TestProgram(t *testing.T) {
 			require.Equal(t, 0, p.ends().ExitStatus())
 		})
 	}
+	t.Run("WhatNohupStartedOutlivesItsTerminal", func(t *testing.T) {
+		t.Parallel()
+		p := start(t, "orderly", "nohup")
+		p.signal(syscall.SIGHUP)
+		p.signal(syscall.SIGTERM)
+		p.says("stopping: " + syscall.SIGTERM.String())
+		require.Equal(t, 0, p.ends().ExitStatus())
+	})
 	t.Run("AfterStopSignalsHaveTheirFormerEffect", func(t *testing.T) {
 		t.Parallel()
 		p := start(t, "restored")

@@ -2,8 +2,6 @@ package testdb
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/internal/randid"
 )
 
 // poolSize is how many connections a test's pool has at most. The server has 200
@@ -50,8 +50,8 @@ func Empty(t testing.TB) *DB {
 	return onShared(t, emptyDatabase)
 }
 
-// On returns a database with the current schema on a server from Server or
-// Container. It ends with that server.
+// On returns a database with the current schema on a server that a test may
+// break. It ends with that server.
 func On(t testing.TB, server Machine) *DB {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
@@ -90,7 +90,7 @@ func onShared(t testing.TB, create func(ctx context.Context, conn *pgx.Conn, nam
 		t.Fatal(err)
 	}
 	name := databaseName()
-	err = withConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
+	err = WithConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
 		return create(ctx, conn, name)
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func closePool(t testing.TB, pool *pgxpool.Pool, within time.Duration) {
 // removeDatabase drops the database of a test. Prepared transactions that the
 // test left behind would keep it alive, so they are rolled back first.
 func removeDatabase(server, name string) error {
-	return withConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
+	return WithConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
 		var gids []string
 		err := conn.QueryRow(ctx,
 			"select coalesce(array_agg(gid), '{}') from pg_prepared_xacts where database = $1", name).Scan(&gids)
@@ -175,7 +175,7 @@ func rollbackPrepared(ctx context.Context, server, name string, gids []string) e
 	if err != nil {
 		return err
 	}
-	return withConn(ctx, address, func(ctx context.Context, conn *pgx.Conn) error {
+	return WithConn(ctx, address, func(ctx context.Context, conn *pgx.Conn) error {
 		var errs []error
 		for _, gid := range gids {
 			literal, err := conn.PgConn().EscapeString(gid)
@@ -191,7 +191,5 @@ func rollbackPrepared(ctx context.Context, server, name string, gids []string) e
 // databaseName is new each time; it names the process, for whoever finds one
 // that a killed test left on a shared server.
 func databaseName() string {
-	b := make([]byte, 6)
-	_, _ = rand.Read(b) // never returns an error
-	return fmt.Sprintf("rouse_test_%d_%s", os.Getpid(), hex.EncodeToString(b))
+	return fmt.Sprintf("rouse_test_%d_%s", os.Getpid(), randid.Hex(6))
 }

@@ -19,7 +19,7 @@ func maintenance[T any](t *testing.T, sql string, args ...any) (v T) {
 	server, err := maintenanceURL()
 	shared.mu.Unlock()
 	require.NoError(t, err)
-	require.NoError(t, withConn(t.Context(), server, func(ctx context.Context, conn *pgx.Conn) error {
+	require.NoError(t, WithConn(t.Context(), server, func(ctx context.Context, conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, sql, args...).Scan(&v)
 	}))
 	return v
@@ -78,7 +78,7 @@ func TestEmptyHasNoSchema(t *testing.T) {
 func TestDatabaseIsGoneAfterItsTest(t *testing.T) {
 	t.Parallel()
 	var name string
-	r := record(t, func(t testing.TB) {
+	r := Record(t, func(t testing.TB) {
 		ctx := t.Context()
 		db := Empty(t)
 		name = db.Name
@@ -92,7 +92,7 @@ func TestDatabaseIsGoneAfterItsTest(t *testing.T) {
 		require.NoError(t, err)
 		db.Conn(t)
 	})
-	require.Empty(t, r.failures)
+	require.Empty(t, r.Failures)
 	require.False(t, exists(t, name))
 }
 
@@ -101,10 +101,10 @@ func TestConnectionThatIsNotReleasedFailsTheTest(t *testing.T) {
 	db := Empty(t)
 	conn, err := db.Pool.Acquire(t.Context())
 	require.NoError(t, err)
-	r := &recorder{TB: t}
+	r := &Recorder{TB: t}
 	closePool(r, db.Pool, 10*time.Millisecond)
-	require.Len(t, r.failures, 1)
-	require.Contains(t, r.failures[0], "not released 1 connections")
+	require.Len(t, r.Failures, 1)
+	require.Contains(t, r.Failures[0], "not released 1 connections")
 	conn.Release()
 }
 
@@ -116,7 +116,7 @@ func TestTemplate(t *testing.T) {
 	require.NoError(t, err)
 	query := func(t *testing.T, sql string, args ...any) (n int) {
 		t.Helper()
-		require.NoError(t, withConn(t.Context(), address, func(ctx context.Context, conn *pgx.Conn) error {
+		require.NoError(t, WithConn(t.Context(), address, func(ctx context.Context, conn *pgx.Conn) error {
 			return conn.QueryRow(ctx, sql, args...).Scan(&n)
 		}))
 		return n
@@ -152,7 +152,7 @@ func TestTemplate(t *testing.T) {
 		errs := make(chan error, 6)
 		for range cap(errs) {
 			all.Go(func() {
-				errs <- withConn(context.Background(), address, func(ctx context.Context, conn *pgx.Conn) error {
+				errs <- WithConn(context.Background(), address, func(ctx context.Context, conn *pgx.Conn) error {
 					return copyTemplate(ctx, conn, name, databaseName())
 				})
 			})
@@ -168,7 +168,7 @@ func TestTemplate(t *testing.T) {
 		busy, err := pgx.Connect(t.Context(), server.URL("busy"))
 		require.NoError(t, err)
 		attempts := 0
-		err = withConn(t.Context(), address, func(ctx context.Context, conn *pgx.Conn) error {
+		err = WithConn(t.Context(), address, func(ctx context.Context, conn *pgx.Conn) error {
 			return whileInUse(ctx, func() error {
 				attempts++
 				if attempts == 2 { // after the first refusal
@@ -186,7 +186,7 @@ func TestTemplate(t *testing.T) {
 func TestPrivateServer(t *testing.T) {
 	t.Parallel()
 	var folder string
-	r := record(t, func(t testing.TB) {
+	r := Record(t, func(t testing.TB) {
 		server := Server(t, map[string]string{"work_mem": "6MB"})
 		folder = server.DataDir()
 		db := On(t, server)
@@ -200,6 +200,6 @@ func TestPrivateServer(t *testing.T) {
 		require.NoError(t, server.Restart(t.Context()))
 		require.NoError(t, migrations.Check(t.Context(), db.Conn(t)))
 	})
-	require.Empty(t, r.failures)
+	require.Empty(t, r.Failures)
 	require.NoDirExists(t, folder)
 }

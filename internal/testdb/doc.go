@@ -5,9 +5,9 @@
 // private server at its first use of one (see internal/pgserver). There is no
 // way to skip: without a database tests fail.
 //
-// A test that breaks a server has one of its own, from Server, or from Container
-// in any version that there is an image of. Machine is what both can do. Only
-// tests on containers are left out where there is no Docker, and say so.
+// A test that breaks a server has one of its own, from Server, or in a container
+// from the package test/containers, in any version that there is an image of.
+// Machine is what both can do.
 //
 // A database is a copy of a template that holds the current schema. A schema in
 // a shared database would not do, because notifications are per database.

@@ -7,7 +7,7 @@ import (
 )
 
 // Machine is a PostgreSQL server that a test may break: a private one from
-// Server, or one in a container from Container. It keeps its port through every
+// Server, or one in a container (test/containers). It keeps its port through every
 // fault. The methods mean the same for both, and fail with the errors of
 // pgserver: ErrNotRunning, ErrRunning and ErrStopped.
 type Machine interface {
@@ -39,7 +39,4 @@ type Machine interface {
 	Stop(ctx context.Context) error
 }
 
-var (
-	_ Machine = (*pgserver.Server)(nil)
-	_ Machine = (*ContainerServer)(nil)
-)
+var _ Machine = (*pgserver.Server)(nil)

@@ -86,7 +86,7 @@ func maintenanceURL() (string, error) {
 	if given == "" {
 		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 		defer cancel()
-		server, err := pgserver.Start(ctx, pgserver.Config{Settings: fast})
+		server, err := startPrivate(ctx, fast)
 		if err != nil {
 			shared.err = fmt.Errorf("testdb: no database for the tests (set %s, or make PostgreSQL available): %w", EnvURL, err)
 			return "", shared.err
@@ -113,8 +113,8 @@ func databaseURL(server, name string) (string, error) {
 	return u.String(), nil
 }
 
-// withConn runs f on a connection of its own.
-func withConn(ctx context.Context, address string, f func(ctx context.Context, conn *pgx.Conn) error) error {
+// WithConn runs f on a connection of its own, within a minute.
+func WithConn(ctx context.Context, address string, f func(ctx context.Context, conn *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, address)
@@ -132,6 +132,29 @@ func closeConn(conn *pgx.Conn) error {
 	return conn.Close(ctx)
 }
 
+// startPrivate starts a server of the tests' own. A PGPASSWORD in the environment is about another one, and would come before the
+// password of this one, also in the programs that tests start.
+func startPrivate(ctx context.Context, settings map[string]string) (*pgserver.Server, error) {
+	if err := os.Unsetenv("PGPASSWORD"); err != nil {
+		return nil, err
+	}
+	return pgserver.Start(ctx, pgserver.Config{Settings: settings})
+}
+
+// Password is what tests give to the roles that they make to log in with. A server that was given (EnvURL) may let them in without.
+const Password = "of-a-test"
+
+// As returns an address for another role, with Password.
+func As(t testing.TB, address, role string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal("testdb: the address is not a URL")
+	}
+	u.User = url.UserPassword(role, Password)
+	return u.String()
+}
+
 // Server starts a private server for tests that crash, pause or fail over, and
 // stops it at the end of the test. settings go on top of fsync=off; nil is fine.
 func Server(t testing.TB, settings map[string]string) *pgserver.Server {
@@ -144,7 +167,7 @@ func Server(t testing.TB, settings map[string]string) *pgserver.Server {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	server, err := pgserver.Start(ctx, pgserver.Config{Settings: all})
+	server, err := startPrivate(ctx, all)
 	if err != nil {
 		t.Fatal(err)
 	}

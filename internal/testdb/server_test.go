@@ -3,7 +3,6 @@ package testdb
 import (
 	"context"
 	"errors"
-	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,37 +14,34 @@ import (
 func TestGivenServer(t *testing.T) {
 	t.Parallel()
 	server := Server(t, nil)
-	require.NoError(t, withConn(t.Context(), server.URL("postgres"), func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "create role tester login createdb")
+	require.NoError(t, WithConn(t.Context(), server.URL("postgres"), func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "create role tester login createdb password '"+Password+"'")
 		return err
 	}))
 	databases := func(t *testing.T, like string) (n int) {
 		t.Helper()
-		require.NoError(t, withConn(t.Context(), server.URL("postgres"), func(ctx context.Context, conn *pgx.Conn) error {
+		require.NoError(t, WithConn(t.Context(), server.URL("postgres"), func(ctx context.Context, conn *pgx.Conn) error {
 			return conn.QueryRow(ctx, "select count(*) from pg_database where datname like $1", like).Scan(&n)
 		}))
 		return n
 	}
 
 	t.Run("IsUsedByARoleThatMayOnlyCreateDatabases", func(t *testing.T) {
-		address, err := url.Parse(server.URL("postgres"))
-		require.NoError(t, err)
-		address.User = url.User("tester")
-		out, status := runBinary(t, "(TestNew|TestEmptyHasNoSchema|TestDatabaseIsGoneAfterItsTest)", EnvURL+"="+address.String())
+		out, status := RunBinary(t, "(TestNew|TestEmptyHasNoSchema|TestDatabaseIsGoneAfterItsTest)", EnvURL+"="+As(t, server.URL("postgres"), "tester"))
 		require.Zero(t, status, out)
 		require.Contains(t, out, "--- PASS: TestDatabaseIsGoneAfterItsTest")
 		require.Equal(t, 1, databases(t, "rouse\\_template\\_%"), "it was this server")
 		require.Zero(t, databases(t, "rouse\\_test\\_%"), "nothing is left of the tests")
 	})
 	t.Run("ThatIsNotThereFailsTheTests", func(t *testing.T) {
-		out, status := runBinary(t, "TestNew", EnvURL+"=postgres://tester:geheim@127.0.0.1:1/postgres")
+		out, status := RunBinary(t, "TestNew", EnvURL+"=postgres://tester:geheim@127.0.0.1:1/postgres")
 		require.Equal(t, 1, status, out)
 		require.Contains(t, out, "--- FAIL: TestNew")
 		require.NotContains(t, out, "geheim")
 	})
 	t.Run("ThatIsNoURLFailsTheTestsWithoutShowingIt", func(t *testing.T) {
 		for _, bad := range []string{"host=127.0.0.1 password=geheim", "postgres://a:geheim@[::1", "http://geheim@x/"} {
-			out, status := runBinary(t, "TestNew", EnvURL+"="+bad)
+			out, status := RunBinary(t, "TestNew", EnvURL+"="+bad)
 			require.Equal(t, 1, status, out)
 			require.Contains(t, out, "TEST_DATABASE_URL is not a URL; write it as postgres://user@host:port/database")
 			require.NotContains(t, out, "geheim")
@@ -55,7 +51,7 @@ func TestGivenServer(t *testing.T) {
 
 func TestWithoutADatabaseTestsFail(t *testing.T) {
 	t.Parallel()
-	out, status := runBinary(t, "TestNew", EnvURL+"=", "ROUSE_PG_BIN=/nowhere")
+	out, status := RunBinary(t, "TestNew", EnvURL+"=", "ROUSE_PG_BIN=/nowhere")
 	require.Equal(t, 1, status, out)
 	require.Contains(t, out, "--- FAIL: TestNew")
 	require.Contains(t, out, "no database for the tests (set TEST_DATABASE_URL, or make PostgreSQL available)")
@@ -63,11 +59,11 @@ func TestWithoutADatabaseTestsFail(t *testing.T) {
 
 func TestMainFailsWhenAGoroutineIsLeft(t *testing.T) {
 	t.Parallel()
-	out, status := runBinary(t, "NoSuchTest", childEnv+"=leak")
+	out, status := RunBinary(t, "NoSuchTest", childEnv+"=leak")
 	require.Equal(t, 1, status, out)
 	require.Contains(t, out, "goroutines are left after the tests")
 
-	out, status = runBinary(t, "NoSuchTest")
+	out, status = RunBinary(t, "NoSuchTest")
 	require.Zero(t, status, out)
 }
 
@@ -82,15 +78,15 @@ func TestEventually(t *testing.T) {
 	t.Parallel()
 	t.Run("ReturnsAsSoonAsItIsTrue", func(t *testing.T) {
 		n := 0
-		r := record(t, func(t testing.TB) {
+		r := Record(t, func(t testing.TB) {
 			Eventually(t, time.Minute, "three", func() (bool, error) { n++; return n == 3, nil })
 		})
-		require.Empty(t, r.failures)
+		require.Empty(t, r.Failures)
 		require.Equal(t, 3, n)
 	})
 	t.Run("LivesThroughErrors", func(t *testing.T) {
 		n := 0
-		r := record(t, func(t testing.TB) {
+		r := Record(t, func(t testing.TB) {
 			Eventually(t, time.Minute, "the server", func() (bool, error) {
 				n++
 				if n < 3 {
@@ -99,15 +95,15 @@ func TestEventually(t *testing.T) {
 				return true, nil
 			})
 		})
-		require.Empty(t, r.failures)
+		require.Empty(t, r.Failures)
 		require.Equal(t, 3, n)
 	})
 	t.Run("FailsAtItsDeadlineWithTheLastError", func(t *testing.T) {
-		r := record(t, func(t testing.TB) {
+		r := Record(t, func(t testing.TB) {
 			Eventually(t, 5*time.Millisecond, "the server", func() (bool, error) { return false, errors.New("refused") })
 		})
-		require.True(t, r.fatal)
-		require.Equal(t, []string{"waited 5ms in vain for the server: refused"}, r.failures)
+		require.True(t, r.Ended)
+		require.Equal(t, []string{"waited 5ms in vain for the server: refused"}, r.Failures)
 	})
 	t.Run("LooksOnceMoreAtTheDeadline", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

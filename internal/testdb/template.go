@@ -29,6 +29,12 @@ func emptyDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
 	return err
 }
 
+// CreateDatabase makes a database without a schema on a server, given by the URL of a maintenance database, as the databases of
+// tests are made.
+func CreateDatabase(ctx context.Context, server, name string) error {
+	return WithConn(ctx, server, func(ctx context.Context, conn *pgx.Conn) error { return emptyDatabase(ctx, conn, name) })
+}
+
 // ensureTemplate returns the name of a template database with the current
 // schema on the server, made if it is not there. Several test binaries may do
 // this at once.
@@ -37,7 +43,7 @@ func ensureTemplate(server string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = withConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
+	err = WithConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
 		// A session lock, because CREATE DATABASE cannot be in a transaction.
 		// The end of the connection releases it.
 		if _, err := conn.Exec(ctx, templateLockSQL, name); err != nil {
@@ -101,7 +107,7 @@ func makeTemplate(ctx context.Context, conn *pgx.Conn, server, name string) erro
 
 // migrate brings the schema into the database.
 func migrate(ctx context.Context, address string) error {
-	return withConn(ctx, address, func(ctx context.Context, conn *pgx.Conn) error {
+	return WithConn(ctx, address, func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := migrations.Up(ctx, conn)
 		return err
 	})

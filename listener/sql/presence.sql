@@ -1,3 +1,4 @@
--- The presence of this process: a session-level lock under a key of its own ('rouP', $1), shared, because the control
--- session holds it too. The process counts as gone only when both have lost it. False only if somebody holds it exclusively.
+-- Takes the presence lock of this process: a session-level lock under a key of its own ('rouP', $1), shared, because
+-- the control session holds it too. The process counts as gone only when both have lost it. Returns false only if
+-- another session holds it exclusively.
 select pg_try_advisory_lock_shared(1919907152, $1::int)

@@ -1,4 +1,4 @@
--- What has been applied here. Run under the migration lock.
+-- Creates the table of the migrations that were applied here. Run under the migration lock.
 create table if not exists rouse_migrations (
   version       int primary key,
   name          text not null,

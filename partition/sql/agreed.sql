@@ -1,3 +1,5 @@
--- Whether a projection still has so many partitions. It comes after the claim, in a statement of its own, whose snapshot is
--- younger than the wait for the claimed rows: a change of the number holds all of them. $1: projection; $2: how many.
-select exists (select from projections where projection_name = $1 and partitions = $2)
+-- Raises division_by_zero unless a projection still has a number of partitions, so that a claim that comes before it does not
+-- commit. It is a statement of its own, whose snapshot is younger than the wait for the claimed rows: a change of the number
+-- holds all of them.
+-- $1: projection; $2: the number.
+select 1 / (exists (select from rouse.projections where projection_name = $1 and partitions = $2))::int

@@ -1,2 +1,2 @@
--- Removes the rows of members that have been silent for a day. Nothing depends on it; the table stays small.
-delete from projection_workers where heartbeat_at < clock_timestamp() - interval '1 day'
+-- Deletes the rows of members that have been silent for a day. Nothing depends on it; the table stays small.
+delete from rouse.projection_workers where heartbeat_at < clock_timestamp() - interval '1 day'

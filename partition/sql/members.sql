@@ -1,6 +1,8 @@
--- The living members that run a projection, in the order in which they joined. $1: projection.
+-- Returns the living members that run each of some projections, in the order in which they joined. $1: the projections.
 -- Index: none, the table has a row per worker.
-select instance_id::text, assignment = 'static', coalesce(max_partitions, 0), leaving, coalesce(avoids -> $1, '[]')::text
-from rouse_members
-where alive and states ? $1
-order by started_at, instance_id
+with living as materialized (
+  select instance_id, assignment, max_partitions, leaving, avoids, states, started_at from rouse.rouse_members where alive
+)
+select n.name, m.instance_id::text, m.assignment = 'static', coalesce(m.max_partitions, 0), m.leaving, coalesce(m.avoids -> n.name, '[]')::text
+from unnest($1::text[]) as n (name) join living m on m.states ? n.name
+order by m.started_at, m.instance_id

@@ -23,7 +23,7 @@ const sleeperSQL = `select coalesce(max(pid), 0) from pg_locks where locktype = 
 // gate lets a worker connect to listen, or not.
 type gate struct{ closed atomic.Bool }
 
-func (g *gate) config(t *testing.T, url string) *pgx.ConnConfig {
+func (g *gate) config(t *testing.T, url string) func(context.Context) (*pgx.ConnConfig, error) {
 	t.Helper()
 	cfg, err := pgx.ParseConfig(url)
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func (g *gate) config(t *testing.T, url string) *pgx.ConnConfig {
 		}
 		return dial(ctx, network, addr)
 	}
-	return cfg
+	return func(context.Context) (*pgx.ConnConfig, error) { return cfg, nil }
 }
 
 // An append that was made while the worker did not sleep notifies nobody, also if it commits when the worker is armed again.
@@ -46,7 +46,7 @@ func TestAppendOpenAtTheArmingKeepsTheWorkerAwake(t *testing.T) {
 	var g gate
 	w := s.start(pool, rouse.Config{
 		Projections: []rouse.Projection{recorder{name: "r"}}, ListenConn: g.config(t, s.URL),
-	}).started()
+	}).WaitStarted()
 	quiet := func() (bool, error) { return w.Status().Mode == string(listener.Quiet), nil }
 	testdb.Eventually(t, patience, "the worker to arm", quiet)
 

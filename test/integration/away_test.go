@@ -54,15 +54,15 @@ func TestStressServerAwayForLong(t *testing.T) {
 	front := s.front()
 	w := s.start(s.pool(front.url(s.URL)), rouse.Config{
 		Projections: []rouse.Projection{batchRecorder{recorder{name: "batched"}}, recorder{name: "single"}},
-	}).started()
+	}).WaitStarted()
 	s.append(s.Pool, "a")
 	s.exact("batched")
 	s.exact("single")
 	before := s.int("select sum(epoch)::bigint from projection_checkpoints")
 
 	require.NoError(t, server.Halt(s.ctx))
-	w.until("batched", rouse.StateRetrying)
-	w.until("single", rouse.StateRetrying)
+	w.WaitState("batched", rouse.StateRetrying)
+	w.WaitState("single", rouse.StateRetrying)
 	front.patientlyRefused(t, outage())
 	require.NoError(t, server.Restart(s.ctx))
 	s.Pool.Reset()
@@ -71,7 +71,7 @@ func TestStressServerAwayForLong(t *testing.T) {
 	s.exact("single")
 	testdb.Eventually(t, patience, "the push to be back", func() (bool, error) { return w.Status().Mode == "quiet", nil })
 	require.Greater(t, s.int("select sum(epoch)::bigint from projection_checkpoints"), before, "it has claimed anew")
-	w.stop()
+	w.MustStop()
 }
 
 // A role that may not connect any more makes no storm of attempts, and works again when it may.
@@ -79,25 +79,23 @@ func TestRevokedConnectMakesNoStorm(t *testing.T) {
 	t.Parallel()
 	server := testdb.Server(t, nil) // of its own, because roles are the server's
 	s := newStage(t, testdb.On(t, server))
-	s.exec("create role hand login")
+	s.exec("create role hand login password '" + testdb.Password + "'")
 	s.exec("grant pg_read_all_data, pg_write_all_data to hand")
 	s.exec("revoke connect on database " + s.Name + " from public")
 	s.exec("grant connect on database " + s.Name + " to hand")
 	front := s.front()
-	address, err := url.Parse(front.url(s.URL))
-	require.NoError(t, err)
-	address.User = url.User("hand")
-	w := s.start(s.pool(address.String()), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}}).started()
+	address := testdb.As(t, front.url(s.URL), "hand")
+	w := s.start(s.pool(address), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}}).WaitStarted()
 	s.append(s.Pool, "a")
 	s.exact("r")
 
 	s.exec("revoke connect on database " + s.Name + " from hand")
 	s.exec("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'hand'")
-	w.until("r", rouse.StateRetrying)
+	w.WaitState("r", rouse.StateRetrying)
 	front.patientlyRefused(t, 4*time.Second)
 	s.append(s.Pool, "a")
 	require.Len(t, s.handled("r"), 1)
 	s.exec("grant connect on database " + s.Name + " to hand")
 	s.exact("r")
-	w.stop()
+	w.MustStop()
 }

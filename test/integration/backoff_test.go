@@ -11,13 +11,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // The library that computes the pauses gives up after a quarter of an hour unless it is told not to. Every loop that lives for
 // ever tells it.
 func TestNoBackoffGivesUp(t *testing.T) {
 	t.Parallel()
-	root, seen := checkout(t), 0
+	root, seen := checkout.Root(t), 0
 	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

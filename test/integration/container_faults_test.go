@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/containers"
 )
 
 // containerFault is something that happens to a server in a container, from its beginning until the server is back.
@@ -55,7 +56,7 @@ var containerFaults = []containerFault{
 // of PostgreSQL in the matrix no acknowledged append is lost, and every event is handled once and in order.
 func TestContainerFaultsUnderLoad(t *testing.T) {
 	t.Parallel()
-	testdb.EachContainer(t, nil, func(t *testing.T, server *testdb.ContainerServer) {
+	containers.Each(t, nil, func(t *testing.T, server *containers.Server) {
 		c := newCrewOn(t, testdb.On(t, server), elasticOrder{TTL: 2 * time.Second})
 		c.join("w0")
 		c.join("w1")

@@ -62,7 +62,7 @@ func TestPositionsGivenOutAgainAfterACrashAreHandled(t *testing.T) {
 	s, server := onCrashServer(t)
 	door := &door{}
 	pool, reads := s.watchedPool(s.URL, door.hide)
-	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, PollOnly: true}).started()
+	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, PollOnly: true}).WaitStarted()
 	for name, again := range map[string]int{"a few, below the remembered cursor": 3, "so many that the log has passed it": 150} {
 		shown := false
 		for try := 0; try < 8 && !shown; try++ { // something may have flushed the log meanwhile
@@ -71,16 +71,21 @@ func TestPositionsGivenOutAgainAfterACrashAreHandled(t *testing.T) {
 			require.NoError(t, server.Crash(s.ctx))
 			require.NoError(t, server.Restart(s.ctx))
 			door.Unlock()
-			s.Pool.Reset()
-			var first int64
-			require.NoError(t, s.Conn(t).QueryRow(s.ctx, "with e as ("+appendSQL+") select min(global_position) from e", "a", again).Scan(&first))
-			shown = first <= remembered
+			shown = s.givenAgain(again) <= remembered
 			s.exact("r")
 		}
 		require.True(t, shown, "%s: a reader that remembers its cursor must lose some, or nothing is shown", name)
 	}
-	w.stop()
+	w.MustStop()
 	s.exact("r")
+}
+
+// givenAgain appends n events on a connection that has not known the server from before, and returns the first position.
+func (s *stage) givenAgain(n int) (first int64) {
+	s.t.Helper()
+	s.Pool.Reset()
+	require.NoError(s.t, s.Conn(s.t).QueryRow(s.ctx, "with e as ("+appendSQL+") select min(global_position) from e", "a", n).Scan(&first))
+	return first
 }
 
 // rollBackPositions makes holes at the end of the log, waits until a worker that polls has passed them, and returns the last.
@@ -108,7 +113,7 @@ func TestWorkLostInACrashIsDoneAgain(t *testing.T) {
 	s, server := onCrashServer(t)
 	var calls atomic.Int64
 	count := func(context.Context, pgx.Tx, eventstore.Event) error { calls.Add(1); return nil }
-	w := s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", hook: count}}, BatchSize: 7}).started()
+	w := s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", hook: count}}, BatchSize: 7}).WaitStarted()
 	events := int64(0)
 	for round := 0; round < 5 && calls.Load() == events; round++ { // the disk may have caught up with a round
 		_, err := s.Pool.Exec(s.ctx, appendSQL, "a", 100)
@@ -120,7 +125,7 @@ func TestWorkLostInACrashIsDoneAgain(t *testing.T) {
 		s.exact("r")
 	}
 	require.Greater(t, calls.Load(), events, "no crash lost anything, so nothing was shown")
-	w.stop()
+	w.MustStop()
 	s.exact("r")
 }
 
@@ -176,7 +181,7 @@ func (s *stage) crew() (workers []*running, effects []*outside) {
 		}))
 	}
 	for _, w := range workers {
-		w.started()
+		w.WaitStarted()
 	}
 	return workers, effects
 }
@@ -207,7 +212,7 @@ func (s *stage) survives(violence func(round int)) {
 	s.doneOutside(effects...)
 	s.durable(load)
 	for _, w := range workers {
-		w.stop()
+		w.MustStop()
 	}
 	s.exact("batched")
 	s.exact("single")
@@ -265,7 +270,7 @@ func TestSilentConnectionsAreGivenUp(t *testing.T) {
 		w := s.start(s.pool(front.url(s.URL)), rouse.Config{
 			Projections:    []rouse.Projection{batchRecorder{recorder{name: "batched"}}, recorder{name: "single"}},
 			HandlerTimeout: 3 * time.Second,
-		}).started()
+		}).WaitStarted()
 		return s, front, w
 	}
 	within := 3 * patience // a pool may hand out several of them one after the other
@@ -281,7 +286,7 @@ func TestSilentConnectionsAreGivenUp(t *testing.T) {
 			s.caughtUp(projection, within)
 			s.exact(projection)
 		}
-		w.stop()
+		w.MustStop()
 	})
 	t.Run("WhileIdle", func(t *testing.T) {
 		t.Parallel()
@@ -296,6 +301,6 @@ func TestSilentConnectionsAreGivenUp(t *testing.T) {
 			s.caughtUp(projection, within)
 			s.exact(projection)
 		}
-		w.stop()
+		w.MustStop()
 	})
 }

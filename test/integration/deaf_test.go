@@ -36,7 +36,7 @@ func (e *ear) Read(p []byte) (n int, err error) {
 	}
 }
 
-func (e *ears) config(t *testing.T, url string) *pgx.ConnConfig {
+func (e *ears) config(t *testing.T, url string) func(context.Context) (*pgx.ConnConfig, error) {
 	t.Helper()
 	cfg, err := pgx.ParseConfig(url)
 	require.NoError(t, err)
@@ -55,7 +55,7 @@ func (e *ears) config(t *testing.T, url string) *pgx.ConnConfig {
 		}
 		return heard, nil
 	}
-	return cfg
+	return func(context.Context) (*pgx.ConnConfig, error) { return cfg, nil }
 }
 
 // deafen makes the connection from a port deaf.
@@ -75,7 +75,7 @@ func TestDeafWorkerHearsAgain(t *testing.T) {
 	var ears ears
 	w := s.start(s.pool(s.URL), rouse.Config{
 		Projections: []rouse.Projection{recorder{name: "r"}}, ListenConn: ears.config(t, s.URL),
-	}).started()
+	}).WaitStarted()
 	quiet := func() (bool, error) { return w.Status().Mode == string(listener.Quiet), nil }
 	testdb.Eventually(t, patience, "the worker to arm", quiet)
 

@@ -12,12 +12,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // deployed are the files of deploy/, by their path in it.
 func deployed(t *testing.T) map[string]string {
 	t.Helper()
-	root := filepath.Join(checkout(t), "deploy")
+	root := filepath.Join(checkout.Root(t), "deploy")
 	texts := map[string]string{}
 	require.NoError(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
@@ -41,7 +43,7 @@ func scalerQuery(t *testing.T) string {
 // TestDeployNamesWhatExists: every verb, flag and variable that units, Compose and Kubernetes use is one of the command's.
 func TestDeployNamesWhatExists(t *testing.T) {
 	t.Parallel()
-	binary := buildRouse(t)
+	binary := checkout.Rouse(t)
 	help := func(words ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 		defer cancel()
@@ -89,6 +91,7 @@ func TestSystemdUnits(t *testing.T) {
 			continue
 		}
 		assert.Contains(t, text, "\nRestart=always\n", name)
+		assert.Contains(t, text, "\nRestartPreventExitStatus=64\n", name+": a fault of usage, and not 2, with which Go ends what has crashed")
 		assert.Contains(t, text, "\nKillSignal=SIGTERM\n", name)
 		m := stop.FindStringSubmatch(text)
 		require.Len(t, m, 2, name)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // code finds blocks and spans of code in a document, typed those of them that people may type.
@@ -57,7 +59,7 @@ func pages(texts map[string]string) []string {
 
 func TestDocsNameTargetsThatExist(t *testing.T) {
 	t.Parallel()
-	root := checkout(t)
+	root := checkout.Root(t)
 	makefile := readText(t, root, "Makefile")
 	texts := documents(t, root)
 	seen := 0
@@ -75,8 +77,8 @@ func TestDocsNameTargetsThatExist(t *testing.T) {
 // TestDocsNameCommandsThatExist: every verb, and every flag that is shown with it.
 func TestDocsNameCommandsThatExist(t *testing.T) {
 	t.Parallel()
-	root := checkout(t)
-	binary := buildRouse(t)
+	root := checkout.Root(t)
+	binary := checkout.Rouse(t)
 	helpOf := func(words ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 		defer cancel()
@@ -113,7 +115,7 @@ func TestDocsNameCommandsThatExist(t *testing.T) {
 // TestDocsLinkToFilesThatExist: in all documents, pictures included, and to headings that are there.
 func TestDocsLinkToFilesThatExist(t *testing.T) {
 	t.Parallel()
-	root := checkout(t)
+	root := checkout.Root(t)
 	links := regexp.MustCompile(`\]\(([^)\s]+)\)|(?:src|srcset|href)="([^"]+)"`)
 	texts := documents(t, root)
 	seen := 0

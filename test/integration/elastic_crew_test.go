@@ -13,11 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/test/process"
@@ -36,6 +38,9 @@ type elasticOrder struct {
 	URL, Label string
 	TTL        time.Duration
 	Plain      bool // without the batch form, so that transactions last longer
+	Holds      bool // every call of the handler lasts until the process ends
+	Idle       time.Duration
+	PollOnly   bool
 }
 
 // elasticWorker is the main function of the process. It ends by SIGTERM, and with the process that started it.
@@ -66,11 +71,18 @@ func runElasticWorker(ctx context.Context) error {
 	}
 	defer pool.Close()
 	var projection rouse.Projection = batchRecorder{recorder{name: elasticProjection, worker: order.Label}}
-	if order.Plain {
+	switch {
+	case order.Plain:
 		projection = recorder{name: elasticProjection, worker: order.Label}
+	case order.Holds:
+		projection = recorder{name: elasticProjection, worker: order.Label, hook: func(ctx context.Context, _ pgx.Tx, _ eventstore.Event) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}
 	}
 	w, err := rouse.New(pool, rouse.Config{
 		Projections: []rouse.Projection{projection}, Label: order.Label, LeaseTTL: order.TTL, BatchSize: 50,
+		IdleInterval: order.Idle, PollOnly: order.PollOnly,
 		Log: zerolog.New(os.Stderr).With().Timestamp().Logger(),
 	})
 	if err != nil {

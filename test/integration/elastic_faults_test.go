@@ -27,9 +27,15 @@ func newPair(t *testing.T, ttl time.Duration) *pair {
 	t.Helper()
 	p := &pair{stage: newStage(t, testdb.New(t))}
 	p.pool = p.stage.pool(p.URL)
-	p.first = p.start(p.pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "first"}}, Label: "first", LeaseTTL: ttl}).started()
-	p.second = p.start(p.stage.pool(p.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "second"}}, Label: "second", LeaseTTL: ttl}).started()
+	p.first = p.start(p.pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "first"}}, Label: "first", LeaseTTL: ttl}).WaitStarted()
+	p.second = p.start(p.stage.pool(p.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "second"}}, Label: "second", LeaseTTL: ttl}).WaitStarted()
 	p.even()
+	// Shares may be even before the last of them has begun a new session, with epochs of its own.
+	testdb.Eventually(t, patience, "nobody to claim any more", func() (bool, error) {
+		before := p.epochs()
+		<-time.After(1200 * time.Millisecond) // longer than the pause between two looks at the shares
+		return p.epochs() == before, nil
+	})
 	return p
 }
 
@@ -116,7 +122,7 @@ func TestLossOfTheWorkingConnectionsAloneMovesNothingElse(t *testing.T) {
 // takes the partitions, and work goes on when there are connections again.
 func TestDrainedPoolDoesNotCostALease(t *testing.T) {
 	t.Parallel()
-	const lease = 4 * time.Second // so long that a busy machine does not cost one
+	const lease = 10 * time.Second // so long that a busy machine does not cost one
 	p := newPair(t, lease)
 	before := p.epochs()
 	var taken []*pgxpool.Conn
@@ -154,7 +160,7 @@ func TestHandlerThatDoesNotComeBackLosesItsPartition(t *testing.T) {
 		}
 		return nil
 	}
-	s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "first", hook: hang}}, Label: "first", HandlerTimeout: 200 * time.Millisecond}).started()
+	s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "first", hook: hang}}, Label: "first", HandlerTimeout: 200 * time.Millisecond}).WaitStarted()
 	s.int(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('thing', 'stuck', 1, 'hang', '{}') returning global_position`)
 	<-stuck
 	s.eventually(patience, "its partition to be given up", "select count(*) = 1 from projection_checkpoints where owner is null")
@@ -164,9 +170,9 @@ func TestHandlerThatDoesNotComeBackLosesItsPartition(t *testing.T) {
 	s.eventually(patience, "the other partitions to go on", `select count(*) >= 90 from seen where worker = 'first'`)
 	require.Zero(t, s.int("select count(*) from seen where aggregate_id = 'stuck'"))
 
-	second := s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "second"}}, Label: "second"}).started()
+	second := s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "second"}}, Label: "second"}).WaitStarted()
 	s.eventually(patience, "another one to handle the event", "select exists (select from seen where aggregate_id = 'stuck' and worker = 'second')")
-	second.stop()
+	second.MustStop()
 	s.eventually(patience, "the partition to be nobody's", "select count(*) = 1 from projection_checkpoints where owner is null")
 	close(release)
 	s.eventually(patience, "the partition to be taken again", "select count(*) = 0 from projection_checkpoints where owner is null")

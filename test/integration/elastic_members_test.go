@@ -45,9 +45,9 @@ func TestManyElasticWorkersStartedAtOnceShareEvenly(t *testing.T) {
 		s.append(s.Pool, fmt.Sprintf("a%d", i))
 	}
 	for _, w := range workers {
-		w.stop()
+		w.MustStop()
 	}
-	s.start(s.smallPool(), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, PollOnly: true}).started()
+	s.start(s.smallPool(), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, PollOnly: true}).WaitStarted()
 	s.exact("r")
 }
 
@@ -78,7 +78,7 @@ func TestElasticWorkersBeyondThePartitionsStandBy(t *testing.T) {
 			break
 		}
 	}
-	leaver.stop()
+	leaver.MustStop()
 	testdb.Eventually(t, patience, "one of the eight to take over", func() (bool, error) {
 		return slices.Equal(s.owned("r"), one) && s.int("select count(*) from projection_workers") == 39, nil
 	})
@@ -87,11 +87,11 @@ func TestElasticWorkersBeyondThePartitionsStandBy(t *testing.T) {
 func TestMaxPartitionsLeavesTheRestToOthers(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, testdb.New(t))
-	small := s.start(s.smallPool(), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Label: "small", MaxPartitions: 5}).started()
+	small := s.start(s.smallPool(), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Label: "small", MaxPartitions: 5}).WaitStarted()
 	require.Equal(t, []int{5}, s.owned("r"), "27 are nobody's")
-	s.start(s.smallPool(), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Label: "large"}).started()
+	s.start(s.smallPool(), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Label: "large"}).WaitStarted()
 	testdb.Eventually(t, patience, "another one to take the rest", func() (bool, error) { return slices.Equal(s.owned("r"), []int{27, 5}), nil })
-	small.stop()
+	small.MustStop()
 	testdb.Eventually(t, patience, "all of them", func() (bool, error) { return slices.Equal(s.owned("r"), []int{32}), nil })
 }
 
@@ -115,17 +115,17 @@ func TestStaticAndElasticWorkersCannotShareAProjection(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, testdb.New(t))
-			first := s.start(s.smallPool(), tc.first("r")).started()
+			first := s.start(s.smallPool(), tc.first("r")).WaitStarted()
 			before := s.owned("r")
-			err := s.start(s.smallPool(), tc.second("r")).wait()
+			err := s.start(s.smallPool(), tc.second("r")).Wait()
 			require.ErrorIs(t, err, partition.ErrMixed)
 			require.ErrorContains(t, err, tc.says)
 			require.Equal(t, before, s.owned("r"))
 			require.Zero(t, s.int("select count(*) from projections where state <> 'running'"), "the projection is not to blame")
-			other := s.start(s.smallPool(), tc.second("another")).started() // another projection is another matter
-			other.stop()
-			first.stop()
-			s.start(s.smallPool(), tc.second("r")).started() // and so is the same one, once the first kind is gone
+			other := s.start(s.smallPool(), tc.second("another")).WaitStarted() // another projection is another matter
+			other.MustStop()
+			first.MustStop()
+			s.start(s.smallPool(), tc.second("r")).WaitStarted() // and so is the same one, once the first kind is gone
 		})
 	}
 }
@@ -135,8 +135,8 @@ func TestMembersShareTheProjectionsThatTheyRun(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, testdb.New(t))
 	both := []rouse.Projection{recorder{name: "one"}, recorder{name: "two"}}
-	s.start(s.pool(s.URL), rouse.Config{Projections: both, Label: "both"}).started()
-	s.start(s.smallPool(), rouse.Config{Projections: both[:1], Label: "first only"}).started()
+	s.start(s.pool(s.URL), rouse.Config{Projections: both, Label: "both"}).WaitStarted()
+	s.start(s.smallPool(), rouse.Config{Projections: both[:1], Label: "first only"}).WaitStarted()
 	testdb.Eventually(t, patience, "shares", func() (bool, error) {
 		return slices.Equal(s.owned("one"), []int{16, 16}) && slices.Equal(s.owned("two"), []int{32}), nil
 	})
@@ -148,7 +148,7 @@ func TestRestartOfTheServerMovesNoPartition(t *testing.T) {
 	server := testdb.Server(t, nil)
 	s := newStage(t, testdb.On(t, server))
 	for i := range 3 {
-		s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Label: fmt.Sprintf("w%d", i), LeaseTTL: 10 * time.Second}).started()
+		s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Label: fmt.Sprintf("w%d", i), LeaseTTL: 10 * time.Second}).WaitStarted()
 	}
 	testdb.Eventually(t, patience, "even shares", func() (bool, error) { return slices.Equal(s.owned("r"), []int{11, 11, 10}), nil })
 	owners := func() (o string) {

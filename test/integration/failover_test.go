@@ -51,7 +51,7 @@ func TestPromotionOfALaggingStandbyIsFollowed(t *testing.T) {
 	count := func(context.Context, pgx.Tx, eventstore.Event) error { calls.Add(1); return nil }
 	w := old.start(old.pool(front.url(old.URL)), rouse.Config{
 		Projections: []rouse.Projection{recorder{name: "single", hook: count}, batchRecorder{recorder{name: "batched"}}}, BatchSize: 10,
-	}).started()
+	}).WaitStarted()
 	_, err = old.Pool.Exec(old.ctx, appendSQL, "a", 20)
 	require.NoError(t, err)
 	old.exact("single")
@@ -59,8 +59,8 @@ func TestPromotionOfALaggingStandbyIsFollowed(t *testing.T) {
 	old.eventually(patience, "the standby to have all of it", `select bool_and(replay_lsn >= pg_current_wal_lsn()) from pg_stat_replication`)
 
 	refused := old.start(old.pool(standby.URL(old.Name)), rouse.Config{Projections: []rouse.Projection{recorder{name: "single"}}})
-	require.ErrorIs(t, refused.wait(), catchup.ErrSource)
-	require.ErrorContains(t, refused.wait(), "connect to the primary")
+	require.ErrorIs(t, refused.Wait(), catchup.ErrSource)
+	require.ErrorContains(t, refused.Wait(), "connect to the primary")
 
 	isolate(old.ctx, t, old, primary)
 	_, err = old.Pool.Exec(old.ctx, appendSQL, "b", 50) // positions that the new primary will give to others
@@ -84,7 +84,7 @@ func TestPromotionOfALaggingStandbyIsFollowed(t *testing.T) {
 	require.NoError(t, err)
 	fresh.exact("single")
 	fresh.exact("batched")
-	w.stop()
+	w.MustStop()
 	fresh.exact("single")
 	require.Equal(t, faults{}, old.faults("single"), "the old primary is left as it was")
 }

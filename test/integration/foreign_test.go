@@ -26,7 +26,7 @@ func TestForeignEventsAreLeftBehind(t *testing.T) {
 	}
 	cfg := rouse.Config{Projections: []rouse.Projection{picky{recorder{name: "picky"}}}}
 	flood()
-	w := s.start(s.pool(s.URL), cfg).started()
+	w := s.start(s.pool(s.URL), cfg).WaitStarted()
 	s.caughtUp("picky", patience)
 
 	slow, position := s.open("a") // an event that is wanted, below others that are not
@@ -40,11 +40,11 @@ func TestForeignEventsAreLeftBehind(t *testing.T) {
 	require.NoError(t, slow.Commit(s.ctx))
 	s.caughtUp("picky", patience)
 	require.Equal(t, []int64{position}, s.handled("picky"))
-	w.stop()
+	w.MustStop()
 
 	pool, reads := s.watchedPool(s.URL)
-	again := s.start(pool, cfg).started()
+	again := s.start(pool, cfg).WaitStarted()
 	require.NoError(t, again.Drain(s.ctx))
 	require.Less(t, reads.n.Load(), int64(10), "of the 40,000 behind the checkpoints none is read again")
-	again.stop()
+	again.MustStop()
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/containers"
 )
 
 // docker runs a command of Docker's, which must succeed, and returns what it printed.
@@ -30,7 +30,7 @@ func docker(t *testing.T, args ...string) string {
 // of a worker and with the name of a pod; it handles events, and stops in order.
 func TestImage(t *testing.T) {
 	t.Parallel()
-	testdb.Docker(t)
+	containers.Need(t)
 	image := fmt.Sprintf("rouse-test-%d:latest", os.Getpid())
 	name := fmt.Sprintf("rouse-test-%d-0", os.Getpid())
 	build := exec.Command("make", "image", "IMAGE="+image)

@@ -39,9 +39,13 @@ func block(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
 	return err
 }
 
-// recordingWorker is the main function of a worker process with two projections, one of which can be blocked. It ends when
-// its standard input does, so it does not outlive the test.
+// recordingWorker is the main function of a worker process with two projections, one of which can be blocked.
 func recordingWorker() int {
+	return workerProcess(func(*pgxpool.Pool) rouse.Config { return recordingConfig(os.Getenv(labelEnv)) })
+}
+
+// workerProcess runs the worker of a process, which ends when its standard input does, so it does not outlive the test.
+func workerProcess(config func(pool *pgxpool.Pool) rouse.Config) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -54,7 +58,7 @@ func recordingWorker() int {
 			return err
 		}
 		defer pool.Close()
-		w, err := rouse.New(pool, recordingConfig(os.Getenv(labelEnv)))
+		w, err := rouse.New(pool, config(pool))
 		if err != nil {
 			return err
 		}
@@ -110,7 +114,7 @@ func TestStressWorkersKilledUnderLoad(t *testing.T) {
 		kill()
 	}
 	load.stop()
-	s.start(s.pool(s.URL), recordingConfig("last")).started()
+	s.start(s.pool(s.URL), recordingConfig("last")).WaitStarted()
 	s.exact("single")
 	s.exact("batched")
 }
@@ -143,7 +147,7 @@ func TestEventInTheHandlerIsNotPassedByIdleCheckpoints(t *testing.T) {
 
 	s.naiveLazySave(blocked)
 
-	s.start(s.pool(s.URL), recordingConfig("successor")).started()
+	s.start(s.pool(s.URL), recordingConfig("successor")).WaitStarted()
 	s.eventually(patience, "the event to come again", "select exists (select from pg_locks where objid = $1 and not granted and pid <> $2)", blockKey, dead)
 	_, err = holder.Exec(s.ctx, "select pg_advisory_unlock($1)", blockKey)
 	require.NoError(t, err)

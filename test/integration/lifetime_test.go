@@ -28,7 +28,7 @@ func TestPoolThatRecyclesItsConnectionsLeavesTheListenerAlone(t *testing.T) {
 	w := s.start(pool, rouse.Config{
 		Projections: []rouse.Projection{recorder{name: "r"}}, LeaseTTL: time.Second,
 		Observer: rouse.Observer{Mode: func(mode string) { modes <- mode }},
-	}).started()
+	}).WaitStarted()
 	require.Equal(t, "quiet", <-modes)
 	const holders = `select sum(pid)::bigint from pg_locks where locktype = 'advisory' and objsubid = 2 and classid in (1919907155, 1919907152)
 		and database = (select oid from pg_database where datname = current_database())`
@@ -46,5 +46,5 @@ func TestPoolThatRecyclesItsConnectionsLeavesTheListenerAlone(t *testing.T) {
 	require.Equal(t, before, s.int(holders), "the same sessions hold the same locks")
 	require.Equal(t, epochs, s.int("select sum(epoch)::bigint from projection_checkpoints"), "nothing has changed hands")
 	require.Empty(t, modes, "the push was there all the time")
-	w.stop()
+	w.MustStop()
 }

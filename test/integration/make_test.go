@@ -18,12 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/checkout"
+	"github.com/rouse-es/rouse/test/knownbad"
 )
 
 // copyOfCheckout copies the source, so that what make builds in it is in nobody's way.
 func copyOfCheckout(t *testing.T) string {
 	t.Helper()
-	root, to := checkout(t), t.TempDir()
+	root, to := checkout.Root(t), t.TempDir()
 	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(root, path)
 		switch {
@@ -92,7 +94,7 @@ func TestMakeRunEndsAsTheProgramDoes(t *testing.T) {
 		assert.Contains(t, out, "verdict: right", name)
 		assert.NotContains(t, out, "***", name)
 	}
-	out := run(testdb.Empty(t), nil, "DURATION=4s", "RATE=600", "GOFLAGS=-tags=rousefault") // leaves out one event in a thousand
+	out := run(testdb.Empty(t), nil, "DURATION=4s", "RATE=600", "GOFLAGS="+knownbad.Overlay(t, folder, knownbad.Demo)) // leaves out one event in a thousand
 	assert.Contains(t, out, "verdict: WRONG")
 	assert.Regexp(t, `make: \*\*\* .*Error 6\n`, out)
 }

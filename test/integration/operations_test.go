@@ -13,12 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // operationsSQL are the SQL blocks under one heading of docs/operations.md.
 func operationsSQL(t *testing.T, heading string) []string {
 	t.Helper()
-	_, section, found := strings.Cut(readText(t, checkout(t), "docs", "operations.md"), "\n"+heading+"\n")
+	_, section, found := strings.Cut(readText(t, checkout.Root(t), "docs", "operations.md"), "\n"+heading+"\n")
 	require.True(t, found, "there is no heading %q", heading)
 	section = regexp.MustCompile(`(?s)\n#+ .*`).ReplaceAllString(section, "")
 	var blocks []string
@@ -33,7 +34,7 @@ func TestOperationsSQLWorks(t *testing.T) {
 	t.Parallel()
 	anew := operationsSQL(t, "### Building a read model anew")
 	require.Len(t, anew, 1)
-	binary := buildRouse(t)
+	binary := checkout.Rouse(t)
 	s := newStage(t, testdb.New(t))
 	run := func(args ...string) {
 		cmd := exec.CommandContext(s.ctx, binary, args...)
@@ -52,32 +53,19 @@ func TestOperationsSQLWorks(t *testing.T) {
 	assert.EqualValues(t, 3, counted())
 }
 
-// buildRouse makes the command.
-func buildRouse(t *testing.T) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
-	defer cancel()
-	binary := filepath.Join(t.TempDir(), "rouse")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/rouse")
-	build.Dir = checkout(t)
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return binary
-}
-
 // TestOperationsExplainsEveryMessage: what a worker logs as a warning or an error is in the table, under its level, and
 // nothing else is.
 func TestOperationsExplainsEveryMessage(t *testing.T) {
 	t.Parallel()
-	root := checkout(t)
+	root := checkout.Root(t)
 	explained := map[string]string{} // message -> level
 	row := regexp.MustCompile(`(?m)^\| (error|warn) \| ([^|]+?) \|`)
 	for _, m := range row.FindAllStringSubmatch(readText(t, root, "docs", "operations.md"), -1) {
 		explained[m[2]] = m[1]
 	}
-	logged := regexp.MustCompile(`(?s)[lL]og\.(Warn|Error)\(\).{0,300}?\.?Msg\("([^"]+)"`)
+	logged := regexp.MustCompile(`(?s)[lL]og\.(Warn|Error)\(\)(?:, err, |.{0,300}?\.?Msg\()"([^"]+)"`)
 	used := map[string]bool{}
-	for _, folder := range []string{".", "catchup", "listener", "partition", "dashboard", "cmd/rouse"} {
+	for _, folder := range []string{".", "catchup", "listener", "partition", "dashboard", "internal/apply", "internal/cli", "internal/projector"} {
 		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
 		require.NoError(t, err)
 		for _, file := range files {
@@ -104,9 +92,9 @@ func TestOperationsListsTheExitCodes(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 	defer cancel()
-	help, err := exec.CommandContext(ctx, buildRouse(t), "help").Output()
+	help, err := exec.CommandContext(ctx, checkout.Rouse(t), "help").Output()
 	require.NoError(t, err)
-	page := readText(t, checkout(t), "docs", "operations.md")
+	page := readText(t, checkout.Root(t), "docs", "operations.md")
 	codes := regexp.MustCompile(`(?m)^ +(\d+)  (.+)$`).FindAllStringSubmatch(string(help), -1)
 	require.GreaterOrEqual(t, len(codes), 5)
 	for _, code := range codes {

@@ -6,12 +6,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,6 +28,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/pgserver"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // bouncerEnv set to "required" makes a missing PgBouncer an error.
@@ -40,60 +43,88 @@ const bouncerConfig = `[databases]
 listen_addr = 127.0.0.1
 listen_port = %d
 unix_socket_dir =
-auth_type = trust
+auth_type = scram-sha-256
 auth_file = %s
-pool_mode = transaction
+pool_mode = %s
 default_pool_size = 10
 `
 
-// bouncer runs PgBouncer in transaction mode in front of a server, and returns the URL of a database behind it.
-func bouncer(t *testing.T, server *pgserver.Server, direct string) string {
+// bouncer is PgBouncer in front of a server.
+type bouncer struct {
+	t      *testing.T
+	server *pgserver.Server
+	config string // the path of its configuration
+	direct string // the address of the database, without it
+	port   int
+
+	cmd    *exec.Cmd
+	stdin  io.Closer // it ends with this
+	output *bytes.Buffer
+}
+
+// newBouncer runs PgBouncer in one of its modes, with further lines of its configuration, until the end of the test.
+func newBouncer(t *testing.T, server *pgserver.Server, direct, mode string, lines ...string) *bouncer {
 	t.Helper()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
+	if _, err := exec.LookPath("pgbouncer"); err != nil {
 		if os.Getenv(bouncerEnv) == "required" {
 			require.FailNow(t, "there is no pgbouncer, and "+bouncerEnv+" says that there must be")
 		}
 		t.Skip("there is no pgbouncer here, so nothing is said of poolers: install the package pgbouncer")
 	}
+	b := &bouncer{t: t, server: server, direct: direct, port: freePort(t), output: &bytes.Buffer{}}
 	// PgBouncer does not run as root. The server has an account for that, and a folder that its account may read.
-	users := filepath.Join(server.DataDir(), "bouncer_users.txt")
-	give(t, server, users, `"postgres" ""`)
-	port := freePort(t)
-	config := filepath.Join(server.DataDir(), "bouncer.ini")
-	give(t, server, config, fmt.Sprintf(bouncerConfig, server.Port(), port, users))
-
-	cmd := exec.Command("sh", "-c", bouncerScript, program, config)
-	cmd.SysProcAttr = accountOf(t, server)
-	cmd.Dir = "/"
-	output := &bytes.Buffer{}
-	cmd.Stdout, cmd.Stderr = output, output
-	stdin, err := cmd.StdinPipe()
+	users := filepath.Join(server.DataDir(), fmt.Sprintf("bouncer_%d_users.txt", b.port))
+	behind, err := pgx.ParseConfig(direct)
 	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
+	give(t, server, users, fmt.Sprintf("%q %q", behind.User, behind.Password))
+	b.config = filepath.Join(server.DataDir(), fmt.Sprintf("bouncer_%d.ini", b.port))
+	text := fmt.Sprintf(bouncerConfig, server.Port(), b.port, users, mode) + strings.Join(lines, "\n") + "\n"
+	give(t, server, b.config, text)
+	b.run()
 	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait() // it is ended by a signal
+		b.stop()
 		if t.Failed() {
-			t.Logf("pgbouncer:\n%s", output)
+			t.Logf("pgbouncer:\n%s", b.output)
 		}
 	})
-
-	u, err := url.Parse(direct)
-	require.NoError(t, err)
-	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	query := u.Query()
-	query.Set("default_query_exec_mode", "exec") // prepared statements would meet those of others
-	u.RawQuery = query.Encode()
 	testdb.Eventually(t, patience, "pgbouncer to answer", func() (bool, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		conn, err := pgx.Connect(ctx, u.String())
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port)))
 		if err != nil {
 			return false, err
 		}
-		return true, conn.Close(ctx)
+		return true, conn.Close()
 	})
+	return b
+}
+
+func (b *bouncer) run() {
+	b.t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	require.NoError(b.t, err)
+	b.cmd = exec.Command("sh", "-c", bouncerScript, program, b.config)
+	b.cmd.SysProcAttr = accountOf(b.t, b.server)
+	b.cmd.Dir = "/"
+	b.cmd.Stdout, b.cmd.Stderr = b.output, b.output
+	b.stdin, err = b.cmd.StdinPipe()
+	require.NoError(b.t, err)
+	require.NoError(b.t, b.cmd.Start())
+}
+
+func (b *bouncer) stop() {
+	_ = b.stdin.Close()
+	_ = b.cmd.Wait() // it is ended by a signal
+}
+
+// url is the address of the database behind it, with how pgx is to send statements; "": as it does by itself.
+func (b *bouncer) url(execMode string) string {
+	u, err := url.Parse(b.direct)
+	require.NoError(b.t, err)
+	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port))
+	if execMode != "" {
+		query := u.Query()
+		query.Set("default_query_exec_mode", execMode)
+		u.RawQuery = query.Encode()
+	}
 	return u.String()
 }
 
@@ -133,7 +164,7 @@ func TestWorkerBehindATransactionPoolerPolls(t *testing.T) {
 	t.Parallel()
 	server := testdb.Server(t, nil)
 	s := newStage(t, testdb.On(t, server))
-	address := bouncer(t, server, s.URL)
+	address := newBouncer(t, server, s.URL, "transaction").url("exec") // prepared statements would meet those of others
 	log := &journal{}
 	var dials atomic.Int64
 	pool, _ := s.watchedPool(address, func(cfg *pgxpool.Config) {
@@ -145,7 +176,7 @@ func TestWorkerBehindATransactionPoolerPolls(t *testing.T) {
 	})
 	w := s.start(pool, rouse.Config{
 		Projections: []rouse.Projection{batchRecorder{recorder{name: "batched"}}, recorder{name: "single"}}, Log: zerolog.New(log),
-	}).started()
+	}).WaitStarted()
 	began := time.Now()
 	load := s.startLoad(s.pool(address), 2, 5*time.Millisecond)
 	unlocked := func() { // appends hold S for a moment to ask who sleeps, and whoever sleeps holds it for seconds
@@ -178,7 +209,7 @@ func TestWorkerBehindATransactionPoolerPolls(t *testing.T) {
 	}
 	require.Zero(t, s.int("select count(*) from projection_workers where presence is not null"), "others must not look for a lock")
 	unlocked()
-	w.stop()
+	w.MustStop()
 	s.eventually(patience, "the worker to have taken its leave", "select count(*) = 0 from projection_workers")
 }
 
@@ -187,8 +218,8 @@ func TestWorkerBehindATransactionPoolerIsPushedThroughListenURL(t *testing.T) {
 	t.Parallel()
 	server := testdb.Server(t, nil)
 	s := newStage(t, testdb.On(t, server))
-	address := bouncer(t, server, s.URL)
-	binary := buildRouse(t)
+	address := newBouncer(t, server, s.URL, "transaction").url("exec") // prepared statements would meet those of others
+	binary := checkout.Rouse(t)
 	worker := exec.Command(binary, "worker")
 	worker.Env = append(os.Environ(), "DATABASE_URL="+address, "ROUSE_LISTEN_URL="+s.URL)
 	output := &bytes.Buffer{}
@@ -211,4 +242,177 @@ func TestWorkerBehindATransactionPoolerIsPushedThroughListenURL(t *testing.T) {
 	s.eventually(patience, "the push to be seen", "select exists (select from projection_workers where last_wake_at is not null)")
 	require.NoError(t, stop(), "%s", output)
 	require.NotContains(t, output.String(), "LISTEN delivers nothing")
+}
+
+// bouncerVersion is the version of PgBouncer that is here, such as 118 for 1.18.
+func bouncerVersion(t *testing.T) (version int) {
+	t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		return 0 // newBouncer says it
+	}
+	out, err := exec.Command(program, "--version").Output()
+	require.NoError(t, err)
+	var major, minor int
+	_, err = fmt.Sscanf(string(out), "PgBouncer %d.%d", &major, &minor)
+	require.NoError(t, err)
+	return 100*major + minor
+}
+
+// preparedSince is the first PgBouncer that knows the prepared statements of its clients in transaction mode.
+const preparedSince = 121
+
+// What the table of poolers in docs/deployment.md says of PgBouncer's modes and settings: each handles every event once, is pushed or
+// polls, and goes on after a restart of the pooler.
+func TestPoolerInEachOfItsModes(t *testing.T) {
+	t.Parallel()
+	server := testdb.Server(t, nil)
+	for name, tc := range map[string]struct {
+		mode     string
+		lines    []string
+		execMode string
+		schema   string
+		listens  bool // at the server itself
+		pushed   bool
+		since    int // the version that knows the lines
+	}{
+		"session":                             {mode: "session", pushed: true},
+		"transaction, exec":                   {mode: "transaction", execMode: "exec", listens: true, pushed: true},
+		"transaction, simple protocol":        {mode: "transaction", execMode: "simple_protocol", listens: true, pushed: true},
+		"transaction, polling":                {mode: "transaction", execMode: "exec"},
+		"transaction, always reset":           {mode: "transaction", lines: []string{"server_reset_query_always = 1"}, execMode: "exec", listens: true, pushed: true},
+		"transaction, prepared by the pooler": {mode: "transaction", lines: []string{"max_prepared_statements = 100"}, listens: true, pushed: true, since: preparedSince},
+		"transaction, with a search_path":     {mode: "transaction", lines: []string{"ignore_startup_parameters = search_path"}, execMode: "exec", schema: "public", listens: true, pushed: true},
+		"transaction, one connection":         {mode: "transaction", lines: []string{"default_pool_size = 1", "query_wait_timeout = 5"}, execMode: "exec", listens: true, pushed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, testdb.On(t, server))
+			if tc.since > 0 && tc.since > bouncerVersion(t) {
+				t.Skip("this PgBouncer does not know what this is about")
+			}
+			b := newBouncer(t, server, s.URL, tc.mode, tc.lines...)
+			cfg := rouse.Config{Projections: []rouse.Projection{batchRecorder{recorder{name: "batched"}}, recorder{name: "single"}}}
+			if tc.listens {
+				cfg.ListenConn = func(context.Context) (*pgx.ConnConfig, error) { return pgx.ParseConfig(s.URL) }
+			}
+			pool, _ := s.watchedPool(b.url(tc.execMode), func(cfg *pgxpool.Config) {
+				if tc.schema != "" {
+					cfg.ConnConfig.RuntimeParams["search_path"] = tc.schema
+				}
+			})
+			w := s.start(pool, cfg).WaitStarted()
+			mode := "deaf"
+			if tc.pushed {
+				mode = "quiet"
+			}
+			through := s.pool(b.url("exec"))
+			for _, when := range []string{"at first", "after a restart of the pooler"} {
+				testdb.Eventually(t, patience, "it to be "+mode+" "+when, func() (bool, error) { return w.Status().Mode == mode, nil })
+				for range 20 {
+					s.append(through, "a")
+				}
+				s.exact("batched")
+				s.exact("single")
+				if when == "at first" {
+					b.stop()
+					b.run()
+					testdb.Eventually(t, patience, "the pooler to be back", func() (bool, error) {
+						through.Reset()
+						err := through.Ping(s.ctx)
+						return err == nil, err
+					})
+				}
+			}
+			w.MustStop()
+		})
+	}
+}
+
+// A pooler without connections to give holds the worker up and ends nothing: not at once, and not when it is full for a while.
+func TestPoolerThatIsFull(t *testing.T) {
+	t.Parallel()
+	server := testdb.Server(t, nil)
+	s := newStage(t, testdb.On(t, server))
+	b := newBouncer(t, server, s.URL, "transaction", "max_client_conn = 12", "default_pool_size = 2", "query_wait_timeout = 2")
+	log := &journal{}
+	pool := s.pool(b.url("exec"))
+	w := s.start(pool, rouse.Config{
+		Projections: []rouse.Projection{recorder{name: "r"}}, Log: zerolog.New(log),
+		ListenConn: func(context.Context) (*pgx.ConnConfig, error) { return pgx.ParseConfig(s.URL) },
+	}).WaitStarted()
+	s.append(s.Pool, "a")
+	s.exact("r")
+
+	var held []pgx.Tx
+	for range 2 { // all that lead to the server
+		conn, err := pgx.Connect(s.ctx, b.url("exec"))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(s.ctx)) })
+		tx, err := conn.Begin(s.ctx)
+		require.NoError(t, err)
+		_, err = tx.Exec(s.ctx, "select 1")
+		require.NoError(t, err)
+		held = append(held, tx)
+	}
+	s.append(s.Pool, "a")
+	w.WaitState("r", rouse.StateRetrying)
+	require.True(t, log.has("warn", "the pooler has no connection for the worker"))
+	for _, tx := range held {
+		require.NoError(t, tx.Rollback(s.ctx))
+	}
+	s.exact("r")
+
+	var clients []*pgx.Conn
+	s.append(s.Pool, "a")
+	testdb.Eventually(t, patience, "the worker to have no connection", func() (bool, error) {
+		pool.Reset()
+		for { // all that it lets in
+			conn, err := pgx.Connect(s.ctx, b.url("exec"))
+			if err != nil {
+				break
+			}
+			clients = append(clients, conn)
+		}
+		return w.Status().States["r"] == rouse.StateRetrying, nil
+	})
+	require.False(t, w.Health(s.ctx).Ready())
+	for _, conn := range clients {
+		require.NoError(t, conn.Close(s.ctx))
+	}
+	s.exact("r")
+	require.Zero(t, s.int("select count(*) from parked_events"))
+	w.MustStop()
+}
+
+// What cannot work is refused with one sentence that says what to set.
+func TestPoolerThatCannotBeWorkedThroughIsRefused(t *testing.T) {
+	t.Parallel()
+	server := testdb.Server(t, nil)
+	for name, tc := range map[string]struct {
+		mode     string
+		lines    []string
+		execMode string
+		schema   string
+		says     string
+	}{
+		"statement mode":      {mode: "statement", execMode: "exec", says: "its pool_mode has to be transaction or session"},
+		"no room":             {mode: "transaction", lines: []string{"max_client_conn = 0"}, execMode: "exec", says: "max_client_conn"},
+		"prepared statements": {mode: "transaction", lines: []string{"default_pool_size = 1"}, says: "default_query_exec_mode=exec"},
+		"a schema":            {mode: "transaction", execMode: "exec", schema: "public", says: "ignore_startup_parameters"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, testdb.On(t, server))
+			if tc.execMode == "" && bouncerVersion(t) >= preparedSince {
+				tc.lines = append(tc.lines, "max_prepared_statements = 0")
+			}
+			b := newBouncer(t, server, s.URL, tc.mode, tc.lines...)
+			worker := exec.Command(checkout.Rouse(t), "worker", "--schema", tc.schema)
+			worker.Env = append(os.Environ(), "DATABASE_URL="+b.url(tc.execMode), "ROUSE_LISTEN_URL="+s.URL)
+			out, err := worker.CombinedOutput()
+			require.Error(t, err)
+			require.Contains(t, string(out), tc.says)
+		})
+	}
 }

@@ -20,19 +20,11 @@ import (
 
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // readmePatience is for building and running a program on a busy machine.
-const readmePatience = 2 * time.Minute
-
-// checkout is the root of this module.
-func checkout(t *testing.T) string {
-	t.Helper()
-	root, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	require.FileExists(t, filepath.Join(root, "go.mod"))
-	return root
-}
+const readmePatience = 5 * time.Minute
 
 func readText(t *testing.T, path ...string) string {
 	t.Helper()
@@ -44,11 +36,17 @@ func readText(t *testing.T, path ...string) string {
 // goBlocks are the Go programs and fragments under one heading of a document.
 func goBlocks(t *testing.T, document, heading string) []string {
 	t.Helper()
+	return blocksIn(t, document, heading, "go")
+}
+
+// blocksIn are the blocks of code in one language, which may be none, under one heading of a document.
+func blocksIn(t *testing.T, document, heading, language string) []string {
+	t.Helper()
 	_, section, found := strings.Cut(document, "\n"+heading+"\n")
 	require.True(t, found, "there is no heading %q", heading)
 	section, _, _ = strings.Cut(section, "\n## ")
 	var blocks []string
-	for _, m := range regexp.MustCompile("(?s)\n```go\n(.*?)\n```").FindAllStringSubmatch(section, -1) {
+	for _, m := range regexp.MustCompile("(?s)\n```"+language+"\n(.*?)\n```").FindAllStringSubmatch(section, -1) {
 		blocks = append(blocks, m[1])
 	}
 	return blocks
@@ -58,7 +56,7 @@ func goBlocks(t *testing.T, document, heading string) []string {
 // says; so does the fragment that appends.
 func TestReadmeProgramRuns(t *testing.T) {
 	t.Parallel()
-	root := checkout(t)
+	root := checkout.Root(t)
 	blocks := goBlocks(t, readText(t, root, "README.md"), "## In your program")
 	require.Len(t, blocks, 2, "a program, and the fragment that appends")
 	program := buildReadme(t, root, blocks[0], blocks[1])
@@ -85,6 +83,47 @@ func TestReadmeProgramRuns(t *testing.T) {
 	s.eventually(readmePatience, "what came after a restart", "select cents = 8 from balances where account = 'a-2'")
 	stop()
 	assert.EqualValues(t, 400, s.int("select cents from balances where account = 'a-1'"))
+}
+
+// TestReadmeShowsWhatIsSeen: what the README appends with plain SQL while the program runs is what it shows of the read model.
+func TestReadmeShowsWhatIsSeen(t *testing.T) {
+	t.Parallel()
+	root := checkout.Root(t)
+	document := readText(t, root, "README.md")
+	const heading = "## In your program"
+	program := goBlocks(t, document, heading)
+	table := regexp.MustCompile(`(?m)^// .*keeps: (create table .*);$`).FindStringSubmatch(program[0])
+	require.Len(t, table, 2)
+	typed := blocksIn(t, document, heading, "sql")
+	require.Len(t, typed, 1)
+	insert, query, found := strings.Cut(typed[0], ";\n")
+	require.True(t, found, "an insert and a query")
+	_, shown, found := strings.Cut(document, "\n---------+-------\n")
+	require.True(t, found, "what psql prints")
+	shown, _, _ = strings.Cut(shown, "\n```")
+
+	db := testdb.New(t)
+	s := newStage(t, db)
+	s.exec(table[1])
+	stop := startReadme(t, buildReadme(t, root, program[0], program[1]), db)
+	s.exec(insert)
+	var seen string
+	testdb.Eventually(t, readmePatience, "the row that the README shows", func() (bool, error) {
+		rows, err := db.Pool.Query(s.ctx, strings.TrimSuffix(query, ";"))
+		if err != nil {
+			return false, err
+		}
+		lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+			var account string
+			var cents int64
+			err := row.Scan(&account, &cents)
+			return fmt.Sprintf(" %-7s | %5d", account, cents), err
+		})
+		seen = strings.Join(lines, "\n")
+		return seen != "", err
+	})
+	require.Equal(t, shown, seen)
+	stop()
 }
 
 // buildReadme makes a module of the program and the fragment, as a user would, and builds it; where its modules are

@@ -13,13 +13,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // TestReliabilityNamesTestsThatExist: wherever the page names a test, there is one, and each trap has a row with a test, or
 // with the reason why there is none.
 func TestReliabilityNamesTestsThatExist(t *testing.T) {
 	t.Parallel()
-	root := checkout(t)
+	root := checkout.Root(t)
 	tests := topLevelTests(t, root)
 	page := readText(t, root, "docs", "reliability.md")
 	named := regexp.MustCompile(`\bTest[A-Z]\w*`).FindAllString(page, -1)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/testdb"
-	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/projection"
 )
 
 // rebuilt is a recorder that can start over.
@@ -27,7 +27,7 @@ func TestRebuildRepeatsNoEffect(t *testing.T) {
 	effect := &outside{done: map[string]int{}}
 	w := s.start(s.pool(s.URL), rouse.Config{
 		Projections: []rouse.Projection{rebuilt{recorder{name: "r"}}}, Effects: []rouse.Effect{effect},
-	}).started()
+	}).WaitStarted()
 	for range 10 {
 		s.append(s.Pool, "a")
 	}
@@ -35,7 +35,7 @@ func TestRebuildRepeatsNoEffect(t *testing.T) {
 	s.caughtUp("outside", patience)
 	startOver := func(name string, force bool) {
 		t.Helper()
-		_, err := partition.RequestReset(s.ctx, s.Pool, name, 0, force)
+		_, err := projection.Reset(s.ctx, s.Pool, name, 0, force)
 		require.NoError(t, err)
 		s.eventually(patience, name+" to be started over, or not", "select reset_to is null from projections where projection_name = $1", name)
 		s.append(s.Pool, "a")
@@ -60,5 +60,5 @@ func TestRebuildRepeatsNoEffect(t *testing.T) {
 	startOver("outside", true)
 	require.Equal(t, 2, times(), "somebody has insisted")
 	s.doneOutside(effect)
-	w.stop()
+	w.MustStop()
 }

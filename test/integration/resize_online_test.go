@@ -13,19 +13,20 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/projection"
 	"github.com/rouse-es/rouse/test/process"
 )
 
 // resize changes the number of partitions and wants it to be done.
-func (s *stage) resize(projection string, partitions int) {
+func (s *stage) resize(name string, partitions int) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	began := time.Now()
-	from, err := partition.Resize(ctx, s.Pool, projection, partitions)
+	from, err := projection.Resize(ctx, s.Pool, name, partitions)
 	require.NoError(s.t, err)
-	require.EqualValues(s.t, partitions, s.int("select count(*) from projection_checkpoints where projection_name = $1", projection))
-	s.t.Logf("%s from %d to %d in %v", projection, from, partitions, time.Since(began).Round(time.Millisecond))
+	require.EqualValues(s.t, partitions, s.int("select count(*) from projection_checkpoints where projection_name = $1", name))
+	s.t.Logf("%s from %d to %d in %v", name, from, partitions, time.Since(began).Round(time.Millisecond))
 }
 
 // TestResizeUnderLoad: from few partitions to many and back, several steps at once, while everybody writes and works.
@@ -46,7 +47,7 @@ func TestResizeUnderLoad(t *testing.T) {
 				s.start(s.pool(s.URL), rouse.Config{
 					Projections: []rouse.Projection{batchRecorder{recorder{name: "batched", worker: label}}, recorder{name: "single", worker: label}},
 					Label:       label, WorkerIndex: i * min(mode.total, 1), TotalWorkers: mode.total, BatchSize: 30,
-				}).started()
+				}).WaitStarted()
 			}
 			for _, partitions := range []int{16, 64, 32, 1, 1024, 32} {
 				s.resize("single", partitions)
@@ -104,9 +105,9 @@ func TestNaiveJoinLosesOrDoubles(t *testing.T) {
 			s := newStage(t, testdb.New(t))
 			_, err := partition.Ensure(s.ctx, s.Pool, "single", 2)
 			require.NoError(t, err)
-			half := s.lone("half", 0, 2).started() // partition 1 has no owner and stays behind
+			half := s.lone("half", 0, 2).WaitStarted() // partition 1 has no owner and stays behind
 			s.awaitHandled(s.appendTo(5, 2, 1, 0))
-			half.stop()
+			half.MustStop()
 			require.EqualValues(t, 2, s.int("select count(distinct last_global_position) from projection_checkpoints"))
 
 			keep := map[string]string{
@@ -116,7 +117,7 @@ func TestNaiveJoinLosesOrDoubles(t *testing.T) {
 			s.exec(keep[naive.keep])
 			s.exec("delete from projection_checkpoints where partition = 1")
 			s.exec("update projections set partitions = 1")
-			s.lone("whole", 0, 0).started()
+			s.lone("whole", 0, 0).WaitStarted()
 			s.caughtUp("single", patience)
 			require.True(t, naive.want(s.faults("single")), "%+v", s.faults("single"))
 		})
@@ -130,17 +131,17 @@ func TestJoinWaitsForOwnersOnly(t *testing.T) {
 	s := newStage(t, testdb.New(t))
 	_, err := partition.Ensure(s.ctx, s.Pool, "single", 4)
 	require.NoError(t, err)
-	s.lone("even", 0, 2).started()
+	s.lone("even", 0, 2).WaitStarted()
 	s.awaitHandled(s.appendTo(3, 4, 1, 3, 0, 2))
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 	defer cancel()
-	_, err = partition.Resize(ctx, s.Pool, "single", 1)
-	require.ErrorIs(t, err, partition.ErrUneven)
+	_, err = projection.Resize(ctx, s.Pool, "single", 1)
+	require.ErrorIs(t, err, projection.ErrUneven)
 	require.ErrorContains(t, err, "nobody owns partitions 1, 3 (start the worker")
 	require.EqualValues(t, 4, s.int("select partitions from projections"))
 
 	s.awaitHandled(s.appendTo(1, 4, 0))
-	s.lone("odd", 1, 2).started()
+	s.lone("odd", 1, 2).WaitStarted()
 	s.resize("single", 1)
 	s.awaitHandled(s.appendTo(1, 4, 0, 1, 2, 3))
 	s.exact("single")
@@ -162,7 +163,7 @@ func resizer() int {
 			return err
 		}
 		defer pool.Close()
-		_, err = partition.Resize(ctx, pool, "single", 1)
+		_, err = projection.Resize(ctx, pool, "single", 1)
 		return err
 	}()
 	if err != nil {
@@ -178,7 +179,7 @@ func TestKilledResizeHoldsNobody(t *testing.T) {
 	s := newStage(t, testdb.New(t))
 	_, err := partition.Ensure(s.ctx, s.Pool, "single", 2)
 	require.NoError(t, err)
-	s.lone("even", 0, 2).started() // partition 1 has no owner, so the change never comes about
+	s.lone("even", 0, 2).WaitStarted() // partition 1 has no owner, so the change never comes about
 	s.awaitHandled(s.appendTo(3, 2, 1, 0))
 
 	cmd := process.Command(t, "resizer", urlEnv+"="+s.URL)
@@ -196,7 +197,7 @@ func TestKilledResizeHoldsNobody(t *testing.T) {
 	s.awaitHandled(held)
 	require.EqualValues(t, 1, s.int("select count(*) from projections where partitions = 2 and barrier_until < clock_timestamp()"))
 
-	s.lone("odd", 1, 2).started()
+	s.lone("odd", 1, 2).WaitStarted()
 	s.resize("single", 1)
 	s.exact("single")
 }
@@ -206,14 +207,14 @@ func TestKilledResizeHoldsNobody(t *testing.T) {
 func TestResizeStopsWhoInsistsOnANumber(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, testdb.New(t))
-	insisting := s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "single"}}, Partitions: 8}).started()
-	easy := s.lone("easy", 0, 0).started()
+	insisting := s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "single"}}, Partitions: 8}).WaitStarted()
+	easy := s.lone("easy", 0, 0).WaitStarted()
 	s.awaitHandled(s.append(s.Pool, "a"))
 	s.resize("single", 16)
-	err := insisting.wait()
+	err := insisting.Wait()
 	require.ErrorIs(t, err, partition.ErrMismatch)
 	require.ErrorContains(t, err, "single is kept in 16, and 8 were asked for")
-	easy.until("single", rouse.StateLive)
+	easy.WaitState("single", rouse.StateLive)
 	s.awaitHandled(s.append(s.Pool, "a"))
 	s.exact("single")
 	require.EqualValues(t, 1, s.int("select count(*) from projections where state = 'running'"))
@@ -239,11 +240,11 @@ func TestBarrierIsWhereOwnersStop(t *testing.T) {
 		require.EqualValues(t, s.int("select count(*) from events where global_position <= $1", position), s.int("select count(*) from seen"))
 	}
 	s.exec("update projections set barrier = 20, barrier_holder = gen_random_uuid(), barrier_until = clock_timestamp() + interval '1 hour'")
-	w := s.lone("one", 0, 0).started()
+	w := s.lone("one", 0, 0).WaitStarted()
 	barrier(20)
 	barrier(30)
 	s.exec("update projections set barrier = null, barrier_holder = null, barrier_until = null")
 	s.exact("single")
 	require.EqualValues(t, 39, s.int("select count(*) from seen"))
-	w.until("single", rouse.StateLive)
+	w.WaitState("single", rouse.StateLive)
 }

@@ -23,7 +23,7 @@ func (s *stage) fleet(generation string, n int) []*running {
 		}))
 	}
 	for _, w := range fleet {
-		w.started()
+		w.WaitStarted()
 	}
 	return fleet
 }
@@ -41,7 +41,7 @@ func TestResizeHandlesNothingTwiceAndSkipsNothing(t *testing.T) {
 		fleet := s.fleet(generation.name, generation.workers)
 		load.more(t, 60)
 		for _, w := range last {
-			w.stop()
+			w.MustStop()
 		}
 		load.more(t, 60)
 		last = fleet
@@ -54,7 +54,7 @@ func TestResizeHandlesNothingTwiceAndSkipsNothing(t *testing.T) {
 	require.EqualValues(t, 3, s.int("select count(distinct rtrim(worker, '-0123456789')) from seen where projection = 'single'"),
 		"all three generations must have worked, or nothing is shown")
 	for _, w := range last {
-		w.stop()
+		w.MustStop()
 	}
 }
 
@@ -63,7 +63,7 @@ func TestStoppedStaticWorkerLeavesItsShare(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, testdb.New(t))
 	fleet := s.fleet("w", 2)
-	fleet[1].stop()
+	fleet[1].MustStop()
 	mine, others := s.append(s.Pool, s.aggregateIn(0, 32)), s.append(s.Pool, s.aggregateIn(1, 32))
 	s.eventually(patience, "the event of the worker that is left", "select exists (select from seen where projection = 'single' and global_position = $1)", mine)
 	require.Equal(t, []int64{mine}, s.handled("single"))

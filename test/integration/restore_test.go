@@ -24,7 +24,7 @@ func TestDumpRestoredOnAnotherServerGoesOn(t *testing.T) {
 	}
 	source := testdb.Server(t, nil)
 	old := newStage(t, testdb.On(t, source))
-	w := old.start(old.pool(old.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "old"}}}).started()
+	w := old.start(old.pool(old.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "old"}}}).WaitStarted()
 	dead, _ := old.open("a")
 	require.NoError(t, dead.Rollback(old.ctx)) // a hole
 	for range 20 {
@@ -33,7 +33,7 @@ func TestDumpRestoredOnAnotherServerGoesOn(t *testing.T) {
 	old.exact("r")
 	last, _ := old.open("a")
 	require.NoError(t, last.Rollback(old.ctx)) // positions beyond the last event
-	w.stop()
+	w.MustStop()
 	for range 30 {
 		old.append(old.Pool, "b") // not handled yet
 	}
@@ -50,7 +50,7 @@ func TestDumpRestoredOnAnotherServerGoesOn(t *testing.T) {
 	require.Greater(t, old.int("select pg_current_xact_id()::text::bigint"), fresh.int("select pg_current_xact_id()::text::bigint")+10000,
 		"the other server must be behind, or nothing is shown")
 
-	w = fresh.start(fresh.pool(fresh.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "new"}}}).started()
+	w = fresh.start(fresh.pool(fresh.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", worker: "new"}}}).WaitStarted()
 	fresh.exact("r")
 	require.EqualValues(t, 20, fresh.int("select count(*) from seen where worker = 'old'"))
 	slow, _ := fresh.open("c")
@@ -58,7 +58,7 @@ func TestDumpRestoredOnAnotherServerGoesOn(t *testing.T) {
 	require.NoError(t, slow.Commit(fresh.ctx))
 	fresh.exact("r")
 	require.EqualValues(t, 32, fresh.int("select count(*) from seen where worker = 'new'"))
-	w.stop()
+	w.MustStop()
 }
 
 // restore runs a plain dump, which only psql can.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/rouse-es/rouse/dashboard"
 	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // office is a database in which each program has a role of its own, as docs/deployment.md sets it up: the owner's, one that
@@ -33,6 +33,7 @@ type office struct {
 	ctx    context.Context
 	binary string
 	url    string // of the superuser
+	roles  string // deploy/sql/roles.sql
 	pool   *pgxpool.Pool
 }
 
@@ -42,29 +43,30 @@ func newOffice(t *testing.T) *office {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	t.Cleanup(cancel)
 	require.NoError(t, server.CreateDatabase(ctx, "shop"))
-	o := &office{t: t, ctx: ctx, binary: buildRouse(t), url: server.URL("shop")}
+	o := &office{t: t, ctx: ctx, binary: checkout.Rouse(t), url: server.URL("shop")}
 	var err error
 	o.pool, err = pgxpool.New(ctx, o.as("postgres"))
 	require.NoError(t, err)
 	t.Cleanup(o.pool.Close)
-	o.script("create role shop_owner login; create schema rouse authorization shop_owner")
+	const login = " login password '" + testdb.Password + "'"
+	o.script("create role shop_owner" + login + "; create schema rouse authorization shop_owner")
 	o.must("shop_owner", "migrate")
 	o.must("shop_owner", "worker", "--once") // makes the table of the built-in projection
-	roles := readText(t, checkout(t), "deploy", "sql", "roles.sql")
-	o.script(roles)
-	o.script(roles) // it may be run again
-	o.script(`create role shop_appender login in role rouse_appender; create role shop_worker login in role rouse_worker;
-		create role shop_reader login in role rouse_reader`)
+	o.roles = readText(t, checkout.Root(t), "deploy", "sql", "roles.sql")
+	o.script(o.roles)
+	o.script(o.roles) // it may be run again
+	o.script("create role shop_appender" + login + " in role rouse_appender; create role shop_worker" + login + " in role rouse_worker;" +
+		"create role shop_reader" + login + " in role rouse_reader")
 	return o
 }
 
 // as is the address of a role.
 func (o *office) as(role string) string {
-	u, err := url.Parse(o.url)
-	require.NoError(o.t, err)
-	u.User = url.User(role)
-	u.RawQuery += "&search_path=rouse"
-	return u.String()
+	address := o.url
+	if role != "postgres" {
+		address = testdb.As(o.t, o.url, role)
+	}
+	return address + "&search_path=rouse"
 }
 
 func (o *office) script(sql string) {
@@ -141,7 +143,10 @@ func TestRoles(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)
 	o.areEnough()
+	o.mayThis()
 	o.mayNoMore()
+	o.isForItsRolesOnly()
+	o.showsSessionsToNobody()
 	o.showTheLag()
 	o.showThePage()
 }
@@ -151,7 +156,10 @@ func TestRoles(t *testing.T) {
 func (o *office) areEnough() {
 	t := o.t
 	t.Helper()
-	assert.Regexp(t, `(?m)^ok +rights `, o.must("shop_worker", "doctor"))
+	doctor := o.must("shop_worker", "doctor")
+	for _, check := range []string{"rights", "role", "access", "encryption"} {
+		assert.Regexp(t, `(?m)^ok +`+check+` `, doctor)
+	}
 	o.must("shop_appender", "append", "--count", "300")
 	first, second := o.hire("first"), o.hire("second")
 	o.shared(2)
@@ -200,6 +208,53 @@ func (o *office) areEnough() {
 	assert.Contains(t, o.must("shop_reader", "status"), "lag 0 events")
 }
 
+// mayThis: what docs/security.md says that a role can do beside its own work.
+func (o *office) mayThis() {
+	t := o.t
+	t.Helper()
+	for role, statements := range map[string][]string{
+		"shop_appender": {"select payload, metadata from events limit 1", "select version from rouse_migrations"},
+		"shop_worker": {
+			"select payload, metadata from events limit 1", "update projection_checkpoints set last_global_position = 0", "delete from parked_events",
+			"delete from event_attempts", "update projections set state = 'paused'", "delete from projection_workers", "delete from scaling_activity",
+			"select pg_advisory_lock_shared(1)", "select pg_notify('x', 'y')",
+		},
+		"shop_reader": {
+			"select payload, metadata from events limit 1", "select last_error from parked_events limit 1", "select last_error from projections",
+			"select owner from projection_checkpoints", "select label, host from projection_workers", "select * from scaling_activity limit 1",
+		},
+	} {
+		conn, err := pgx.Connect(o.ctx, o.as(role))
+		require.NoError(t, err)
+		for _, sql := range statements {
+			tx, err := conn.Begin(o.ctx)
+			require.NoError(t, err)
+			_, err = tx.Exec(o.ctx, sql)
+			assert.NoError(t, err, "%s: %s", role, sql)
+			require.NoError(t, tx.Rollback(o.ctx))
+		}
+		require.NoError(t, conn.Close(o.ctx))
+	}
+
+	worker, err := pgx.Connect(o.ctx, o.as("shop_worker"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = worker.Close(context.Background()) })
+	ends := func(role string) error {
+		t.Helper()
+		other, err := pgx.Connect(o.ctx, o.as(role))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = other.Close(context.Background()) })
+		_, err = worker.Exec(o.ctx, "select pg_terminate_backend($1)", int32(other.PgConn().PID()))
+		return err
+	}
+	require.NoError(t, ends("shop_worker"), "workers end the sessions of one that is frozen")
+	for _, role := range []string{"shop_appender", "shop_reader", "shop_owner"} {
+		var refused *pgconn.PgError
+		require.ErrorAs(t, ends(role), &refused, role)
+		assert.Equal(t, "42501", refused.Code)
+	}
+}
+
 // mayNoMore: what each role has no business with is refused.
 func (o *office) mayNoMore() {
 	t := o.t
@@ -246,9 +301,69 @@ func (o *office) mayNoMore() {
 		require.NoError(t, conn.Close(o.ctx))
 	}
 	for _, role := range []string{"rouse_appender", "rouse_worker", "rouse_reader"} {
+		o.script("alter role " + role + " password '" + testdb.Password + "'")
 		_, err := pgx.Connect(o.ctx, o.as(role))
 		assert.ErrorContains(t, err, "not permitted to log in", "they are for others to be members of")
 	}
+}
+
+// isForItsRolesOnly checks that no other role connects to the database unless it is granted CONNECT.
+func (o *office) isForItsRolesOnly() {
+	t := o.t
+	t.Helper()
+	o.script("create role mallory login password '" + testdb.Password + "'")
+	_, err := pgx.Connect(o.ctx, o.as("mallory"))
+	var refused *pgconn.PgError
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, "42501", refused.Code, refused.Message)
+	o.script("grant connect on database shop to mallory")
+	o.script(o.roles)
+	conn, err := pgx.Connect(o.ctx, o.as("mallory"))
+	require.NoError(t, err, "what was granted stays")
+	require.NoError(t, conn.Close(o.ctx))
+
+	o.script("create role elsewhere login")
+	o.script("grant connect on database shop to public")
+	var notices []string
+	cfg, err := pgx.ParseConfig(o.as("postgres"))
+	require.NoError(t, err)
+	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { notices = append(notices, n.Message) }
+	owner, err := pgx.ConnectConfig(o.ctx, cfg)
+	require.NoError(t, err)
+	_, err = owner.PgConn().Exec(o.ctx, o.roles).ReadAll()
+	require.NoError(t, err)
+	require.NoError(t, owner.Close(o.ctx))
+	assert.Equal(t, []string{"these roles can log in, but not to this database any more: elsewhere"}, notices)
+}
+
+// showsSessionsToNobody: what others do, in this database and elsewhere, is shown to a reader that was given the right to see it.
+func (o *office) showsSessionsToNobody() {
+	t := o.t
+	t.Helper()
+	const secret = "s3cret-literal"
+	other, err := pgx.Connect(o.ctx, strings.Replace(o.as("postgres"), "/shop", "/postgres", 1))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = other.Close(context.Background()) })
+	_, err = other.Exec(o.ctx, "select '"+secret+"'", pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	sees := func(role string) (n int) {
+		t.Helper()
+		conn, err := pgx.Connect(o.ctx, o.as(role))
+		require.NoError(t, err)
+		defer func() { _ = conn.Close(o.ctx) }()
+		require.NoError(t, conn.QueryRow(o.ctx, "select count(*) from pg_stat_activity where query = $1", "select '"+secret+"'").Scan(&n))
+		return n
+	}
+	require.Equal(t, 1, sees("postgres"))
+	for _, role := range []string{"shop_appender", "shop_worker", "shop_reader"} {
+		assert.Zero(t, sees(role), role)
+	}
+	o.script("set rouse.reader_sees_sessions = on; " + o.roles + "; reset rouse.reader_sees_sessions")
+	assert.Equal(t, 1, sees("shop_reader"), "it was asked for")
+	assert.Zero(t, sees("shop_worker"))
+	o.script(o.roles)
+	assert.Equal(t, 1, sees("shop_reader"), "what was asked for stays")
+	o.script("revoke pg_read_all_stats from rouse_reader")
 }
 
 // showTheLag: what the example that scales on the lag asks for works under the reader's role, and is the lag in events.

@@ -201,7 +201,7 @@ func (w *walk) once() {
 	}
 }
 
-// lagQuery is the query of the README.
+// lagQuery is the query of docs/operations.md.
 const lagQuery = `SELECT
     projection_name,
     last_global_position,

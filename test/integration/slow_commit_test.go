@@ -49,7 +49,7 @@ func (s *slowCommit) begin() {
 	s.t.Helper()
 	pool, reads := s.watchedPool(s.URL)
 	s.reads = reads
-	s.w = s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}}).started()
+	s.w = s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}}).WaitStarted()
 }
 
 func TestSlowCommitIsHandledInItsPlace(t *testing.T) {
@@ -60,6 +60,7 @@ func TestSlowCommitIsHandledInItsPlace(t *testing.T) {
 	for _, aggregate := range []string{"a", "c", "c"} {
 		s.append(s.Pool, aggregate)
 	}
+	s.eventually(patience, "what is below the hole", "select count(*) >= 1 from seen")
 	s.reads.again(t)
 	require.Equal(t, []int64{first}, s.handled("r"), "what is above the hole must wait")
 	s.naiveCursor()
@@ -77,14 +78,14 @@ func (s *slowCommit) naiveCursor() {
 func TestHoleInMidBatchHoldsOnlyWhatIsAboveIt(t *testing.T) {
 	t.Parallel()
 	s := setupSlowCommit(t)
-	s.w.stop()
+	s.w.MustStop()
 	below := []int64{s.append(s.Pool, "a"), s.append(s.Pool, "b")}
 	slow, _ := s.open("c")
 	s.append(s.Pool, "a")
 	s.append(s.Pool, "b")
 	s.begin() // so that one read meets all of it
 	s.reads.again(t)
-	s.eventually(patience, "what is below the hole", "select count(*) = 2 from seen")
+	s.eventually(patience, "what is below the hole", "select count(*) >= 2 from seen")
 	require.Equal(t, below, s.handled("r"))
 	require.NoError(t, slow.Commit(s.ctx))
 	s.inOrder("r")
@@ -120,7 +121,7 @@ func TestWorkerRestartedWhileAnAppendIsOpenLosesNothing(t *testing.T) {
 	slow, _ := s.open("b")
 	s.append(s.Pool, "c")
 	s.reads.again(t)
-	s.w.stop()
+	s.w.MustStop()
 	s.append(s.Pool, "c")
 	s.begin()
 	s.reads.again(t)

@@ -3,7 +3,6 @@ package integration_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,24 +11,16 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
-// patience bounds everything that a test waits for. patienceEnv shortens it where the test is expected to fail.
-var patience = time.Minute
-
-const patienceEnv = "ROUSE_TEST_PATIENCE"
-
-func init() {
-	if short, err := time.ParseDuration(os.Getenv(patienceEnv)); err == nil {
-		patience = short
-	}
-}
+// patience bounds everything that a test waits for.
+var patience = workertest.Patience
 
 // stage is a database with a table that projections write down in what they get.
 type stage struct {
@@ -64,6 +55,14 @@ func (s *stage) int(sql string, args ...any) int64 {
 	var n int64
 	require.NoError(s.t, s.Pool.QueryRow(s.ctx, sql, args...).Scan(&n))
 	return n
+}
+
+// text is the one text that a query returns.
+func (s *stage) text(sql string, args ...any) string {
+	s.t.Helper()
+	var text string
+	require.NoError(s.t, s.Pool.QueryRow(s.ctx, sql, args...).Scan(&text))
+	return text
 }
 
 // eventually waits until a query returns true.
@@ -189,69 +188,12 @@ func (s *stage) caughtUp(projection string, within time.Duration) {
 }
 
 // running is a worker that runs.
-type running struct {
-	*rouse.Worker
-	t      *testing.T
-	cancel context.CancelFunc
-	done   chan struct{}
-	err    error // good once done is closed
-}
+type running = workertest.Worker
 
-// start runs a worker until stop, or the end of the test.
+// start runs a worker until it is stopped, or the end of the test.
 func (s *stage) start(pool *pgxpool.Pool, cfg rouse.Config) *running {
 	s.t.Helper()
-	if testing.Verbose() && os.Getenv("ROUSE_TEST_LOG") != "" {
-		cfg.Log = zerolog.New(zerolog.NewTestWriter(s.t)).With().Timestamp().Logger()
-	}
-	w, err := rouse.New(pool, cfg)
-	require.NoError(s.t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Worker: w, t: s.t, cancel: cancel, done: make(chan struct{})}
-	go func() {
-		r.err = w.Run(ctx)
-		close(r.done)
-	}()
-	s.t.Cleanup(func() { r.cancel(); <-r.done })
-	return r
-}
-
-// started waits until the worker has claimed for the first time.
-func (r *running) started() *running {
-	r.t.Helper()
-	select {
-	case <-r.Started():
-	case <-r.done:
-		require.FailNow(r.t, "the worker ended", "%v", r.err)
-	case <-time.After(patience):
-		require.FailNow(r.t, "the worker has not started")
-	}
-	return r
-}
-
-// stop ends the worker in order.
-func (r *running) stop() {
-	r.t.Helper()
-	r.cancel()
-	require.NoError(r.t, r.wait())
-}
-
-// wait waits for the end of Run and returns its error.
-func (r *running) wait() error {
-	r.t.Helper()
-	select {
-	case <-r.done:
-	case <-time.After(patience):
-		require.FailNow(r.t, "the worker does not end")
-	}
-	return r.err
-}
-
-// until waits until a projection is in a state.
-func (r *running) until(projection string, state rouse.State) {
-	r.t.Helper()
-	testdb.Eventually(r.t, patience, fmt.Sprintf("%s to be %s", projection, state), func() (bool, error) {
-		return r.Status().States[projection] == state, nil
-	})
+	return workertest.Start(s.t, pool, cfg)
 }
 
 // pool opens another pool to the same database, as another process would.

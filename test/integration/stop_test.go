@@ -14,6 +14,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // TestStopInMidBatchBuriesNothing stops a worker while an effect is in the middle of a batch and the next batch is read
@@ -50,11 +51,7 @@ func TestStopInMidBatchBuriesNothing(t *testing.T) {
 		ctx.awaitChildren()
 
 		done.after = func(int64) {}
-		second, err := rouse.New(db.Pool, config())
-		require.NoError(t, err)
-		drainCtx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		require.NoError(t, second.Drain(drainCtx))
-		cancel()
+		require.NoError(t, workertest.Drain(t, db.Pool, config()))
 		require.Equal(t, events, done.different(), "events that were never handled, in round %d", round)
 		assert.True(t, done.rising(), "events came out of order in round %d", round)
 	}

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,12 +41,12 @@ func (j *journal) has(level, text string) bool {
 	return false
 }
 
-// count is the number of lines with some text in them.
-func (j *journal) count(text string) (n int) {
+// count returns the number of lines that hold all of some texts.
+func (j *journal) count(texts ...string) (n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for line := range strings.Lines(j.text.String()) {
-		if strings.Contains(line, text) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
 			n++
 		}
 	}
@@ -56,7 +57,7 @@ func (j *journal) count(text string) (n int) {
 func (s *stage) refused() error {
 	s.t.Helper()
 	w := s.start(s.Pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}})
-	err := w.wait()
+	err := w.Wait()
 	require.Error(s.t, err)
 	require.Zero(s.t, s.int("select count(*) from projection_checkpoints where owner is not null"))
 	return err
@@ -95,7 +96,7 @@ func TestWorkerStandsStillWhileTheAppendTriggerIsOff(t *testing.T) {
 	s := newStage(t, testdb.New(t))
 	log := &journal{}
 	pool, reads := s.watchedPool(s.URL)
-	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Log: zerolog.New(log)}).started()
+	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Log: zerolog.New(log)}).WaitStarted()
 	s.append(s.Pool, "a")
 	s.exact("r")
 
@@ -103,7 +104,7 @@ func TestWorkerStandsStillWhileTheAppendTriggerIsOff(t *testing.T) {
 	slow, hole := s.open("b")
 	above := s.append(s.Pool, "c")
 	require.Greater(t, above, hole)
-	w.until("r", rouse.StateRetrying)
+	w.WaitState("r", rouse.StateRetrying)
 	require.True(t, log.has("error", "standing still until the append trigger is back"))
 	require.True(t, log.has("error", "enable always trigger rouse_append_before"), "the log must say what to do")
 	require.Zero(t, s.int("select count(*) from pg_locks where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock' and database = (select oid from pg_database where datname = current_database())"),
@@ -121,7 +122,7 @@ func TestWorkerStandsStillWhileTheAppendTriggerIsOff(t *testing.T) {
 	require.NoError(t, slow.Commit(s.ctx))
 	require.NoError(t, <-enabled)
 	s.inOrder("r")
-	w.until("r", rouse.StateLive)
+	w.WaitState("r", rouse.StateLive)
 
 	reads.again(t) // and on it goes
 	s.append(s.Pool, "c")
@@ -135,7 +136,7 @@ func TestEventsFlowWithoutThePushTrigger(t *testing.T) {
 	s.exec("alter table events disable trigger rouse_append_after")
 	log := &journal{}
 	pool, reads := s.watchedPool(s.URL)
-	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Log: zerolog.New(log)}).started()
+	w := s.start(pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}, Log: zerolog.New(log)}).WaitStarted()
 	testdb.Eventually(t, patience, "a warning that says what to do", func() (bool, error) {
 		return log.has("warn", "enable always trigger rouse_append_after"), nil
 	})
@@ -152,7 +153,7 @@ func TestEventsFlowWithoutThePushTrigger(t *testing.T) {
 	require.LessOrEqual(t, time.Since(began)/time.Duration(polls), 1500*time.Millisecond, "polls must be a second apart at most")
 	s.append(s.Pool, "a")
 	s.exact("r")
-	w.stop()
+	w.MustStop()
 }
 
 func TestLogThatEndsBeforeACheckpointStopsTheProjection(t *testing.T) {
@@ -168,7 +169,7 @@ func TestLogThatEndsBeforeACheckpointStopsTheProjection(t *testing.T) {
 	}
 	stopped := func(t *testing.T, s *stage, w *running) {
 		t.Helper()
-		err := w.wait()
+		err := w.Wait()
 		var stop *rouse.StoppedError
 		require.ErrorAs(t, err, &stop)
 		require.Equal(t, "r", stop.Projection)
@@ -187,7 +188,7 @@ func TestLogThatEndsBeforeACheckpointStopsTheProjection(t *testing.T) {
 		s := prepare(t)
 		w := s.start(s.Pool, config(false))
 		s.exact("r")
-		w.stop()
+		w.MustStop()
 		s.exec(truncate)
 		stopped(t, s, s.start(s.Pool, config(false)))
 		s.append(s.Pool, "a") // an event that a worker which is "caught up" would never handle
@@ -215,26 +216,25 @@ func TestLogThatEndsBeforeACheckpointStopsTheProjection(t *testing.T) {
 		s := prepare(t)
 		w := s.start(s.Pool, config(false))
 		s.exact("r")
-		w.stop()
+		w.MustStop()
 		s.exec("update projection_checkpoints set last_global_position = 5000 where partition = 7")
 		w = s.start(s.Pool, config(false))
-		require.ErrorIs(t, w.wait(), catchup.ErrLogBehind)
+		require.ErrorIs(t, w.Wait(), catchup.ErrLogBehind)
 	})
 	t.Run("OthersGoOn", func(t *testing.T) {
 		t.Parallel()
 		s := prepare(t)
 		w := s.start(s.Pool, config(false))
 		s.exact("r")
-		w.stop()
+		w.MustStop()
 		s.exec("update projection_checkpoints set last_global_position = 5000 where partition = 7")
 		cfg := config(false)
 		cfg.Projections = append(cfg.Projections, recorder{name: "other"})
 		w = s.start(s.Pool, cfg)
-		w.until("r", rouse.StateStopped)
+		w.WaitState("r", rouse.StateStopped)
 		s.append(s.Pool, "b")
 		s.exact("other")
-		w.cancel()
-		require.ErrorIs(t, w.wait(), catchup.ErrLogBehind, "Run must not end in success when a projection was stopped")
+		require.ErrorIs(t, w.Stop(), catchup.ErrLogBehind, "Run must not end in success when a projection was stopped")
 	})
 }
 
@@ -242,7 +242,7 @@ func TestLogThatEndsBeforeACheckpointStopsTheProjection(t *testing.T) {
 func TestLagIsZeroSoonAndNeverNegative(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, testdb.New(t))
-	s.start(s.Pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "scalable_projection"}}}).started()
+	s.start(s.Pool, rouse.Config{Projections: []rouse.Projection{recorder{name: "scalable_projection"}}}).WaitStarted()
 	const lag = `SELECT projection_name, last_global_position,
        (SELECT MAX(global_position) FROM events) - last_global_position AS lag
 FROM projection_checkpoints WHERE projection_name = 'scalable_projection'`

@@ -26,20 +26,20 @@ func TestTwinsHandleEveryEventOnce(t *testing.T) {
 		s.eventually(patience, label+" to handle events of both projections",
 			"select count(distinct projection) = 2 from seen where worker = $1", label)
 	}
-	first := twin("first").started()
+	first := twin("first").WaitStarted()
 	load.more(t, 100)
 	seesWork("first")
-	second := twin("second").started()
-	first.until("batched", rouse.StateStandby)
-	first.until("single", rouse.StateStandby)
+	second := twin("second").WaitStarted()
+	first.WaitState("batched", rouse.StateStandby)
+	first.WaitState("single", rouse.StateStandby)
 	load.more(t, 100)
 	seesWork("second")
-	third := twin("third").started() // and a third, so that the change of hands happens again under load
-	second.until("batched", rouse.StateStandby)
-	second.until("single", rouse.StateStandby)
+	third := twin("third").WaitStarted() // and a third, so that the change of hands happens again under load
+	second.WaitState("batched", rouse.StateStandby)
+	second.WaitState("single", rouse.StateStandby)
 	load.more(t, 100)
 	seesWork("third")
-	third.stop()
+	third.MustStop()
 	testdb.Eventually(t, patience, "a twin to take over", func() (bool, error) {
 		return second.Status().States["batched"] == rouse.StateLive || first.Status().States["batched"] == rouse.StateLive, nil
 	})

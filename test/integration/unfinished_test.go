@@ -29,7 +29,7 @@ func TestIdleCheckpointsDoNotPassTheEventInTheHandler(t *testing.T) {
 		_, err := tx.Exec(ctx, "select pg_sleep(2)")
 		return err
 	}
-	s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", hook: slow}}}).started()
+	s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r", hook: slow}}}).WaitStarted()
 	s.append(s.Pool, "first")
 	s.exact("r") // all partitions have come to rest
 	in := s.append(s.Pool, "slow")

@@ -10,16 +10,17 @@
 package process
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/rouse-es/rouse/internal/process"
 )
 
 // roleEnv names the part that a copy of the test binary plays. It is set for children only.
@@ -102,6 +103,8 @@ type Options struct {
 	// MayNotStart takes an end before Started as no fault: a worker does not start without its database, and whoever keeps
 	// it running tries again.
 	MayNotStart bool
+	// MayExit is the status with which the process may end by itself at any time; 0: none.
+	MayExit int
 }
 
 // Process is one process of a test. A goroutine belongs to it, which ends with the process. A process that ends without being
@@ -110,47 +113,34 @@ type Process struct {
 	// Name is for messages.
 	Name string
 	// Log has the end of what the process wrote to standard error.
-	Log *Tail
+	Log *process.Lines
 	// Ready, Started and Exited are closed when that happens.
 	Ready, Started, Exited chan struct{}
 
 	t       testing.TB
-	cmd     *exec.Cmd
+	child   *process.Process
 	options Options
-	stdin   io.Closer // its end is the end of the process
-
-	mu    sync.Mutex // protects ended
-	ended bool       // the test has asked for its end
-	err   error      // how it ended; good once Exited is closed
 }
+
+// keptLines is how many lines of its log a process that failed shows: a report of the race detector is longer than one screen.
+const keptLines = 500
 
 // Start starts a process.
 func Start(t testing.TB, cmd *exec.Cmd, name string, options Options) (*Process, error) {
 	p := &Process{
-		Name: name, Log: &Tail{}, t: t, cmd: cmd, options: options,
+		Name: name, Log: &process.Lines{Keep: keptLines}, t: t, options: options,
 		Ready: make(chan struct{}), Started: make(chan struct{}), Exited: make(chan struct{}),
 	}
-	cmd.Stderr = p.Log
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	p.stdin = stdin
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
+	cmd.Stdout = &process.Lines{Each: p.reported}
+	var err error
+	if p.child, err = process.Start(cmd, name, process.Options{Output: p.Log}); err != nil {
 		return nil, err
 	}
 	go func() {
 		defer close(p.Exited)
-		p.listen(stdout)
-		p.err = cmd.Wait()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if !p.ended && !p.forgiven() {
-			t.Errorf("%s ended by itself: %v\n%s", name, p.err, p.Log)
+		err := p.child.Wait()
+		if !p.child.Expected() && !p.forgiven() && !p.mayEnd(err) {
+			t.Errorf("%s ended by itself: %v\n%s", name, err, p.Log)
 		}
 		if strings.Contains(p.Log.String(), "DATA RACE") {
 			t.Errorf("%s has a data race:\n%s", name, p.Log)
@@ -159,22 +149,19 @@ func Start(t testing.TB, cmd *exec.Cmd, name string, options Options) (*Process,
 	return p, nil
 }
 
-// listen reads reports until the process has ended.
-func (p *Process) listen(stdout io.Reader) {
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		switch line := lines.Text(); {
-		case line == Ready:
-			close(p.Ready)
-		case line == Started:
-			close(p.Started)
-		case p.options.Note != nil:
-			p.options.Note(line)
-		}
+// reported takes one line of what the process reports.
+func (p *Process) reported(line string) {
+	switch {
+	case line == Ready:
+		close(p.Ready)
+	case line == Started:
+		close(p.Started)
+	case p.options.Note != nil:
+		p.options.Note(line)
 	}
 }
 
-// forgiven tells whether the end of the process may be one that nobody asked for.
+// forgiven reports whether the end of the process may be one that nobody asked for.
 func (p *Process) forgiven() bool {
 	select {
 	case <-p.Started:
@@ -184,16 +171,17 @@ func (p *Process) forgiven() bool {
 	}
 }
 
+// mayEnd reports whether err is the end by Options.MayExit.
+func (p *Process) mayEnd(err error) bool {
+	var exit *exec.ExitError
+	return p.options.MayExit != 0 && errors.As(err, &exit) && exit.ExitCode() == p.options.MayExit
+}
+
 // Signal sends a signal that does not end the process. An error means that the process has ended.
-func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+func (p *Process) Signal(s os.Signal) error { return p.child.Signal(s) }
 
 // End sends a signal that ends the process.
-func (p *Process) End(with os.Signal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	_ = p.cmd.Process.Signal(with) // an error means that it has ended already
-}
+func (p *Process) End(with os.Signal) { p.child.End(with) }
 
 // Kill kills the process (kill -9) and waits until it is gone.
 func (p *Process) Kill() {
@@ -212,32 +200,7 @@ func (p *Process) WantCleanExit() {
 		p.Kill()
 		return
 	}
-	if p.err != nil && !p.forgiven() {
-		p.t.Errorf("%s did not stop cleanly: %v\n%s", p.Name, p.err, p.Log)
+	if err := p.child.Wait(); err != nil && !p.forgiven() && !p.mayEnd(err) {
+		p.t.Errorf("%s did not stop cleanly: %v\n%s", p.Name, err, p.Log)
 	}
-}
-
-// Tail keeps the end of what is written to it. Its zero value is empty; it may be used by several goroutines.
-type Tail struct {
-	mu  sync.Mutex // protects end
-	end []byte
-}
-
-// Write implements io.Writer.
-func (l *Tail) Write(p []byte) (int, error) {
-	const most = 16 << 10
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.end = append(l.end, p...)
-	if len(l.end) > 2*most {
-		l.end = append(l.end[:0], l.end[len(l.end)-most:]...)
-	}
-	return len(p), nil
-}
-
-// String returns the last 16 kB or a little more.
-func (l *Tail) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.end)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,21 +30,25 @@ const (
 
 // appenders write events through two ways to the server: half of them directly and half through a proxy.
 type appenders struct {
-	record *record
-	watch  *watcher
-	wg     sync.WaitGroup
-	stop   context.CancelFunc
+	record  *record
+	watch   *watcher
+	hostile *hostility // nil: all events are alike
+	wg      sync.WaitGroup
+	stop    context.CancelFunc
+
+	perSecond atomic.Int64 // events, of all appenders
+	calm      atomic.Bool  // only aggregates without bad events get any
 }
 
 // startAppenders starts them, until halt or the end of the test. perSecond is how many events they append in all.
-func startAppenders(t testing.TB, seed uint64, perSecond int, r *record, w *watcher, ways ...string) *appenders {
+func startAppenders(t testing.TB, seed uint64, perSecond int, r *record, w *watcher, h *hostility, ways ...string) *appenders {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	as := &appenders{record: r, watch: w, stop: cancel}
+	as := &appenders{record: r, watch: w, hostile: h, stop: cancel}
+	as.perSecond.Store(int64(perSecond))
 	for i := range appenderCount {
 		a := &appender{
 			appenders: as, url: ways[i%len(ways)], number: i, rng: rand.New(rand.NewPCG(seed, uint64(i))),
-			perEvent: time.Second * appenderCount / time.Duration(perSecond),
 		}
 		as.wg.Go(func() {
 			if err := a.run(ctx); err != nil {
@@ -80,10 +85,9 @@ func (at attempt) last() int64 { return at.version + at.size }
 // appender writes to aggregates of its own, on one connection.
 type appender struct {
 	*appenders
-	url      string
-	number   int
-	rng      *rand.Rand
-	perEvent time.Duration
+	url    string
+	number int
+	rng    *rand.Rand
 
 	conn    *pgx.Conn // nil while there is none
 	streams []*stream
@@ -98,7 +102,7 @@ func (a *appender) run(ctx context.Context) error {
 	}
 	a.due = time.Now()
 	for ctx.Err() == nil {
-		at := attempt{stream: a.streams[a.rng.IntN(len(a.streams))], size: a.size()}
+		at := attempt{stream: a.choose(), size: a.size()}
 		a.pace(ctx, at.size)
 		if err := a.append(ctx, at); err != nil {
 			return err
@@ -106,6 +110,23 @@ func (a *appender) run(ctx context.Context) error {
 	}
 	a.disconnect()
 	return nil
+}
+
+// choose is the stream of the next transaction. Streams come and go where some are hostile, because those stand still
+// once they have an event that stays bad.
+func (a *appender) choose() *stream {
+	s := a.streams[a.rng.IntN(len(a.streams))]
+	if a.hostile == nil {
+		return s
+	}
+	if a.rng.IntN(100) == 0 {
+		a.replace(s)
+		return a.choose()
+	}
+	if a.calm.Load() && a.hostile.hostile(s.id) {
+		return a.choose()
+	}
+	return s
 }
 
 // size is how many events a transaction has: a few, and one in twenty is an import.
@@ -126,7 +147,7 @@ func (a *appender) pace(ctx context.Context, events int64) {
 	if late := time.Now().Add(-5 * time.Second); a.due.Before(late) {
 		a.due = late
 	}
-	a.due = a.due.Add(time.Duration(events) * a.perEvent)
+	a.due = a.due.Add(time.Duration(events) * time.Second * appenderCount / time.Duration(a.perSecond.Load()))
 	pause(ctx, time.Until(a.due))
 }
 
@@ -192,7 +213,7 @@ func (a *appender) transaction(at attempt, again bool) error {
 		at.version = at.last()
 		a.record.acknowledge(at.id, at.version)
 		for _, position := range positions {
-			a.watch.appended(at.began, position, int(at.slot)%partitions)
+			a.watch.appended(at.began, position, at.slot)
 		}
 	case errors.Is(err, errRolledBack):
 	default:
@@ -269,7 +290,7 @@ func (a *appender) fill(ctx context.Context, tx pgx.Tx, at attempt) (positions [
 	}
 	var events []eventstore.NewEvent
 	for v := at.version + 1; v <= at.last(); v++ {
-		events = append(events, eventstore.NewEvent{ID: idOf(at.id, v), Type: typeOf(v), Payload: json.RawMessage(`{"amount": 1}`)})
+		events = append(events, eventstore.NewEvent{ID: idOf(at.id, v), Type: typeOf(v), Payload: json.RawMessage(a.hostile.payload(at.id, v))})
 	}
 	appended, err := eventstore.Append(ctx, tx, eventstore.Stream{Type: "soak", ID: at.id}, eventstore.Exact(at.version), events...)
 	return appended.Positions, at.slot, err
@@ -277,11 +298,12 @@ func (a *appender) fill(ctx context.Context, tx pgx.Tx, at attempt) (positions [
 
 func (a *appender) fillByStatement(ctx context.Context, tx pgx.Tx, at attempt) (positions []int64, slot int16, err error) {
 	var versions []int64
-	var ids, types []string
+	var ids, types, payloads []string
 	for v := at.version + 1; v <= at.last(); v++ {
 		versions, ids, types = append(versions, v), append(ids, idOf(at.id, v).String()), append(types, typeOf(v))
+		payloads = append(payloads, a.hostile.payload(at.id, v))
 	}
-	rows, err := tx.Query(ctx, statement("append"), at.id, versions, ids, types)
+	rows, err := tx.Query(ctx, statement("append"), at.id, versions, ids, types, payloads)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -301,7 +323,7 @@ func (a *appender) fillByCopy(ctx context.Context, tx pgx.Tx, at attempt) error 
 			return nil, nil
 		}
 		v++
-		return []any{"soak", at.id, v, pgtype.UUID{Bytes: idOf(at.id, v), Valid: true}, typeOf(v), `{"amount": 1}`}, nil
+		return []any{"soak", at.id, v, pgtype.UUID{Bytes: idOf(at.id, v), Valid: true}, typeOf(v), a.hostile.payload(at.id, v)}, nil
 	}))
 	return err
 }

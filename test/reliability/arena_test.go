@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/partition"
 )
 
 // form is how much is done.
@@ -22,13 +23,27 @@ type form struct {
 	events    int64         // that are appended at least, where there is no fault
 	pace      float64       // of the faults; 1 is the rate of kinds
 	seats     int
-	perSecond int // events
+	perSecond int  // events
+	hostile   bool // handlers have trouble with some events
+	arms      []arm
+	rounds    int // of the arms, before the faults
 }
 
 var (
 	shortForm = form{duration: 12 * time.Second, pace: 0.6, seats: 3, perSecond: 150}
 	longForm  = form{pace: 1, seats: 4, perSecond: 1000}
+
+	shortHostileForm = form{duration: 8 * time.Second, pace: 0.4, seats: 3, perSecond: 250, hostile: true, arms: arms[:2], rounds: 1}
+	longHostileForm  = form{pace: 0.3, seats: 4, perSecond: 3000, hostile: true, arms: arms, rounds: 3}
 )
+
+// kinds are those of its faults.
+func (f form) kinds() []kind {
+	if f.hostile {
+		return hostileKinds
+	}
+	return kinds
+}
 
 // arena is everything that takes part.
 type arena struct {
@@ -42,19 +57,35 @@ type arena struct {
 	doorMu  sync.Mutex // held while it is broken
 	record  *record
 	watch   *watcher
+	hostile *hostility // nil: the handlers have no trouble
 
-	serverMu sync.RWMutex // held while the server is broken, and shared by those who need it
+	serverMu  sync.RWMutex // held while the server is broken, and shared by those who need it
+	serviceMu sync.Mutex   // held while the service of the effect is away
+	shareMu   sync.Mutex   // held while the number of partitions is changed
 
-	mu    sync.Mutex // protects count
-	count map[string]int
+	mu           sync.Mutex // protects following fields
+	count        map[string]int
+	disturbances []disturbance
+
+	innocent []waiting // written by makePeace
+	vain     bool      // written by wait, which one goroutine calls
 }
 
 // newArena has a worker on each seat, in a database of the machine, which is nil where no fault breaks the server. broken is
-// what their projection is.
-func newArena(t *testing.T, f form, seed uint64, m testdb.Machine, db *testdb.DB, broken bool) *arena {
+// how their handlers are broken, "" if they are not.
+func newArena(t *testing.T, f form, seed uint64, m testdb.Machine, db *testdb.DB, broken string) *arena {
 	t.Helper()
 	a := &arena{t: t, form: f, seed: seed, machine: m, record: newRecord(), count: map[string]int{}}
 	a.db = newDatabase(t, db.URL)
+	told := order{Broken: broken, Partitions: partitions, Logs: *logsFlag}
+	if f.hostile {
+		a.hostile = newHostility(t, seed)
+		told.Hostile, told.Partitions = a.hostile, 0
+		for _, name := range []string{projectionName, effectName} {
+			_, err := partition.Ensure(t.Context(), a.db.pool, name, partitions)
+			require.NoError(t, err)
+		}
+	}
 	require.NoError(t, a.db.run(t.Context(), statement("tables")))
 	a.door = newGate(t, "door", db.URL)
 	a.watch = startWatcher(a.db.url)
@@ -66,7 +97,7 @@ func newArena(t *testing.T, f form, seed uint64, m testdb.Machine, db *testdb.DB
 		}
 	})
 	for i := range f.seats {
-		s := &seat{t: t, number: i, gate: newGate(t, fmt.Sprint("seat ", i), db.URL), folder: folder, broken: broken,
+		s := &seat{t: t, number: i, gate: newGate(t, fmt.Sprint("seat ", i), db.URL), folder: folder, order: told,
 			rng: rand.New(rand.NewPCG(seed, uint64(i)|1<<33))}
 		require.NoError(t, s.fill(t.Context()))
 		a.seats = append(a.seats, s)
@@ -90,18 +121,20 @@ func (a *arena) gate(e entry) *gate {
 func (a *arena) run(schedule []entry) outcome {
 	a.t.Helper()
 	began := time.Now()
-	writers := startAppenders(a.t, a.seed, a.form.perSecond, a.record, a.watch, a.db.bare, a.door.url)
-	a.follow(schedule, began)
+	writers := startAppenders(a.t, a.seed, a.form.perSecond, a.record, a.watch, a.hostile, a.db.bare, a.door.url)
+	stretches := a.measure(writers)
+	a.follow(schedule, time.Now())
 	few := a.wait(func() (bool, error) { return a.record.total() >= a.form.events, nil })
 	require.NoError(a.t, few)
 	unrecovered := a.wait(func() (bool, error) { return a.watch.unfinished() == 0, nil })
 	writers.halt()
 	took := time.Since(began)
 	behind := a.wait(a.db.caughtUp)
+	a.makePeace()
 	for _, s := range a.seats {
 		s.retire()
 	}
-	o := outcome{took: took, count: a.count, recoveries: a.watch.recoveries()}
+	o := outcome{took: took, count: a.count, recoveries: a.watch.recoveries(), stretches: stretches}
 	if unrecovered != nil {
 		o.unrecovered = a.watch.unfinished()
 		a.t.Logf("%d recoveries are not over: %v", o.unrecovered, unrecovered)
@@ -117,18 +150,25 @@ type outcome struct {
 	took        time.Duration
 	count       map[string]int         // of faults, by name
 	recoveries  map[string][]recovered // by fault
-	unrecovered int                    // faults after which something was never handled again
+	stretches   []stretch
+	unrecovered int // faults after which something was never handled again
 }
 
-// wait polls until cond holds, and returns an error when patience has ended.
+// wait polls until cond holds, and returns an error when patience has ended. Whoever has waited for something in vain has
+// little patience with the rest.
 func (a *arena) wait(cond func() (bool, error)) error {
-	for deadline := time.Now().Add(patience); ; pause(context.Background(), 20*time.Millisecond) {
+	within := patience
+	if a.vain {
+		within = patience / 10
+	}
+	for deadline := time.Now().Add(within); ; pause(context.Background(), 20*time.Millisecond) {
 		ok, err := cond()
 		if ok && err == nil {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("not within %v", patience), err)
+			a.vain = true
+			return errors.Join(fmt.Errorf("not within %v", within), err)
 		}
 	}
 }
@@ -151,6 +191,8 @@ func (a *arena) do(e entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.lasts+2*patience)
 	defer cancel()
 	f := e.kind.make(a, e)
+	from := time.Now()
+	defer func() { a.disturbed(e, from) }()
 	a.watch.breaks()
 	defer a.watch.heals()
 	switch e.kind.target {
@@ -181,8 +223,10 @@ func (a *arena) lockOf(e entry) sync.Locker {
 	switch {
 	case e.kind.target == servers:
 		return &a.serverMu
-	case e.kind.target == sessions:
+	case e.kind.target == sessions, e.kind.target == shares:
 		return a.serverMu.RLocker()
+	case e.kind.target == services:
+		return &a.serviceMu
 	case e.seat == noSeat:
 		return &a.doorMu
 	}
@@ -238,11 +282,11 @@ func (db *database) exec(ctx context.Context, name string, args ...any) error {
 func (db *database) caughtUp() (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	var behind, all int
-	if err := db.pool.QueryRow(ctx, statement("behind")).Scan(&behind, &all); err != nil {
+	var behind, all, projections int
+	if err := db.pool.QueryRow(ctx, statement("behind")).Scan(&behind, &all, &projections); err != nil {
 		return false, err
 	}
-	if behind > 0 || all != 2*partitions {
+	if behind > 0 || projections != 2 {
 		return false, fmt.Errorf("%d of %d checkpoints are behind", behind, all)
 	}
 	return true, nil

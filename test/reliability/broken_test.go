@@ -54,7 +54,7 @@ func (b *broken) spoil(events []eventstore.Event) []eventstore.Event {
 // A real worker whose projection is broken must not get away with it: the judge sees what it does and nothing else.
 func TestJudgeSeesThroughABrokenWorker(t *testing.T) {
 	t.Parallel()
-	a := newArena(t, form{events: 1000, seats: 1, perSecond: 1000}, 1, nil, testdb.New(t), true)
+	a := newArena(t, form{events: 1000, seats: 1, perSecond: 1000}, 1, nil, testdb.New(t), brokenAtRandom)
 	a.run(nil)
 	e, err := a.collect(t.Context())
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package reliability_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,7 +13,7 @@ import (
 // soundEvidence is of ten events of a, and of ten of b, the last two of which were never answered and are there. b is in
 // partition 1. Positions are 1 to 20, a and b in turn.
 func soundEvidence() evidence {
-	e := evidence{record: newRecord(), checkpoints: map[int]int64{0: 20, 1: 20}, effects: map[eventstore.ID]int64{}}
+	e := evidence{record: newRecord(), checkpoints: map[int]int64{0: 20, 1: 20}, effects: map[eventstore.ID][]doing{}}
 	for version := int64(1); version <= 10; version++ {
 		for slot, aggregate := range []string{"a", "b"} {
 			position := 2*version - 1 + int64(slot)
@@ -23,15 +24,27 @@ func soundEvidence() evidence {
 	e.record.acknowledge("a", 10)
 	e.record.acknowledge("b", 8)
 	e.record.leaveOpen("b", 10)
-	e.effects[idOf("a", 8)], e.effects[idOf("b", 8)] = 1, 3
+	e.effects[idOf("a", 8)], e.effects[idOf("b", 8)] = doings(1), doings(3)
 	return e
 }
+
+// doings is an effect that a worker has done so often, a minute apart.
+func doings(n int) (done []doing) {
+	for i := range n {
+		done = append(done, doing{"w#1", moment(time.Duration(i) * time.Minute)})
+	}
+	return done
+}
+
+// moment is so long after a beginning that all cases have.
+func moment(after time.Duration) time.Time { return time.Unix(1_000_000_000, 0).Add(after) }
 
 // Each fault, one at a time: the verdict names it and nothing else. A soak is worth what its judge is worth.
 func TestJudgeNamesEachFault(t *testing.T) {
 	t.Parallel()
 	sound := verdict{Acknowledged: 18, Open: 2, OpenThere: 2, Repeated: 2}
-	harmless := []string{"nothing wrong", "unanswered and not in the log", "handled in another order, of two aggregates"}
+	harmless := []string{"nothing wrong", "unanswered and not in the log", "handled in another order, of two aggregates",
+		"effects done again after a fault of everybody, and of their worker"}
 	// remove takes an event out of the log, and what was handled of it, if that is asked for.
 	remove := func(e *evidence, position int64, handledToo bool) {
 		e.log = slices.DeleteFunc(e.log, func(ev logged) bool { return ev.position == position })
@@ -102,8 +115,41 @@ func TestJudgeNamesEachFault(t *testing.T) {
 		"no effect": {
 			func(e *evidence) { delete(e.effects, idOf("b", 8)) },
 			func(v *verdict) { v.EffectsLost, v.Repeated = 1, 0 }},
+		"still set aside": {
+			func(e *evidence) { e.parked = 2 },
+			func(v *verdict) { v.Parked = 2 }},
+		"an innocent event waited for people": {
+			func(e *evidence) { e.innocent = 1 },
+			func(v *verdict) { v.Innocent = 1 }},
+		"effects done again after a fault of everybody, and of their worker": {
+			func(e *evidence) {
+				e.disturbances = []disturbance{{"", moment(time.Second), moment(2 * time.Second)}, {"w", moment(time.Minute), moment(time.Minute)}}
+			},
+			func(v *verdict) { v.OldestRepeat = time.Second }},
+		"an effect done again after a fault of another worker": {
+			func(e *evidence) {
+				e.disturbances = []disturbance{{"", moment(time.Second), moment(2 * time.Second)}, {"v", moment(time.Minute), moment(time.Minute)}}
+			},
+			func(v *verdict) { v.OldestRepeat, v.Unexplained = time.Second, 1 }},
+		"effects done again long before and after a fault": {
+			func(e *evidence) {
+				e.disturbances = []disturbance{{"w", moment(unsaved), moment(time.Minute - unsaved)}}
+			},
+			func(v *verdict) { v.Unexplained = 2 }},
+		"effects in another order": {
+			func(e *evidence) {
+				for version := int64(11); version <= 16; version++ {
+					position := 20 + version - 10
+					e.log = append(e.log, logged{"a", version, position, idOf("a", version), 0})
+					e.handled = append(e.handled, handling{"a", version, position})
+				}
+				e.record.acknowledge("a", 16)
+				e.checkpoints[0] = 26
+				e.effects[idOf("a", 16)] = []doing{{"w#1", moment(-time.Second)}}
+			},
+			func(v *verdict) { v.Acknowledged, v.EffectsOutOfOrder = 24, 1 }},
 		"an effect of no event": {
-			func(e *evidence) { e.effects[idOf("a", 16)] = 1 },
+			func(e *evidence) { e.effects[idOf("a", 16)] = doings(1) },
 			func(v *verdict) { v.EffectsPhantom = 1 }},
 	} {
 		t.Run(name, func(t *testing.T) {

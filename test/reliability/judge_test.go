@@ -3,8 +3,6 @@ package reliability_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,11 +38,23 @@ type verdict struct {
 	// EffectsLost are events in the log without their effect, EffectsPhantom effects without an event. Repeated are effects
 	// that were done again, which they may be.
 	EffectsLost, EffectsPhantom, Repeated int64
+
+	// Parked are events that are still set aside.
+	Parked int64
+	// Innocent are events of aggregates without a bad event that waited for people when there was peace.
+	Innocent int64
+	// EffectsOutOfOrder were done for the first time after that of a later event of their aggregate.
+	EffectsOutOfOrder int64
+	// Unexplained are repeated effects that nothing had happened to. Only evidence with disturbances can have any.
+	Unexplained int64
+	// OldestRepeat is how long before a disturbance the oldest of the other repeated effects was done; 0: none was done
+	// before it.
+	OldestRepeat time.Duration
 }
 
 // sound tells whether nothing is wrong.
 func (v verdict) sound() bool {
-	v.Acknowledged, v.Open, v.OpenThere, v.Repeated = 0, 0, 0, 0
+	v.Acknowledged, v.Open, v.OpenThere, v.Repeated, v.OldestRepeat = 0, 0, 0, 0, 0
 	return v == verdict{}
 }
 
@@ -70,8 +80,23 @@ type evidence struct {
 	handled     []handling // in the order in which it was
 	checkpoints map[int]int64
 	miscounted  int64
-	effects     map[eventstore.ID]int64 // how often they were done
+	effects     map[eventstore.ID][]doing
+
+	note         func(format string, args ...any) // is told of each handling that is wrong; nil: nobody
+	disturbances []disturbance                    // nil: nobody has written them down
+	parked       int64
+	innocent     int64
 }
+
+// say tells note.
+func (e evidence) say(format string, args ...any) {
+	if e.note != nil {
+		e.note(format, args...)
+	}
+}
+
+// passed is the checkpoint of the partition that a slot is in.
+func (e evidence) passed(slot int16) int64 { return e.checkpoints[int(slot)%len(e.checkpoints)] }
 
 // history is what became of one aggregate.
 type history struct {
@@ -83,7 +108,7 @@ type history struct {
 
 // judge compares.
 func judge(e evidence) verdict {
-	v := verdict{Miscounted: e.miscounted, Acknowledged: e.record.events}
+	v := verdict{Miscounted: e.miscounted, Acknowledged: e.record.events, Parked: e.parked, Innocent: e.innocent}
 	histories := map[string]*history{}
 	var head int64
 	for _, ev := range e.log {
@@ -143,20 +168,24 @@ func (v *verdict) judgeHandled(e evidence, histories map[string]*history) {
 		}
 		if h.handled[did.version-1]++; h.handled[did.version-1] > 1 {
 			v.Doubled++
+			e.say("handled again: version %d of %s at %d", did.version, did.aggregate, did.position)
 		} else if did.version < h.latest {
 			v.OutOfOrder++
+			e.say("handled after version %d: version %d of %s at %d", h.latest, did.version, did.aggregate, did.position)
 		}
 		h.latest = max(h.latest, did.version)
 	}
-	for _, h := range histories {
+	for aggregate, h := range histories {
 		for i, times := range h.handled {
 			switch {
 			case times > 0:
-			case h.positions[i] <= e.checkpoints[int(h.slot)%partitions]:
+				continue
+			case h.positions[i] <= e.passed(h.slot):
 				v.Lost++
 			default:
 				v.Stuck++
 			}
+			e.say("not handled: version %d of %s at %d", i+1, aggregate, h.positions[i])
 		}
 	}
 }
@@ -169,23 +198,37 @@ func (v *verdict) judgeEffects(e evidence, histories map[string]*history) {
 			if typeOf(version) != billed {
 				continue
 			}
-			times := e.effects[idOf(aggregate, version)]
-			if times == 0 {
+			done := doneOf(e.effects, aggregate, version)
+			if len(done) == 0 {
 				v.EffectsLost++
+				e.say("no effect: version %d of %s at %d", version, aggregate, h.positions[version-1])
 				continue
 			}
 			explained++
-			v.Repeated += times - 1
+			v.Repeated += int64(len(done) - 1)
+			if e.disturbances != nil {
+				v.judgeRepeats(e, done)
+			}
 		}
+		v.judgeOrder(e, aggregate, int64(len(h.positions)))
 	}
 	v.EffectsPhantom = int64(len(e.effects) - explained)
+}
+
+// noteFew logs the first few of what it is told.
+func (a *arena) noteFew(few int) func(format string, args ...any) {
+	return func(format string, args ...any) {
+		if few--; few >= 0 {
+			a.t.Logf(format, args...)
+		}
+	}
 }
 
 // collect gathers the evidence. Nobody writes any more.
 func (a *arena) collect(ctx context.Context) (evidence, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	e := evidence{record: a.record, checkpoints: map[int]int64{}, effects: map[eventstore.ID]int64{}}
+	e := evidence{note: a.noteFew(10), record: a.record, checkpoints: map[int]int64{}, effects: map[eventstore.ID][]doing{}}
 	err := forEach(ctx, a.db, "log", nil, func(rows pgx.Rows) error {
 		var ev logged
 		err := rows.Scan(&ev.aggregate, &ev.version, &ev.position, &ev.id, &ev.slot)
@@ -218,6 +261,15 @@ func (a *arena) collect(ctx context.Context) (evidence, error) {
 	if err := a.db.pool.QueryRow(ctx, statement("miscounted")).Scan(&e.miscounted); err != nil {
 		return e, err
 	}
+	if err := a.db.pool.QueryRow(ctx, statement("parked")).Scan(&e.parked); err != nil {
+		return e, err
+	}
+	if a.hostile != nil {
+		e.innocent = int64(len(a.innocent))
+		if e.disturbances, err = a.disturbancesOfAll(); err != nil {
+			return e, err
+		}
+	}
 	return e, readEffects(a.seats[0].folder, e.effects)
 }
 
@@ -233,22 +285,4 @@ func forEach(ctx context.Context, db *database, name string, args []any, row fun
 		}
 	}
 	return rows.Err()
-}
-
-// readEffects counts what the workers have written down. A kill may have cut the last id off, and then it was not done.
-func readEffects(folder string, effects map[eventstore.ID]int64) error {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return err
-	}
-	for _, file := range entries {
-		data, err := os.ReadFile(filepath.Join(folder, file.Name()))
-		if err != nil {
-			return err
-		}
-		for ; len(data) >= len(eventstore.ID{}); data = data[len(eventstore.ID{}):] {
-			effects[eventstore.ID(data)]++
-		}
-	}
-	return nil
 }

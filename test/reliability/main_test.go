@@ -1,11 +1,15 @@
 // Package reliability_test breaks a running Rouse in every way that it is said to survive, at random and again and again, and
-// then looks at what became of every single event. TestSoak is the short form of `make soak`.
+// then looks at what became of every single event. TestSoak is the short form of `make soak`,
+// and TestSoakWithHostileHandlers that of `make soak HOSTILE=1`, in which handlers are broken too.
 //
 // The parts, from the outside in: a schedule, made from a seed alone, says which fault comes when. A fault is a value with
 // Inject and Heal. The arena is what they are done to: one PostgreSQL server, worker processes with a proxy each in front of
 // the server, and appenders. The appenders keep a record of what was acknowledged, outside the database. The watcher measures
 // how long it takes until events are handled again. The judge compares the record with the log, with what was handled, and
 // with the effects.
+//
+// A hostility says which events the handlers have trouble with, and which: by the seed and the event alone, and by a few files
+// that outlive every process. At the end there is peace, and then everything that was set aside must be handled.
 package reliability_test
 
 import (
@@ -43,6 +47,7 @@ var (
 	recordFlag   = flag.String("record", "", "the folder docs, to add the run to the page reliability.md; empty: nowhere")
 	imageFlag    = flag.String("image", "", "run PostgreSQL in a container of this image; empty: the one of this machine")
 	versionFlag  = flag.String("of", "dev", "the version to write into the record")
+	logsFlag     = flag.String("logs", "", "a folder that the workers of a soak write their logs to, each into a file; empty: nowhere")
 	writeFlag    = flag.Bool("write", false, "write the tables of reliability.md anew from the runs that are recorded")
 )
 

@@ -1,12 +1,7 @@
 package reliability_test
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,83 +78,6 @@ func percentile(sorted []int64, p int) int64 {
 		return 0
 	}
 	return sorted[(len(sorted)-1)*p/100]
-}
-
-// soakPage and soakRuns are in the folder docs.
-const (
-	soakPage = "reliability.md"
-	soakRuns = "reliability/runs.jsonl"
-)
-
-// publish adds a run to those that are recorded in the folder docs, and writes the tables of the page anew.
-func publish(docs string, r run) error {
-	line, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(docs, soakRuns)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(append(line, '\n'))
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return writePage(docs)
-}
-
-// writePage writes the tables anew.
-func writePage(docs string) error {
-	runs, err := recorded(docs)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(docs, soakPage)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	page, err := splice(string(text), section(runs))
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, []byte(page), 0o644)
-}
-
-// recorded are the runs in the folder docs, none if there is no such file.
-func recorded(docs string) ([]run, error) {
-	data, err := os.ReadFile(filepath.Join(docs, soakRuns))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var runs []run
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var r run
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("line %d of %s: %w", len(runs)+1, soakRuns, err)
-		}
-		runs = append(runs, r)
-	}
-	return runs, lines.Err()
-}
-
-// The tables stand between these in the page.
-const beginMark, endMark = "<!-- soak:begin -->", "<!-- soak:end -->"
-
-// splice puts a text between the marks of a page.
-func splice(page, text string) (string, error) {
-	before, rest, begins := strings.Cut(page, beginMark)
-	_, after, ends := strings.Cut(rest, endMark)
-	if !begins || !ends {
-		return "", fmt.Errorf("%s has no %s before a %s", soakPage, beginMark, endMark)
-	}
-	return before + beginMark + "\n" + text + endMark + after, nil
 }
 
 // recoveryText says what the numbers mean.
@@ -274,38 +192,27 @@ func thousands(n int64) string {
 	return text
 }
 
-// docs is the folder in the checkout.
-const docs = "../../docs"
+// soakTable is the part of the page that is about these runs.
+var soakTable = table[run]{"reliability/runs.jsonl", "<!-- soak:begin -->", "<!-- soak:end -->", section}
 
 // With -write it writes the page instead.
 func TestSoakTablesSayWhatTheRunsSay(t *testing.T) {
 	t.Parallel()
-	if *writeFlag {
-		require.NoError(t, writePage(docs))
-	}
-	runs, err := recorded(docs)
-	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(docs, soakPage))
-	require.NoError(t, err)
-	page, err := splice(string(text), section(runs))
-	require.NoError(t, err)
-	if len(runs) > 0 {
-		require.Equal(t, page, string(text), "run: go test -run TablesSay ./test/reliability -write")
-	}
+	soakTable.wantOnPage(t)
 }
 
 func TestSoakRunsAddUp(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	page := filepath.Join(folder, soakPage)
-	require.NoError(t, os.WriteFile(page, []byte("# Before\n"+beginMark+"\nstale rows\n"+endMark+"\nafter\n"), 0o600))
+	require.NoError(t, os.WriteFile(page, []byte("# Before\n"+soakTable.begin+"\nstale rows\n"+soakTable.end+"\nafter\n"), 0o600))
 	first := run{Date: "2030-01-02", Version: "v1", Postgres: 15, Seed: 7, Seconds: 100, Events: 1_234_567,
 		Faults: map[string]tally{"worker kill -9": {Count: 3, Recoveries: []int64{10, 20, 90}, Alone: []int64{10}}}}
 	second := first
 	second.Doubled, second.Seed = 1, 8
 	second.Faults = map[string]tally{"worker kill -9": {Count: 2, Recoveries: []int64{5, 15}}}
-	require.NoError(t, publish(folder, first))
-	require.NoError(t, publish(folder, second))
+	require.NoError(t, soakTable.publish(folder, first))
+	require.NoError(t, soakTable.publish(folder, second))
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	for _, want := range []string{

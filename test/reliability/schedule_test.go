@@ -28,13 +28,18 @@ const (
 	sessions               // everybody is affected; a recovery counts from the beginning
 	workers                // one is affected, and what it owns; a recovery counts from the beginning
 	networks               // the same; or the way of half of the appenders is broken, which is no matter of recovery
+	services               // the service of the effect, which nobody has to recover from
+	shares                 // nothing is broken: operators change the number of partitions
 )
+
+// leaves is the name of the fault that a worker can do everything about.
+const leaves = "worker SIGTERM"
 
 // kinds are all faults. At this rate, twenty-five minutes hold a thousand kills of workers, a thousand terminated sessions,
 // two hundred freezes, two hundred faults of the network and fifty kills of the server.
 var kinds = []kind{
 	{"worker kill -9", 52, 0, 400 * time.Millisecond, workers, func(a *arena, e entry) fault { return a.seats[e.seat].kill() }},
-	{"worker SIGTERM", 6, 0, 400 * time.Millisecond, workers, func(a *arena, e entry) fault { return a.seats[e.seat].leave() }},
+	{leaves, 6, 0, 400 * time.Millisecond, workers, func(a *arena, e entry) fault { return a.seats[e.seat].leave() }},
 	{"worker frozen", 12, leaseTTL + 200*time.Millisecond, 2 * leaseTTL, workers, func(a *arena, e entry) fault { return a.seats[e.seat].freeze() }},
 	{"session terminated", 52, 0, 0, sessions, func(a *arena, e entry) fault {
 		return terminate("session terminated", a.db, "terminate_any", e.number, ownName)
@@ -53,6 +58,12 @@ var kinds = []kind{
 	{"network loses answers", 1.5, 1500 * time.Millisecond, 3 * time.Second, networks, func(a *arena, e entry) fault { return a.gate(e).oneWay(down) }},
 }
 
+// hostileKinds are those of a soak with hostile handlers besides.
+var hostileKinds = append(slices.Clone(kinds),
+	kind{"service away", 4, time.Second, 4 * time.Second, services, func(a *arena, e entry) fault { return a.serviceAway(e.number%2 == 0) }},
+	kind{"resize", 3, 0, 0, shares, func(a *arena, e entry) fault { return a.resize([]int{8, 16, 32}[e.number%3]) }},
+)
+
 // entry is one fault of a schedule.
 type entry struct {
 	kind   kind
@@ -69,16 +80,16 @@ func (e entry) String() string {
 	return fmt.Sprintf("%v %s %v seat %d number %d", e.at, e.kind.name, e.lasts, e.seat, e.number)
 }
 
-// newSchedule makes the schedule of a seed, with each kind at least once. pace is 1 for the rates of kinds. The same
-// arguments make the same schedule.
-func newSchedule(seed uint64, duration time.Duration, pace float64, seats int) []entry {
+// newSchedule makes the schedule of a seed and a form, with each kind at least once. The same arguments make the same
+// schedule.
+func newSchedule(seed uint64, f form) []entry {
 	var all []entry
-	for i, k := range kinds {
+	for i, k := range f.kinds() {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)|1<<32)) // of its own, so that a change of one kind moves no other
-		every := time.Duration(float64(time.Minute) / k.perMinute / pace)
-		at := time.Duration(rng.Float64() * float64(min(every, duration)))
-		for at < duration {
-			e := entry{kind: k, at: at, lasts: k.shortest, seat: rng.IntN(seats), number: rng.Uint64N(1 << 31)}
+		every := time.Duration(float64(time.Minute) / k.perMinute / f.pace)
+		at := time.Duration(rng.Float64() * float64(min(every, f.duration)))
+		for at < f.duration {
+			e := entry{kind: k, at: at, lasts: k.shortest, seat: rng.IntN(f.seats), number: rng.Uint64N(1 << 31)}
 			if k.longest > k.shortest {
 				e.lasts += time.Duration(rng.Int64N(int64(k.longest - k.shortest)))
 			}
@@ -96,7 +107,7 @@ func newSchedule(seed uint64, duration time.Duration, pace float64, seats int) [
 func TestScheduleIsTheSeedsAlone(t *testing.T) {
 	t.Parallel()
 	text := func(seed uint64) (lines []string) {
-		for _, e := range newSchedule(seed, time.Minute, 1, 6) {
+		for _, e := range newSchedule(seed, form{duration: time.Minute, pace: 1, seats: 6, hostile: true}) {
 			lines = append(lines, e.String())
 		}
 		return lines
@@ -107,13 +118,15 @@ func TestScheduleIsTheSeedsAlone(t *testing.T) {
 
 func TestScheduleHasEachKindOfFault(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(200) {
-		count := map[string]int{}
-		for _, e := range newSchedule(seed, shortForm.duration, shortForm.pace, shortForm.seats) {
-			require.Less(t, e.at, shortForm.duration)
-			count[e.kind.name]++
+	for _, f := range []form{shortForm, shortHostileForm} {
+		for seed := range uint64(200) {
+			count := map[string]int{}
+			for _, e := range newSchedule(seed, f) {
+				require.Less(t, e.at, f.duration)
+				count[e.kind.name]++
+			}
+			require.Len(t, count, len(f.kinds()), "seed %d", seed)
 		}
-		require.Len(t, count, len(kinds), "seed %d", seed)
 	}
 }
 
@@ -121,7 +134,9 @@ func TestScheduleHasEachKindOfFault(t *testing.T) {
 func TestScheduleReachesTheSums(t *testing.T) {
 	t.Parallel()
 	count, faults := map[string]int{}, 0
-	for _, e := range newSchedule(1, 25*time.Minute, longForm.pace, longForm.seats) {
+	f := longForm
+	f.duration = 25 * time.Minute
+	for _, e := range newSchedule(1, f) {
 		count[e.kind.name]++
 		if e.kind.target == networks {
 			faults++

@@ -28,7 +28,7 @@ type seat struct {
 	number int
 	gate   *gate
 	folder string // for effects
-	broken bool   // see order
+	order  order  // what every worker of the seat is told
 	rng    *rand.Rand
 	keeper sync.WaitGroup
 
@@ -49,9 +49,11 @@ func (s *seat) fill(context.Context) error {
 // start starts a process, and a keeper that starts the next one if that one does not start. The caller holds mu.
 func (s *seat) start() error {
 	s.started++
-	o := order{
-		URL: s.gate.url, Label: fmt.Sprintf("w%d#%d", s.number, s.started), Broken: s.broken,
-		BatchSize: []int{50, 200, 500}[s.rng.IntN(3)], Plain: !s.broken && s.rng.IntN(6) == 0,
+	o := s.order
+	o.URL, o.Label = s.gate.url, fmt.Sprintf("%s#%d", s.name(), s.started)
+	o.BatchSize, o.Plain = []int{50, 200, 500}[s.rng.IntN(3)], o.Broken == "" && s.rng.IntN(6) == 0
+	if o.Hostile != nil && o.Broken == "" {
+		o.Plain = s.number == 0 // so that each form of the handler meets every trouble
 	}
 	o.Effects = filepath.Join(s.folder, o.Label)
 	encoded, err := json.Marshal(o)
@@ -59,7 +61,7 @@ func (s *seat) start() error {
 		return err
 	}
 	cmd := process.Command(s.t, "worker", orderEnv+"="+string(encoded))
-	p, err := process.Start(s.t, cmd, o.Label, process.Options{MayNotStart: true})
+	p, err := process.Start(s.t, cmd, o.Label, process.Options{MayNotStart: true, MayExit: exitStatus})
 	if err != nil {
 		return err
 	}
@@ -109,6 +111,9 @@ func (s *seat) current() *process.Process {
 	return s.process
 }
 
+// name is what the labels of all its processes begin with.
+func (s *seat) name() string { return fmt.Sprintf("w%d", s.number) }
+
 // label is that of the process on the seat.
 func (s *seat) label() string { return s.current().Name }
 
@@ -133,5 +138,5 @@ func (s *seat) freeze() fault {
 
 // leave is SIGTERM, which the worker must follow cleanly, and a new worker in its place.
 func (s *seat) leave() fault {
-	return simple{"worker SIGTERM", func(context.Context) error { s.retire(); return nil }, s.fill}
+	return simple{leaves, func(context.Context) error { s.retire(); return nil }, s.fill}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/containers"
 )
 
 // Every kind of fault, at random moments and on top of each other, and nothing lost, doubled or out of order. Without
@@ -19,9 +20,9 @@ func TestSoak(t *testing.T) {
 		f = longForm
 		f.duration, f.pace = *durationFlag, *paceFlag
 	}
-	m := newMachine(t)
-	a := newArena(t, f, seed, m, testdb.On(t, m), false)
-	o := a.run(newSchedule(seed, f.duration, f.pace, f.seats))
+	m := newMachine(t, nil)
+	a := newArena(t, f, seed, m, testdb.On(t, m), "")
+	o := a.run(newSchedule(seed, f))
 	e, err := a.collect(t.Context())
 	require.NoError(t, err)
 	v := judge(e)
@@ -29,26 +30,32 @@ func TestSoak(t *testing.T) {
 	r.log(t)
 	t.Logf("PostgreSQL %d, seed %d: %+v; appends that failed: %v", r.Postgres, seed, v, a.record.failures)
 	if *recordFlag != "" {
-		require.NoError(t, publish(*recordFlag, r))
+		require.NoError(t, soakTable.publish(*recordFlag, r))
 	}
 	require.True(t, v.sound(), "PostgreSQL %d, seed %d: %+v", r.Postgres, seed, v)
-	require.Zero(t, o.unrecovered, "PostgreSQL %d, seed %d: faults after which something was never handled again", r.Postgres, seed)
-	for _, k := range kinds {
+	o.require(t, a)
+}
+
+// require wants everything to have recovered, and every kind of fault to have happened.
+func (o outcome) require(t *testing.T, a *arena) {
+	t.Helper()
+	require.Zero(t, o.unrecovered, "seed %d: faults after which something was never handled again", a.seed)
+	for _, k := range a.form.kinds() {
 		name := k.name
 		if k.target == servers {
 			name = k.make(a, entry{}).Name()
 		}
-		require.Positive(t, o.count[name], "seed %d: %s did not happen", seed, name)
+		require.Positive(t, o.count[name], "seed %d: %s did not happen", a.seed, name)
 	}
 }
 
 // newMachine runs the server that is broken.
-func newMachine(t *testing.T) testdb.Machine {
+func newMachine(t *testing.T, settings map[string]string) testdb.Machine {
 	t.Helper()
 	if *imageFlag != "" {
-		return testdb.Container(t, *imageFlag, nil)
+		return containers.Start(t, *imageFlag, settings)
 	}
-	return testdb.Server(t, nil)
+	return testdb.Server(t, settings)
 }
 
 // log prints how often each fault happened and how long recoveries took.

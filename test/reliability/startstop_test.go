@@ -14,6 +14,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
+	dialer "github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/internal/pgserver"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/internal/testdb"
@@ -79,7 +80,7 @@ func TestWorkersStopAtAnyMoment(t *testing.T) {
 	r := newRecord()
 	watch := startWatcher(own.url)
 	t.Cleanup(watch.stop)
-	writers := startAppenders(t, 1, 200, r, watch, db.URL)
+	writers := startAppenders(t, 1, 200, r, watch, nil, db.URL)
 	for _, listens := range []bool{true, false} {
 		stopsAnytime(t, times(16, 1000), 400*time.Millisecond, func(ctx context.Context) error {
 			w, err := rouse.New(db.Pool, rouse.Config{
@@ -99,7 +100,7 @@ func TestWorkersStopAtAnyMoment(t *testing.T) {
 	require.NoError(t, last.Drain(ctx))
 	watch.stop()
 
-	a := &arena{db: own, record: r, seats: []*seat{{folder: t.TempDir()}}}
+	a := &arena{t: t, db: own, record: r, seats: []*seat{{folder: t.TempDir()}}}
 	e, err := a.collect(t.Context())
 	require.NoError(t, err)
 	v := judge(e)
@@ -115,7 +116,7 @@ func TestListenersStopAtAnyMoment(t *testing.T) {
 	require.NoError(t, err)
 	stopsAnytime(t, times(40, 2000), 100*time.Millisecond, func(ctx context.Context) error {
 		l := listener.New(listener.Config{
-			ConnConfig: db.Pool.Config().ConnConfig.Copy(), Pool: db.Pool, Events: log.Events, Sequence: log.Sequence,
+			Dialer: dialer.DialerOf(db.Pool.Config().ConnConfig), Pool: db.Pool, Events: log.Events, Sequence: log.Sequence,
 			Instance: eventstore.NewID().String(), Presence: 1 + rand.Int32N(1<<30),
 		})
 		_, forget := l.Subscribe()
@@ -134,7 +135,7 @@ func TestControlsStopAtAnyMoment(t *testing.T) {
 	stopsAnytime(t, times(40, 2000), 100*time.Millisecond, func(ctx context.Context) error {
 		me := partition.Member{Instance: eventstore.NewID().String(), Label: "startstop"}
 		c := partition.NewControl(partition.ControlConfig{
-			ConnConfig: conn.Copy(), Presence: 1 + rand.Int32N(1<<30), TTL: time.Second,
+			Dialer: dialer.DialerOf(conn), Presence: 1 + rand.Int32N(1<<30), TTL: time.Second,
 			Row: func() partition.Member { return me },
 		})
 		c.Run(ctx)

@@ -2,6 +2,7 @@ package reliability_test
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ type watcher struct {
 	cancel context.CancelFunc
 
 	mu     sync.Mutex // protects following fields
-	owners [partitions]string
+	owners [shardCount]string
 	broken int // faults that are not healed
 	open   []*recovery
 	done   map[string][]recovered // by the name of the fault
@@ -31,11 +32,15 @@ type recovered struct {
 	alone bool // nothing else was broken or recovering meanwhile
 }
 
-// recovery waits for the first event of each affected partition that was appended after a moment.
+// shardCount is into how many parts the watcher divides the log by slot, whatever the number of partitions is at the
+// moment, which may change.
+const shardCount = partitions
+
+// recovery waits for the first event of each affected shard that was appended after a moment.
 type recovery struct {
 	fault string
 	since time.Time
-	waits map[int]int64 // partition: position of that event, 0 as long as there is none
+	waits map[int]int64 // shard: position of that event, 0 as long as there is none
 	alone bool          // so far; see recovered
 }
 
@@ -68,14 +73,14 @@ func (w *watcher) heals() {
 	w.broken--
 }
 
-// begin starts to measure the recovery from a fault that was told of by breaks and not yet by heals, in the partitions that a worker owns, or in all of them if the label is "".
+// begin starts to measure the recovery from a fault that was told of by breaks and not yet by heals, in the shards that a worker owns, or in all of them if the label is "".
 func (w *watcher) begin(fault, label string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := &recovery{fault: fault, since: time.Now(), waits: map[int]int64{}, alone: w.broken == 1 && len(w.open) == 0}
-	for p, owner := range w.owners {
+	for shard, owner := range w.owners {
 		if label == "" || owner == label {
-			r.waits[p] = 0
+			r.waits[shard] = 0
 		}
 	}
 	if len(r.waits) > 0 { // it may have been too young to own anything
@@ -96,12 +101,13 @@ func (w *watcher) owns(label string) bool {
 }
 
 // appended is told of an event by its appender: when its transaction began, and where the event went.
-func (w *watcher) appended(began time.Time, position int64, partition int) {
+func (w *watcher) appended(began time.Time, position int64, slot int16) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	shard := int(slot) % shardCount
 	for _, r := range w.open {
-		if first, affected := r.waits[partition]; affected && began.After(r.since) && (first == 0 || position < first) {
-			r.waits[partition] = position
+		if first, affected := r.waits[shard]; affected && began.After(r.since) && (first == 0 || position < first) {
+			r.waits[shard] = position
 		}
 	}
 }
@@ -153,8 +159,7 @@ func (w *watcher) look(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	var checkpoints [partitions]int64
-	var owners [partitions]string
+	checkpoints, owners := map[int]int64{}, map[int]string{} // by partition
 	var p int
 	var position int64
 	var owner string
@@ -164,19 +169,32 @@ func (w *watcher) look(ctx context.Context, conn *pgx.Conn) error {
 	}); err != nil {
 		return err
 	}
-	w.note(time.Now(), checkpoints, owners)
+	if len(checkpoints) > 0 {
+		w.note(time.Now(), checkpoints, owners)
+	}
 	return nil
 }
 
-func (w *watcher) note(now time.Time, checkpoints [partitions]int64, owners [partitions]string) {
+// note takes what look has found. A shard that is in several partitions stands where the last of them does.
+func (w *watcher) note(now time.Time, checkpoints map[int]int64, owners map[int]string) {
+	var standing [shardCount]int64
+	for shard := range standing {
+		standing[shard] = math.MaxInt64
+	}
+	for slot := range max(shardCount, len(checkpoints)) {
+		shard, p := slot%shardCount, slot%len(checkpoints)
+		standing[shard] = min(standing[shard], checkpoints[p])
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.owners = owners
+	for shard := range w.owners {
+		w.owners[shard] = owners[shard%len(owners)]
+	}
 	var open []*recovery
 	for _, r := range w.open {
-		for p, position := range r.waits {
-			if position > 0 && checkpoints[p] >= position {
-				delete(r.waits, p)
+		for shard, position := range r.waits {
+			if position > 0 && standing[shard] >= position {
+				delete(r.waits, shard)
 			}
 		}
 		if len(r.waits) > 0 {

@@ -2,10 +2,13 @@ package reliability_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,9 +37,12 @@ const (
 type order struct {
 	URL, Label string
 	BatchSize  int
-	Plain      bool   // without the batch form of the projection
-	Effects    string // the file that effects are written to
-	Broken     bool   // the projection is broken, for a test of the judge
+	Partitions int        // 0: those of the database
+	Plain      bool       // without the batch form of the projection
+	Effects    string     // the file that effects are written to
+	Broken     string     // how the handlers are broken, for a test of the judge; "": not at all
+	Hostile    *hostility // nil: the handlers have no trouble with any event
+	Logs       string     // the folder that the log is written to besides; "": none
 }
 
 // worker is the main function of the process of a worker. It ends by SIGTERM, and with the process that started it.
@@ -72,27 +78,66 @@ func runWorker(ctx context.Context) error {
 		return err
 	}
 	defer effects.Close()
-	w, err := rouse.New(pool, rouse.Config{
-		Projections: []rouse.Projection{o.projection()},
-		Effects:     []rouse.Effect{bills{effects}},
-		Label:       o.Label, BatchSize: o.BatchSize, LeaseTTL: leaseTTL, Partitions: partitions,
-		Log: zerolog.New(os.Stderr).With().Timestamp().Logger(),
-	})
+	log, err := o.log()
+	if err != nil {
+		return err
+	}
+	w, err := rouse.New(pool, o.config(effects, log))
 	if err != nil {
 		return err
 	}
 	return process.Work(ctx, w)
 }
 
+// log is where the log goes. The end of the process closes it.
+func (o order) log() (io.Writer, error) {
+	if o.Logs == "" {
+		return os.Stderr, nil
+	}
+	file, err := os.OpenFile(filepath.Join(o.Logs, o.Label), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return io.MultiWriter(os.Stderr, file), err
+}
+
+func (o order) config(effects *os.File, log io.Writer) rouse.Config {
+	cfg := rouse.Config{
+		Projections: []rouse.Projection{o.projection()},
+		Effects:     []rouse.Effect{o.effect(effects)},
+		Label:       o.Label, BatchSize: o.BatchSize, LeaseTTL: leaseTTL, Partitions: o.Partitions,
+		Log: zerolog.New(log).With().Timestamp().Logger(),
+	}
+	if o.Hostile != nil {
+		cfg.HandlerTimeout = hostileTimeout
+		cfg.Retry = rouse.RetryPolicy{Tries: hostileTries, Pause: rouse.Doubling(hostilePause, time.Second)}
+	}
+	return cfg
+}
+
 func (o order) projection() rouse.Projection {
-	var p rouse.Projection = recorder{o.Label}
-	if o.Broken {
-		p = &broken{recorder{o.Label}}
+	own := recorder{o.Label}
+	var p rouse.Projection = own
+	switch {
+	case o.Broken == brokenAtRandom:
+		p = &broken{own}
+	case o.Broken == brokenSkips, o.Broken == brokenLater:
+		p = &naive{recorder: own, hostility: o.Hostile, how: o.Broken}
+	case o.Hostile != nil && o.Broken == "":
+		p = hostileRecorder{own, enemy{o.Hostile, o.Label}}
 	}
 	if o.Plain {
 		return struct{ rouse.Projection }{p} // which hides the batch form
 	}
 	return p
+}
+
+func (o order) effect(to *os.File) rouse.Effect {
+	own := bills{to}
+	switch {
+	case o.Broken == brokenTwice:
+		return twice{own, o.Hostile}
+	case o.Hostile != nil && o.Broken == "":
+		return hostileBills{own, enemy{o.Hostile, o.Label}}
+	}
+	return own
 }
 
 // recorder is a projection that writes down every event and counts those of each aggregate.
@@ -118,13 +163,14 @@ func (r recorder) ApplyBatch(_ context.Context, batch *pgx.Batch, events []event
 // billed is the type of the events that the effect is for; the others have another one.
 const billed, noted = "Billed", "Noted"
 
-// bills is an effect outside the database: it writes the ids of some events to a file, which every kill leaves as it is.
+// bills is an effect outside the database: it writes down which events it was called for and when, in a file, which every
+// kill leaves as it is.
 type bills struct{ to *os.File }
 
 func (bills) Name() string         { return effectName }
 func (bills) EventTypes() []string { return []string{billed} }
 
 func (b bills) Do(_ context.Context, ev eventstore.Event) error {
-	_, err := b.to.Write(ev.ID[:])
+	_, err := b.to.Write(binary.LittleEndian.AppendUint64(ev.ID[:], uint64(time.Now().UnixNano())))
 	return err
 }

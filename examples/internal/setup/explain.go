@@ -63,7 +63,7 @@ func cause(err error) string {
 // oneLine is the message of an error on one line, without the prefix of the package that it comes from.
 func oneLine(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	for _, prefix := range []string{"rouse: ", "migrations: ", "partition: ", "catchup: ", "eventstore: "} {
+	for _, prefix := range []string{"rouse: ", "migrations: ", "projection: ", "partition: ", "catchup: ", "eventstore: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	return text

@@ -1,5 +1,6 @@
--- Checkpoints that are beyond the end of the log, by projection: how many, the furthest, and where the log ends. That is the last
--- value of the sequence; a role that may not see it goes by the last event, which is never ahead of that.
+-- Returns the checkpoints that are beyond the end of the log, by projection: their number, the furthest, and the end of
+-- the log. The end is the last value of the sequence; for a role that may not see it, the last event, which is never
+-- ahead of that.
 -- Index: the primary key of events, backwards.
 with s as materialized (
   select pg_get_serial_sequence('events', 'global_position')::regclass as seq

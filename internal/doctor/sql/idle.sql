@@ -1,5 +1,6 @@
--- Transactions of this database that nobody goes on with: sessions that are idle in one, and prepared ones (no process id).
--- $1: only those that have been open for so many seconds. Returns process id, program or name, role, age in seconds.
+-- Returns the transactions of this database that were left open: sessions that are idle in one, and prepared ones (no
+-- process id).
+-- $1: the minimum age, in seconds. Returns process id, program or name, role, age in seconds.
 select pid, application_name, coalesce(usename::text, ''), extract(epoch from clock_timestamp() - xact_start)::float8 as age
 from pg_stat_activity
 where datname = current_database() and state like 'idle in transaction%' and xact_start < clock_timestamp() - interval '1 second' * $1::float8

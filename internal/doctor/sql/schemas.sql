@@ -1,4 +1,4 @@
--- Schemas other than the current one that hold Rouse's tables, the role, and whether it may use them.
+-- Returns the schemas other than the current one that hold Rouse's tables, the role, and whether it may use them.
 -- Lock: none but on catalogs.
 select n.nspname::text, current_user::text, has_schema_privilege(n.oid, 'usage')
 from pg_namespace n

@@ -1,10 +1,11 @@
--- Transactions that have appended, are still open, and hold back what was committed behind them: the holders of K (see the
--- append trigger), with the session that has to be asked. A prepared transaction has no session; its name is found through
--- the lock on its own transaction id, which stands under the same virtual transaction.
+-- Returns transactions that have appended, are still open, and hold back events that were committed behind them: the
+-- holders of K (see the append trigger), each with its session. A prepared transaction has no session; its name is
+-- found through the lock on its own transaction id, which stands under the same virtual transaction.
 -- A role without pg_read_all_stats does not see the age and the program of sessions of other roles: null, and shown.
--- $1: younger ones are left out, in seconds. Returns the session's pid (null: prepared), program, role, state, the prepared
--- transaction's name, its age in seconds, and the last position that is not held back.
--- The key's 40 bits are unfolded around the head; the first append of a log holds one below 0. Cost: a walk of the lock table.
+-- $1: younger ones are left out, in seconds. Returns the session's pid (null: prepared), program, role, state, the
+-- prepared transaction's name, its age in seconds, and the last position that is not held back.
+-- The key's 40 bits are unfolded around the head; the first append of a log holds one below 0. Cost: a walk of the lock
+-- table.
 with h as materialized (
   select coalesce(pg_sequence_last_value(pg_get_serial_sequence('events', 'global_position')::regclass), 0) as h,
          'events'::regclass::oid::bigint & 16777215 as tag,

@@ -1,9 +1,11 @@
--- Counts the events of one batch, which has at least one event of each aggregate named.
--- One array element per aggregate: $1 types; $2 ids; $3 how many events; $4 the version of the first and $5 of the last of
--- them; $6 how many of them did not follow the one before in the batch. $7: label of the worker.
--- What the first event has to follow is read before it is overwritten. Nobody else can write these rows in between: the fence
--- lets one handler of a partition commit, and all that were committed before it claimed the partition are visible to it.
--- Index: the primary key, one probe per aggregate (a subquery and no join, so that no estimate can turn it into a scan).
+-- Counts the events of one batch, which has at least one event of each aggregate named. One array element per
+-- aggregate: $1 types; $2 ids; $3 numbers of events; $4 the version of the first and $5 of the last of them; $6 how
+-- many of them did not follow the one before in the batch. $7: label of the worker.
+-- The predecessor of the first event is read before its row is overwritten. No other session can write these rows in
+-- between: the fence lets one handler of a partition commit, and all that were committed before it claimed the
+-- partition are visible to it.
+-- Index: the primary key, one probe per aggregate (a subquery and no join, so that no estimate can turn it into a
+-- scan).
 -- Lock: the rows, in the order of the key, so that two statements over the same aggregates cannot deadlock.
 with batch as materialized (
   select b.aggregate_type, b.aggregate_id, b.events, b.first_version, b.last_version, b.out_of_order,

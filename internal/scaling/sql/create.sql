@@ -1,5 +1,5 @@
--- The read model of the built-in projection. Rows are updated over and over: half-filled pages keep the updates on their page
--- (no index is touched), and autovacuum comes by count.
+-- Creates the read model of the built-in projection. Rows are updated over and over: half-filled pages keep the updates
+-- on their page (no index is touched), and autovacuum comes by count.
 create table if not exists scaling_activity (
   aggregate_type text not null,
   aggregate_id   text not null,

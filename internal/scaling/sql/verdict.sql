@@ -1,7 +1,7 @@
--- Compares the read model with the log, in one snapshot, at any time and also while workers work: what is due of an aggregate
--- is its events up to the checkpoint of its partition, because read model and checkpoint commit together.
--- $1: projection. Returns: events in the log; events due; events counted; events due that were not counted; events counted
--- beyond those due; versions out of turn. Cost: a scan of events.
+-- Compares the read model with the log, in one snapshot, at any time and also while workers run: the due events of an
+-- aggregate are those up to the checkpoint of its partition, because read model and checkpoint commit together.
+-- $1: projection. Returns: events in the log; events due; events counted; events due that were not counted; events
+-- counted beyond those due; versions out of turn. Cost: a scan of events.
 with due as (
   select e.aggregate_type, e.aggregate_id, count(*) as appended,
          count(*) filter (where e.global_position <= c.last_global_position) as due

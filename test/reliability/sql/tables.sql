@@ -12,3 +12,9 @@ create table totals (
   events       bigint not null,
   last_version bigint not null
 );
+
+-- For handlers that meet the error of a statement.
+create function soak_raise(state text) returns void language plpgsql as $$
+begin
+  raise exception 'an error that the handler asked for' using errcode = state;
+end $$;

@@ -1,0 +1,170 @@
+package catchup
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rouse-es/rouse/internal/pulse"
+)
+
+// FeedConfig configures a Feed.
+type FeedConfig struct {
+	// Log and Token identify the source: one incarnation of one log.
+	Log   Log
+	Token Token
+
+	// Slots are the slots whose events the Feed brings.
+	Slots SlotSet
+
+	// Types are the types of events that the caller wants. While the Feed is far behind, the server leaves out all
+	// others; at the end of the log, which is read for all Feeds, they come too. Batch.Partial reports which of the two
+	// a Batch is.
+	Types Types
+
+	// After is the position behind which the Feed begins.
+	After int64
+}
+
+// Feed brings one caller its events in order, one Batch ahead of it. While it is far behind it reads by itself; once it
+// has read everything it goes on with the buffer of the Source. Catching up and being live are the same for the caller,
+// which cannot see which of the two has read a Batch.
+type Feed struct {
+	// C has the batches, each beginning where the one before ended. Run sends them and closes C when it ends; the
+	// caller waits for both.
+	C <-chan Batch
+
+	source *Source
+	cfg    FeedConfig
+	out    chan Batch
+	err    error // written by Run before it closes C, read by Err after that
+	reader *Reader
+
+	loop   *loop  // the loop that this Feed has entered and must leave
+	place  *place // its place in the buffer of that loop
+	joined bool   // it goes on with the buffer; written by goOn
+	at     int64  // the end of the last batch
+
+	pulse pulse.Pulse
+}
+
+// Feed returns a Feed for cfg, which does nothing before its Run is called.
+func (s *Source) Feed(cfg FeedConfig) *Feed {
+	out := make(chan Batch)
+	f := &Feed{C: out, out: out, source: s, cfg: cfg, at: cfg.After}
+	f.reader = NewReader(s.cfg.Pool, cfg.Log, cfg.Token, cfg.Slots, cfg.After)
+	f.reader.patience = &s.patience
+	f.reader.Only(cfg.Types)
+	return f
+}
+
+// Err returns the error that ended Run. Call it after C is closed.
+func (f *Feed) Err() error { return f.err }
+
+// Run reads until ctx is cancelled or a read fails, and then closes C. Call it once, on a goroutine that the caller
+// waits for.
+func (f *Feed) Run(ctx context.Context) {
+	defer close(f.out)
+	defer f.pulse.Yielding() // for good
+	f.enter()
+	defer func() { f.leave() }()
+	f.source.alone.add(1)
+	defer func() { f.sharing().add(-1) }()
+	if f.place.begin(f.at) {
+		f.goOn(true)
+	}
+	for {
+		b, err := f.next(ctx)
+		if err != nil {
+			f.err = err
+			return
+		}
+		f.pulse.Yielding()
+		select {
+		case f.out <- b:
+		case <-ctx.Done():
+			f.err = ctx.Err()
+			return
+		}
+	}
+}
+
+// Stuck reports whether the Feed has not delivered events up to head, which the Source has read, for 5 seconds, or
+// whether one of its reads is overdue.
+func (f *Feed) Stuck(head int64) bool {
+	_, tooLong := f.pulse.Asleep(head)
+	return tooLong || f.pulse.Late()
+}
+
+// enter enters the loop of the Source and its buffer.
+func (f *Feed) enter() {
+	f.loop = f.source.enter(f.cfg.Log, f.cfg.Token)
+	f.place = f.loop.buffer.enter(f.cfg.Slots)
+}
+
+// leave leaves both, in the order in which the loop may end.
+func (f *Feed) leave() {
+	f.place.leave()
+	f.source.leave(f.loop)
+}
+
+// sharing returns those with which the feed shares the bytes of its batches.
+func (f *Feed) sharing() *share {
+	if f.joined {
+		return &f.source.joined
+	}
+	return &f.source.alone
+}
+
+// goOn goes on with the buffer, or alone.
+func (f *Feed) goOn(joined bool) {
+	f.sharing().add(-1)
+	f.joined = joined
+	f.sharing().add(1)
+}
+
+// next returns the next batch, and waits for it where there is none.
+func (f *Feed) next(ctx context.Context) (Batch, error) {
+	for f.joined {
+		b, ok, err := f.place.next(f.source.cfg.BatchSize, f.source.joined.each())
+		switch {
+		case errors.Is(err, errBehind):
+			f.goOn(false)
+			f.reader.Turn(f.at, f.cfg.Slots)
+			continue
+		case err != nil:
+			return b, err
+		case ok:
+			f.at = b.To
+			return b, nil
+		}
+		f.pulse.Waiting(f.at)
+		select {
+		case <-f.place.C:
+		case <-ctx.Done():
+			return b, ctx.Err()
+		}
+	}
+	return f.readAlone(ctx)
+}
+
+// readAlone reads a batch without the loop, and joins the buffer if it has come to the buffer's position.
+func (f *Feed) readAlone(ctx context.Context) (Batch, error) {
+	f.pulse.Reading(f.reader.limit())
+	f.reader.SetBytes(f.source.alone.each())
+	b, err := f.reader.Next(ctx, f.source.cfg.BatchSize)
+	if err != nil {
+		return b, err
+	}
+	f.at = b.To
+	if len(b.Events) > 0 || b.More {
+		f.source.cfg.Hooks.Stirred()
+	}
+	f.source.observe(b, false)
+	if f.loop.buffer.failed() { // while this feed did not need it
+		f.leave()
+		f.enter()
+	}
+	joined, err := f.place.join(b.To, b.More)
+	f.goOn(joined)
+	return b, err
+}

@@ -1,0 +1,236 @@
+package catchup
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rouse-es/rouse/internal/pulse"
+	"github.com/rouse-es/rouse/listener"
+)
+
+const (
+	// glanceMembers is the number of members up to which a loop glances: each wake comes to all of them, and a loop
+	// that glances reads twice.
+	glanceMembers = 4
+
+	// glancePause is the pause between a glance and the full read after it, so as not to compete with the handlers of
+	// the events that the glance has found.
+	glancePause = 2 * time.Millisecond
+)
+
+// In a torrent there is an event to read at any time, and every read takes processor time from the writers. So a loop
+// rests for restShare times the duration of its last read, between minRest and maxRest: it takes a ninth of one
+// processor where there is enough of it, and makes way where writers use it all, because then a read takes longer. With
+// 3 and 20 ms, 64 writers on two processors kept 0.82 of their rate.
+const (
+	restShare = 8
+	minRest   = 3 * time.Millisecond
+	maxRest   = 30 * time.Millisecond
+)
+
+// Where no push wakes them, all members together read at most once per memberRest, so that many processes cost the
+// server no more than one or two do: 64 of them read 1000 times a second, and not 21,000 times as they would every 3
+// ms. Those that have found no event of their own for idleAfter make way for the others: 64 of them read 128 times a
+// second. Even they never read less often than every maxApart, because half a second later every checkpoint has to have
+// moved on.
+const (
+	memberRest = time.Millisecond
+	idleRest   = 8 * memberRest
+	idleAfter  = time.Second
+	maxApart   = 500 * time.Millisecond
+)
+
+// idlePolls is how many times IdleInterval is between two polls behind a proven push.
+const idlePolls = 10
+
+// loop reads the end of the log into a buffer, for all feeds of a Source in one incarnation of the database. Its
+// goroutine is started by Source.enter; run uses the fields without a note on that goroutine alone.
+type loop struct {
+	source *Source
+	log    Log
+	token  Token
+	buffer *buffer
+
+	feeds  int                // the feeds that have entered and not left; protected by source.mu
+	cancel context.CancelFunc // called by the last feed to leave
+	ended  chan struct{}      // closed by the goroutine of run; the last feed waits for it
+
+	reader   *Reader
+	wake     *listener.Wake // nil without a listener
+	schedule *Schedule
+	calm     bool          // the last full read came to the head: nothing was open
+	took     time.Duration // the duration of the last full read
+
+	pulse  pulse.Pulse
+	nudges chan struct{} // sent by Source.Check: read now; buffered to 1, one is enough for all calls
+	push   pushCheck
+}
+
+// newLoop returns a loop that has read nothing. cancel ends the context of its run.
+func newLoop(s *Source, log Log, token Token, cancel context.CancelFunc) *loop {
+	reader := NewReader(s.cfg.Pool, log, token, SlotSet{}, 0)
+	reader.patience = &s.patience
+	reader.SetBytes(s.cfg.BatchBytes / 2) // of which the buffer holds two
+	return &loop{
+		source: s, log: log, token: token, buffer: newBuffer(s.cfg.BatchSize, s.cfg.BatchBytes), cancel: cancel, ended: make(chan struct{}),
+		reader: reader, schedule: NewSchedule(), nudges: make(chan struct{}, 1),
+	}
+}
+
+// run reads until ctx is cancelled or a read fails: until there is nothing more, and then again at the next wake. A
+// failed read fails the buffer, and through it all feeds.
+func (l *loop) run(ctx context.Context) {
+	if l.source.cfg.Listener != nil {
+		wake, unsubscribe := l.source.cfg.Listener.Subscribe()
+		defer unsubscribe()
+		l.wake = wake
+	}
+	hooks := l.source.cfg.Hooks
+	woken := false
+	cause := ""
+	for ctx.Err() == nil {
+		after, slots, wanted := l.buffer.want()
+		if !wanted {
+			l.pulse.Yielding()
+			select {
+			case <-l.buffer.moved:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		hooks.Reading()
+		l.pulse.Reading(l.reader.limit())
+		l.reader.Turn(after, slots)
+		b, err := l.next(ctx, cause, woken)
+		if err != nil {
+			l.buffer.fail(err)
+			return
+		}
+		l.buffer.add(b, slots)
+		if l.source.cfg.Listener != nil && l.push.noteRead(b, cause, l.source.push()) {
+			hooks.PushMissed()
+		}
+		if len(b.Events) > 0 || b.Blocked {
+			hooks.Stirred()
+		}
+		if len(b.Events) > 0 {
+			l.schedule.Reset()
+		}
+		if b.More {
+			l.yield(ctx, b)
+			cause = ""
+			continue
+		}
+		l.pulse.Waiting(b.To)
+		cause, woken = l.wait(ctx, b)
+		if cause == WakePush {
+			hooks.Stirred()
+		}
+		if cause != "" {
+			hooks.Woke(cause)
+		}
+	}
+}
+
+// next reads on. After a wake in a calm log it glances first: the new events are handed out before the full read, which
+// follows at once. Where no push woke it, it peeks whether there is an event to read.
+func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error) {
+	mode := l.source.push().Mode
+	if cause == WakePoll && l.calm && mode != listener.Torrent {
+		if b, ok, err := l.reader.Peek(ctx); ok || err != nil {
+			return b, err
+		}
+	}
+	if woken && l.calm && l.source.cfg.Members() <= glanceMembers && mode == listener.Quiet {
+		l.calm = false
+		b, ok, err := l.reader.Glance(ctx)
+		if ok || err != nil {
+			return b, err
+		}
+	}
+	began := time.Now()
+	b, err := l.reader.Next(ctx, l.source.cfg.BatchSize)
+	if err != nil {
+		return b, err
+	}
+	l.took = time.Since(began)
+	l.source.observe(b, woken)
+	l.calm = !b.More && b.To >= b.Head
+	return b, nil
+}
+
+// yield waits after a glance, so that the handlers go first, unless there is another wake.
+func (l *loop) yield(ctx context.Context, b Batch) {
+	if !b.Glanced {
+		return
+	}
+	timer := time.NewTimer(glancePause)
+	defer timer.Stop()
+	select {
+	case <-l.wake.C:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// wait returns at the next wake, or when the pause without one is over. It returns the cause, "" if ctx is cancelled,
+// and whether the listener woke it.
+func (l *loop) wait(ctx context.Context, b Batch) (cause string, woken bool) {
+	timer := time.NewTimer(l.pause(b))
+	defer timer.Stop()
+	var wakes <-chan struct{}
+	if l.wake != nil {
+		wakes = l.wake.C
+	}
+	select {
+	case <-wakes:
+		if cause := l.wake.Source(); l.source.push().Mode != listener.Torrent {
+			return cause, true
+		}
+		return l.wait(ctx, b) // a torrent has begun, in which it is not woken
+	case <-l.nudges:
+		return WakeProbe, false
+	case <-timer.C:
+		return WakePoll, false
+	case <-ctx.Done():
+		return "", false
+	}
+}
+
+// pause returns how long to wait for a wake, which does not come in a torrent. With many members it is longer, except
+// for a poll behind a proven push, which is long anyway.
+func (l *loop) pause(b Batch) time.Duration {
+	state := l.source.push()
+	least := readInterval(l.source.cfg.Members(), l.source.idle())
+	least += time.Duration((rand.Float64() - 0.5) * float64(least) / 2) // so that loops woken together do not go on together
+	if state.Mode == listener.Torrent {
+		return max(torrentRest(l.took), least)
+	}
+	// The pause is short in two cases: while an open append holds back the events behind it, because no notification
+	// comes if it rolls back; and until everything that was open when the listener armed is settled, because that may
+	// not notify at all. Only after that is the loop asleep.
+	armed := state.Mode == listener.Quiet
+	if b.Blocked || armed && max(b.Settled, b.To) < state.ArmedHead {
+		return max(l.schedule.WhileBlocked(time.Now()), least)
+	}
+	proven := armed && state.Proven && b.Push
+	pause := l.schedule.Poll(proven)
+	if proven {
+		pause = max(pause, idlePolls*l.source.cfg.IdleInterval)
+	}
+	return max(pause, least)
+}
+
+// readInterval returns the minimum interval between two reads of one member where no push wakes it, given the number of
+// members and whether this one has found no event of its own lately.
+func readInterval(members int, idle bool) time.Duration {
+	share := memberRest
+	if idle {
+		share = idleRest
+	}
+	return min(time.Duration(members)*share, maxApart)
+}
+
+// torrentRest returns how long a loop rests in a torrent, given the duration of its last read.
+func torrentRest(took time.Duration) time.Duration { return min(max(restShare*took, minRest), maxRest) }

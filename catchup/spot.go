@@ -1,0 +1,126 @@
+package catchup
+
+import (
+	"math/bits"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// A save finds the row of a checkpoint by its key. While somebody holds a snapshot, the versions that saves leave behind stay, and the
+// key leads to all of them. So every save and every claim returns the spot of what it has written, and the next save looks there where the
+// key is dear. A spot that is wrong costs a look by the key, and nothing else.
+//
+// The server puts a new version on the page of the old one while there is room. Where there is none it chooses another page, makes new
+// entries in the index, and for that looks at all entries of the same key, each of which is a page. With 32 rows on each page that is every
+// second save. So a row that keeps moving gets a page of its own: its next version is made so large that it fits on an empty page
+// only. The versions behind it are of the usual size, about forty of them fit there, and then it moves on in the same way.
+//
+// The server cleans up a page when a row is looked for by a key or by a scan, and not by its spot. So the spot serves only on a page of the
+// row's own, and before the row moves on it is looked for by its key once: if the snapshot is gone, the page is cleaned up, and the row
+// stays.
+
+// Spot is where the row of a checkpoint was last, as its owner remembers it, with what is needed to choose between pages. The zero
+// Spot is not known.
+type Spot struct {
+	at    pgtype.TID
+	alone bool // it has moved to an empty page as a large one
+	moves int  // rises with every move to another page, and falls slowly; of one that is not alone
+}
+
+// SpotAt returns the spot that a claim has returned.
+func SpotAt(at pgtype.TID) Spot { return Spot{at: at} }
+
+const (
+	// moveWeight is how many saves without a move make up for one with a move, and restless how many moves in excess make a row large.
+	moveWeight = 4
+	restless   = 2 * moveWeight
+
+	// filled is how many bytes of usual versions leave no room for a large one on a page that began with a large one, and rowBytes
+	// the bytes of a usual version without the projection's name. There is some room for error in both: a page has 8 kB, a large
+	// version 2.1 of them.
+	filled   = 5000
+	rowBytes = 108
+)
+
+// large reports whether the next version of the row is to be a large one.
+func (p Spot) large(projection string) bool {
+	if !p.alone {
+		return p.moves >= restless
+	}
+	return int(p.at.OffsetNumber) > filled/(rowBytes+len(projection))
+}
+
+// use returns where the next save is to look for the row, and whether it is not to look by its key.
+func (p Spot) use(projection string) (at pgtype.TID, use bool) {
+	if !p.alone || !p.at.Valid || p.large(projection) {
+		return pgtype.TID{}, false
+	}
+	return p.at, true
+}
+
+// moved returns the spot behind a save that has put the row to at.
+func (p Spot) moved(at pgtype.TID, large bool) Spot {
+	next := Spot{at: at, alone: p.alone, moves: p.moves}
+	switch {
+	case !p.at.Valid || p.at.BlockNumber == at.BlockNumber:
+		next.moves = max(0, p.moves-1)
+	case large:
+		next.alone, next.moves = true, 0
+	default:
+		next.alone, next.moves = false, p.moves+moveWeight
+	}
+	return next
+}
+
+// Saved is what a save returns of the rows that it has written.
+type Saved struct {
+	partitions []int32 // null of a save of a single one
+	at         []pgtype.TID
+}
+
+// Scan reads the result of a save, and what it says of the session, as far as that is wanted.
+func (s *Saved) Scan(row pgx.Row, role, path, hadTables any) error {
+	return row.Scan(nil, nil, role, path, hadTables, nil, nil, &s.partitions, &s.at)
+}
+
+// Spots returns the spots of the rows behind the save, in the order of its fences.
+func (s Save) Spots(saved Saved) []Spot {
+	spots := make([]Spot, len(s.Fences))
+	if len(saved.at) != len(s.Fences) {
+		return spots // not known
+	}
+	by := map[int]pgtype.TID{}
+	for i, p := range saved.partitions {
+		by[int(p)] = saved.at[i]
+	}
+	for i, f := range s.Fences {
+		at, is := by[f.Partition]
+		if len(saved.partitions) == 0 {
+			at, is = saved.at[0], true
+		}
+		if is {
+			spots[i] = f.Spot.moved(at, f.Spot.large(s.Projection))
+		}
+	}
+	return spots
+}
+
+// size is the order of the number of pages that the table has at least. A prepared statement keeps the plan that was made for a small
+// table, which is to read it whole; so a table that has grown gets a statement of its own.
+func (s Save) size() int {
+	var furthest uint32
+	for _, f := range s.Fences {
+		furthest = max(furthest, f.Spot.at.BlockNumber)
+	}
+	return (bits.Len32(furthest>>4) + 1) / 2
+}
+
+// forSize returns the statement for a table of a size.
+func forSize(sql string, size int) string {
+	if size == 0 {
+		return sql
+	}
+	return sql + "\n-- for a table of " + strconv.Itoa(4<<(2*size)) + " pages or more"
+}

@@ -1,0 +1,160 @@
+package rouse
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/apply"
+	"github.com/rouse-es/rouse/internal/projector"
+)
+
+// This file alone knows both sides: the interfaces that users implement, and the structs that the packages in internal
+// take. Data and calls cross here, and nowhere else.
+
+// unit is one Projection or Effect in the terms of the packages in internal.
+type unit struct {
+	name    string
+	handler apply.Handler
+	types   catchup.Types
+	reset   func(ctx context.Context, tx pgx.Tx) error // nil: the projection cannot be reset
+}
+
+// units returns one unit for each projection and effect of c. It queries each optional interface once.
+func units(c Config) []unit {
+	var all []unit
+	for _, p := range c.Projections {
+		u := c.unit(p.Name(), p, false)
+		u.handler.Apply = p.Apply
+		u.handler.AsyncCommit = !c.SyncCommit
+		if batch, is := p.(BatchProjection); is {
+			u.handler.ApplyBatch = batch.ApplyBatch
+		}
+		if resetter, is := optional(p).(Resetter); is {
+			u.reset = resetter.Reset
+		}
+		all = append(all, u)
+	}
+	for _, e := range c.Effects {
+		u := c.unit(e.Name(), e, true)
+		u.handler.Do = func(ctx context.Context, partition int, epoch int64, ev eventstore.Event) error {
+			return e.Do(context.WithValue(ctx, leaseKey{}, Lease{Partition: partition, Epoch: epoch}), ev)
+		}
+		all = append(all, u)
+	}
+	return all
+}
+
+// unit returns the part of a unit that is the same for a Projection and an Effect.
+func (c Config) unit(name string, handler any, effect bool) unit {
+	onFailure := c.onFailure(handler)
+	u := unit{name: name, handler: apply.Handler{
+		Timeout: max(c.HandlerTimeout, 0), BatchTime: max(c.batchTime(handler), 0), OnFailure: apply.OnFailure(onFailure),
+		Retry: c.retry(handler).withDefaults(effect, onFailure).retry(),
+	}}
+	if typed, is := optional(handler).(EventTyped); is {
+		u.types.Events = typed.EventTypes()
+	}
+	if typed, is := optional(handler).(AggregateTyped); is {
+		u.types.Aggregates = typed.AggregateTypes()
+	}
+	return u
+}
+
+// onFailure returns the policy of handler if it is a FailurePolicy, and that of c otherwise.
+func (c Config) onFailure(handler any) OnFailure {
+	if policy, is := optional(handler).(FailurePolicy); is {
+		return policy.OnFailure()
+	}
+	return c.OnFailure
+}
+
+// retry returns the RetryPolicy of handler if it is a Retrier, and that of c otherwise.
+func (c Config) retry(handler any) RetryPolicy {
+	if retrier, is := optional(handler).(Retrier); is {
+		return retrier.RetryPolicy()
+	}
+	return c.Retry
+}
+
+// batchTime returns the BatchTime of handler if it is a BatchTimed that says one, and that of c otherwise.
+func (c Config) batchTime(handler any) time.Duration {
+	if timed, is := optional(handler).(BatchTimed); is {
+		if d := timed.BatchTime(); d != 0 {
+			return d
+		}
+	}
+	return c.BatchTime
+}
+
+// optional returns the value that may implement the optional interfaces: the Queuer inside a batched, otherwise handler
+// itself.
+func optional(handler any) any {
+	if b, is := handler.(batched); is {
+		return b.Queuer
+	}
+	return handler
+}
+
+// sourceHooks returns the hooks of o that the process's Source calls.
+func (o Observer) sourceHooks() catchup.SourceHooks {
+	return catchup.SourceHooks{Woke: o.Woke, PushMissed: o.PushMissed, Blocked: o.Blocked}
+}
+
+// hooks returns the hooks of o that the Projector of projection calls. A hook is nil where the function of o is nil.
+func (o Observer) hooks(projection string) projector.Hooks {
+	var h projector.Hooks
+	if o.Handled != nil {
+		h.Handled = func(events int, took time.Duration) { o.Handled(projection, events, took) }
+	}
+	if o.Committed != nil {
+		h.Committed = func(events []eventstore.Event) { o.Committed(projection, events) }
+	}
+	if o.Began != nil {
+		h.Began = func(ctx context.Context, partitions []int, events []eventstore.Event) context.Context {
+			return o.Began(ctx, Batch{Projection: projection, Partitions: partitions, Events: events})
+		}
+	}
+	if o.Ended != nil {
+		h.Ended = func(ctx context.Context, partitions []int, events []eventstore.Event, err error) {
+			o.Ended(ctx, Batch{Projection: projection, Partitions: partitions, Events: events}, err)
+		}
+	}
+	if o.Failed != nil {
+		h.Failed = func(events int, err error) { o.Failed(projection, events, err) }
+	}
+	if o.GaveUp != nil {
+		h.GaveUp = func(ev eventstore.Event, to apply.OnFailure, err error) { o.GaveUp(projection, ev, OnFailure(to), err) }
+	}
+	if o.Fenced != nil {
+		h.Fenced = func(events int) { o.Fenced(projection, events) }
+	}
+	if o.VersionGap != nil {
+		h.VersionGap = func(ev eventstore.Event, want int64) { o.VersionGap(projection, ev, want) }
+	}
+	if o.State != nil {
+		h.State = func(state projector.State) { o.State(projection, State(state)) }
+	}
+	if o.Owns != nil {
+		h.Owns = func(partitions []int) { o.Owns(projection, partitions) }
+	}
+	return h
+}
+
+// stoppedError returns err in the form that users receive: a StoppedError in place of the internal one, any other error
+// unchanged.
+func stoppedError(projection string, err error) error {
+	var stopped *apply.StoppedError
+	if !errors.As(err, &stopped) {
+		return err
+	}
+	ev := stopped.Event
+	return &StoppedError{
+		Projection: projection, Position: ev.GlobalPosition, AggregateType: ev.AggregateType, AggregateID: ev.AggregateID,
+		Version: ev.AggregateVersion, EventType: ev.Type, Err: stopped.Err,
+	}
+}

@@ -1,0 +1,98 @@
+package apply
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// handled is the size of each of n batches of a handler that takes a time for each event.
+func handled(p *Pace, n int, perEvent time.Duration) (sizes []int) {
+	for range n {
+		size := p.next()
+		p.took(size, time.Duration(size)*perEvent)
+		sizes = append(sizes, size)
+	}
+	return sizes
+}
+
+func TestPaceOfAFastHandlerIsWholeBatchesSoon(t *testing.T) {
+	t.Parallel()
+	p := NewPace(Handler{BatchTime: time.Second, Timeout: 30 * time.Second}, 1000)
+	assert.Equal(t, []int{1, 8, 64, 512, 1000, 1000}, handled(p, 6, 20*time.Microsecond))
+	p.took(3, time.Millisecond)
+	assert.Equal(t, 1000, p.next(), "a batch that had no more events says nothing")
+}
+
+func TestPaceOfASlowHandlerStaysWithinItsTime(t *testing.T) {
+	t.Parallel()
+	for _, perEvent := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond, time.Second, time.Minute} {
+		p := NewPace(Handler{BatchTime: time.Second, Timeout: 30 * time.Second}, 1000)
+		for _, size := range handled(p, 20, perEvent) {
+			assert.LessOrEqual(t, time.Duration(size-1)*perEvent, time.Second, "%d events of %s", size, perEvent)
+		}
+		assert.GreaterOrEqual(t, time.Duration(p.next()+1)*perEvent, time.Second/3, "the time is used")
+	}
+}
+
+func TestPaceFollowsAHandlerThatBecomesSlowAndFastAgain(t *testing.T) {
+	t.Parallel()
+	p := NewPace(Handler{BatchTime: time.Second, Timeout: 30 * time.Second}, 1000)
+	handled(p, 5, 20*time.Microsecond)
+	assert.Equal(t, []int{1000, 50, 50}, handled(p, 3, 20*time.Millisecond))
+	assert.Equal(t, []int{50, 100, 200, 400, 800, 1000}, handled(p, 6, 20*time.Microsecond), "slower than at the start")
+}
+
+// A size that ran out of the handler's time does not come again, whatever smaller ones take: some statements take more time
+// than their events have grown by.
+func TestPaceDoesNotTryASizeAgainThatRanOutOfTime(t *testing.T) {
+	t.Parallel()
+	for name, batchTime := range map[string]time.Duration{"bounded": time.Second, "unbounded": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := NewPace(Handler{BatchTime: batchTime, Timeout: 30 * time.Second}, 1000)
+				handled(p, 5, 20*time.Microsecond)
+				p.timedOut(1000)
+				assert.Equal(t, 500, p.next())
+				p.timedOut(500)
+				assert.Equal(t, []int{250, 250, 250}, handled(p, 3, 20*time.Microsecond))
+				time.Sleep(ceilingRest + time.Second) // of the bubble's clock
+				assert.Equal(t, []int{250, 500, 1000}, handled(p, 3, 20*time.Microsecond), "the cause may have passed")
+			})
+		})
+	}
+}
+
+func TestPaceWithoutAnyTimeIsWholeBatches(t *testing.T) {
+	t.Parallel()
+	p := NewPace(Handler{}, 1000)
+	assert.Equal(t, []int{1000, 1000}, handled(p, 2, time.Hour))
+	p.timedOut(1)
+	assert.Equal(t, 1, p.next())
+}
+
+func TestBudgetIsOverByTimeByAStopAndByAChangeOfTheShares(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		leave := make(chan struct{})
+		b := newBudget(t.Context(), leave, time.Second)
+		assert.False(t, b.over())
+		time.Sleep(time.Second) // of the bubble's clock
+		assert.True(t, b.over())
+		assert.False(t, b.called())
+		b = newBudget(t.Context(), leave, 0)
+		time.Sleep(time.Hour)
+		assert.False(t, b.over(), "it has no limit")
+		close(leave)
+		assert.True(t, b.over() && b.called())
+		assert.False(t, (*budget)(nil).over())
+	})
+}
+
+func TestBudgetCostsNoAllocation(t *testing.T) {
+	b := newBudget(t.Context(), make(chan struct{}), time.Minute)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { b.over() }))
+}

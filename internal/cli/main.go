@@ -1,0 +1,139 @@
+// Package cli is the command line of rouse: one file for each verb, which reads the flags, does its work through the packages
+// that know how, and prints.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/rouse-es/rouse/internal/database"
+	"github.com/rouse-es/rouse/internal/signal"
+)
+
+// env is what every verb gets: where output goes, the persistent flags, and the logger that they ask for. Before the command
+// line is parsed the flags have their defaults.
+type env struct {
+	out, err io.Writer // data; logs and what is for people
+
+	db                  database.Database // --database-url and --schema
+	schema              string            // which of --schemas it is at the moment; "": there is no such flag
+	json                bool
+	logLevel, logFormat string
+
+	log    zerolog.Logger
+	buffer *logBuffer // what log writes to; nil: there is no log yet
+	parsed bool       // the command line was understood: an error from now on is not one of usage
+}
+
+const about = `Rouse turns events in a PostgreSQL table into read models: pushed when an event is
+appended, exactly once, in order per aggregate, over one or many worker processes.
+
+The database is given by --database-url, ROUSE_DATABASE_URL, DATABASE_URL or the
+PG* variables of PostgreSQL, in this order. Data goes to standard output, logs to
+standard error: readable on a terminal, JSON elsewhere. Flags with "(env NAME)" can
+also be set by that variable.
+
+Exit codes:
+`
+
+// Main runs one command line of rouse and returns the exit code.
+func Main(args []string, stdout, stderr io.Writer) int { return run(args, stdout, stderr, builtIn()) }
+
+// run is Main for a program whose workers run these projections.
+func run(args []string, stdout, stderr io.Writer, projections []Projection) int {
+	e := &env{out: stdout, err: stderr, log: zerolog.Nop()}
+	root := rootCommand(e, projections)
+	root.SetArgs(args)
+	help := &written{to: stdout} // and what else cobra prints, whose errors it drops
+	root.SetOut(help)
+	root.SetErr(stderr)
+	ctx, stop := signal.Context(context.Background())
+	defer stop()
+	verb, err := root.ExecuteContextC(ctx)
+	read := e.buffer == nil || e.buffer.Close()
+	if help.err != nil {
+		err, e.parsed = help.err, true
+	}
+	if err == nil {
+		return exitOK
+	}
+	if !e.parsed {
+		err = usageError{fmt.Errorf("%w (see %s --help)", err, verb.CommandPath())}
+	}
+	if signal.IsStop(err) || signal.IsStop(context.Cause(ctx)) && errors.Is(err, context.Canceled) {
+		err = errIncomplete
+	}
+	code, sentence := explain(&e.db, err)
+	if read { // else the sentence would be stuck as the log is
+		sayLast(stderr, "rouse: "+sentence)
+	}
+	return code
+}
+
+// written keeps the first error of writing to a writer.
+type written struct {
+	to  io.Writer
+	err error
+}
+
+func (w *written) Write(p []byte) (n int, err error) {
+	n, err = w.to.Write(p)
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("cannot write what was asked for: %w", err)
+	}
+	return n, err
+}
+
+func rootCommand(e *env, projections []Projection) *cobra.Command {
+	root := &cobra.Command{
+		Use:               "rouse",
+		Short:             "Push-driven projections over PostgreSQL",
+		Long:              about + exitCodeHelp(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              cobra.NoArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return e.prepare(cmd) },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&e.db.URL, "database-url", "", "address of the database, postgres://user@host:port/name or key=value words")
+	flags.StringVar(&e.db.Schema, "schema", "", "schema that holds Rouse's tables; default: what search_path says")
+	flags.BoolVar(&e.json, "json", false, "print data as JSON")
+	flags.StringVar(&e.logLevel, "log-level", "info", "debug, info, warn, error or off")
+	flags.StringVar(&e.logFormat, "log-format", formatAuto, "auto, pretty or json; auto is pretty on a terminal")
+	fromEnv(flags, "database-url", "ROUSE_DATABASE_URL", "DATABASE_URL")
+	for _, name := range []string{"schema", "json", "log-level", "log-format"} {
+		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+	}
+	root.AddCommand(versionVerb(e), migrateVerb(e), appendVerb(e), statusVerb(e), workerVerb(e, projections), tailVerb(e),
+		dashboardVerb(e), projectionVerb(e), parkedVerb(e), doctorVerb(e), demoVerb(e), benchVerb(e), benchSleeperVerb(e),
+		demoSchemaVerb(e))
+	return root
+}
+
+// prepare completes the flags from the environment and makes the logger. What is wrong with them is a fault of usage.
+func (e *env) prepare(cmd *cobra.Command) error {
+	if err := readEnv(cmd.Flags()); err != nil {
+		return err
+	}
+	log, buffer, err := newLogger(e.err, e.logLevel, e.logFormat)
+	if err != nil {
+		return err
+	}
+	e.log, e.buffer = log, buffer
+	return nil
+}
+
+// verb wraps what a command does: once the command line is understood, an error is no longer one of usage by itself.
+func (e *env) verb(do func(ctx context.Context) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		e.parsed = true
+		return do(cmd.Context())
+	}
+}

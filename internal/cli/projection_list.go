@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rouse-es/rouse/internal/console"
+)
+
+func projectionListVerb(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "Show the projections, their partitions and how far each is behind",
+		Long: `List shows every projection that has ever run here. LAG is that of the partition that is
+furthest behind; rouse status shows each. TROUBLE is what keeps a projection from getting on
+in a living worker, and for how long it has.`,
+		Args: cobra.NoArgs,
+		RunE: e.verb(func(ctx context.Context) error { return listProjections(ctx, e) }),
+	}
+}
+
+// listedProjection is a line of `rouse projection list`.
+type listedProjection struct {
+	Name       string  `json:"name"`
+	Partitions int     `json:"partitions"`
+	Unowned    int     `json:"unowned"`
+	State      string  `json:"state"`
+	Stopped    bool    `json:"stopped"`
+	LagEvents  int64   `json:"lag_events"`
+	LagSeconds float64 `json:"lag_seconds"`
+
+	// Trouble is what keeps it from getting on in the worker in which that has lasted longest, and TroubleSeconds for how long.
+	Trouble        string  `json:"trouble,omitempty"`
+	TroubleSeconds float64 `json:"trouble_seconds,omitempty"`
+}
+
+// troubleWidth is how much of a trouble a line shows, in characters; JSON and rouse status have all of it.
+const troubleWidth = 100
+
+func listProjections(ctx context.Context, e *env) error {
+	r, err := readReport(ctx, e, "rouse projection")
+	if err != nil {
+		return err
+	}
+	list, conditions := []listedProjection{}, []string{}
+	for _, p := range r.Projections {
+		listed := listedProjection{
+			Name: p.Name, Partitions: len(p.Partitions), Unowned: p.Unowned, State: p.State, Stopped: p.Stopped, LagEvents: p.LagEvents, LagSeconds: p.LagSeconds,
+		}
+		if len(p.Troubles) > 0 {
+			listed.Trouble, listed.TroubleSeconds = p.Troubles[0].Text, p.Troubles[0].AgeSeconds
+		}
+		list = append(list, listed)
+		conditions = append(conditions, p.Condition())
+	}
+	if e.json {
+		return e.printJSON(list)
+	}
+	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+	row := func(cells ...string) { _ = console.Row(w, cells...) }
+	row("PROJECTION", "PARTITIONS", "UNOWNED", "STATE", "LAG", "LAG TIME", "TROUBLE")
+	for i, p := range list {
+		trouble := ""
+		if p.Trouble != "" {
+			trouble = "for " + console.Seconds(p.TroubleSeconds) + ": " + console.Clip(strings.ReplaceAll(p.Trouble, "\n", " "), troubleWidth)
+		}
+		row(p.Name, fmt.Sprint(p.Partitions), fmt.Sprint(p.Unowned), conditions[i], console.Grouped(p.LagEvents), console.Seconds(p.LagSeconds), trouble)
+	}
+	return w.Flush() // which also reports what went wrong before
+}

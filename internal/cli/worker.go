@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/dashboard"
+	"github.com/rouse-es/rouse/internal/demo"
+	"github.com/rouse-es/rouse/internal/scaling"
+	"github.com/rouse-es/rouse/internal/signal"
+	"github.com/rouse-es/rouse/metrics"
+	"github.com/rouse-es/rouse/migrations"
+	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/tracing"
+)
+
+// workerFlags are the flags of `rouse worker`.
+type workerFlags struct {
+	projection, id, listenURL   string
+	schemas                     string
+	onFailure                   string
+	retries                     int
+	total, partitions, batch    int
+	batchBytes                  int
+	maxPartitions, concurrency  int
+	once, pollOnly, syncCommit  bool
+	untilEOF                    bool
+	handlerTimeout, stopTimeout time.Duration
+	batchTime                   time.Duration
+	leaseTTL, idleInterval      time.Duration
+	http                        httpFlags
+}
+
+// workerVerb runs one of the projections of this program, of which the first is the default.
+func workerVerb(e *env, projections []Projection) *cobra.Command {
+	var f workerFlags
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Run a built-in projection, which counts the events of every aggregate",
+		Long: `Worker runs ` + scaling.Name + `, which counts the events of every aggregate in the table
+scaling_activity, until SIGINT or SIGTERM. The table is created at the first start. The other
+built-in projection is ` + demo.Name + `, which writes a row for every event in the table ` + demo.Name + `.
+
+Several workers share the work: start as many as you like, and each takes its part of the
+partitions, gives some up when another one joins, and takes over when one stops or dies.
+--worker-id is only the name that a worker is shown under.
+
+With --schemas 'tenant_*' one process works for every schema that matches, on ten connections and
+two more, finds new ones while it runs, and leaves those that are gone. One that is broken is
+named in the log and at /readyz, and tried again; the others go on. Other processes with the
+same --schemas share each of them.
+
+With --total-workers 4 the shares are fixed instead: each of the four gets a --worker-id from 0
+to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projection.`,
+		Args: cobra.NoArgs,
+		RunE: e.verb(func(ctx context.Context) error {
+			signal.KeepAfterClosedPipe()
+			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return runWorker(ctx, e, f, projections) })
+		}),
+	}
+	f.register(cmd.Flags(), projections)
+	return cmd
+}
+
+// register adds the flags and their variables.
+func (f *workerFlags) register(flags *pflag.FlagSet, projections []Projection) {
+	flags.StringVar(&f.projection, "projection", projections[0].Name, "the projection to run: "+namesOf(projections, " or "))
+	schemasFlag(flags, &f.schemas, "work for each of these schemas of the database, and for those that come later")
+	flags.BoolVar(&f.once, "once", false, "handle what is there, and exit")
+	flags.StringVar(&f.id, "worker-id", "", "name of this worker, and with --total-workers its number: N or NAME-N")
+	flags.IntVar(&f.total, "total-workers", 0, "how many workers there are in all, for fixed shares; 0 or not given: shares follow from who is there")
+	flags.IntVar(&f.partitions, "partitions", 0, "partitions of a new projection, a power of two; 0: as the database says, 32 for a new one")
+	flags.IntVar(&f.maxPartitions, "max-partitions", 0, "the most partitions that this worker takes; 0: no limit")
+	flags.IntVar(&f.concurrency, "concurrency", 1, "how many batches are handled at once, each of partitions of its own")
+	flags.IntVar(&f.batch, "batch-size", rouse.DefaultBatchSize, "the most events of one transaction")
+	flags.IntVar(&f.batchBytes, "batch-bytes", rouse.DefaultBatchBytes, "the most bytes of events that are read at a time, which bounds the memory")
+	flags.DurationVar(&f.batchTime, "batch-time", rouse.DefaultBatchTime, "how long to handle events before what is done is committed; negative: no limit")
+	flags.BoolVar(&f.pollOnly, "poll-only", false, "do not listen, read every second or faster")
+	flags.BoolVar(&f.syncCommit, "sync-commit", false, "wait for the disk at every commit")
+	flags.StringVar(&f.listenURL, "listen-url", "", "direct address for the listening connection, where --database-url leads to a pooler")
+	flags.StringVar(&f.onFailure, "on-failure", string(rouse.Park), "what becomes of an event that still cannot be handled: park, stop or skip")
+	flags.IntVar(&f.retries, "retries", -1, "how often a failing event is tried again, after 100ms, 200ms and so on up to a minute; 0: not at all; negative: 19 times, and 5 with --on-failure stop")
+	flags.DurationVar(&f.handlerTimeout, "handler-timeout", rouse.DefaultHandlerTimeout, "how long one batch may take; negative: no limit")
+	flags.DurationVar(&f.leaseTTL, "lease-ttl", rouse.DefaultLeaseTTL, "how long a worker that is frozen or cut off keeps its partitions")
+	flags.DurationVar(&f.idleInterval, "idle-interval", 0, "how often to ask anything while there is nothing to do, for databases that sleep when nobody asks; 0: every 2s, and every 12s with --total-workers")
+	flags.DurationVar(&f.stopTimeout, "stop-timeout", rouse.DefaultStopTimeout, "how long to wait for the batch in hand when stopping; negative: for ever")
+	f.http.register(flags, "", "the dashboard, /metrics, /healthz and /readyz")
+	flags.BoolVar(&f.http.pprof, "pprof", false, "serve profiles at /debug/pprof/ too, where --http is on this machine only")
+	untilEOFFlag(flags, &f.untilEOF)
+	fromEnv(flags, "projection", "ROUSE_PROJECTION")
+	fromEnv(flags, "worker-id", "WORKER_ID")
+	fromEnv(flags, "total-workers", "TOTAL_WORKERS")
+	fromEnv(flags, "partitions", "ROUSE_PARTITIONS")
+	fromEnv(flags, "max-partitions", "ROUSE_MAX_PARTITIONS")
+	fromEnv(flags, "concurrency", "ROUSE_CONCURRENCY")
+	fromEnv(flags, "lease-ttl", "ROUSE_LEASE_TTL")
+	fromEnv(flags, "idle-interval", "ROUSE_IDLE_INTERVAL")
+	fromEnv(flags, "batch-size", "ROUSE_BATCH_SIZE")
+	fromEnv(flags, "batch-bytes", "ROUSE_BATCH_BYTES")
+	fromEnv(flags, "batch-time", "ROUSE_BATCH_TIME")
+	fromEnv(flags, "poll-only", "ROUSE_POLL_ONLY")
+	fromEnv(flags, "sync-commit", "ROUSE_SYNC_COMMIT")
+	fromEnv(flags, "listen-url", "ROUSE_LISTEN_URL")
+	fromEnv(flags, "handler-timeout", "ROUSE_HANDLER_TIMEOUT")
+	fromEnv(flags, "on-failure", "ROUSE_ON_FAILURE")
+	fromEnv(flags, "retries", "ROUSE_RETRIES")
+	fromEnv(flags, "stop-timeout", "ROUSE_STOP_TIMEOUT")
+}
+
+// workerConfig makes the configuration of a worker that runs p; an error is one of usage.
+func workerConfig(e *env, f workerFlags, p Projection) (rouse.Config, error) {
+	cfg := rouse.Config{
+		Label: f.id, Partitions: f.partitions, BatchSize: f.batch, BatchBytes: f.batchBytes, PollOnly: f.pollOnly, SyncCommit: f.syncCommit,
+		MaxPartitions: f.maxPartitions, Concurrency: f.concurrency, LeaseTTL: f.leaseTTL, IdleInterval: f.idleInterval,
+		BatchTime: f.batchTime, HandlerTimeout: f.handlerTimeout, StopTimeout: f.stopTimeout, Log: e.log,
+		OnFailure: rouse.OnFailure(f.onFailure),
+	}
+	if f.retries >= 0 {
+		cfg.Retry.Tries = max(f.retries+1, f.retries) // the first try is no retry
+	}
+	if !slices.Contains([]rouse.OnFailure{rouse.Park, rouse.Stop, rouse.Skip}, cfg.OnFailure) {
+		return cfg, usagef("--on-failure %q is none of %s, %s, %s", f.onFailure, rouse.Park, rouse.Stop, rouse.Skip)
+	}
+	switch {
+	case f.total < 0:
+		return cfg, usagef("--total-workers %d: there is at least one worker (leave it out for shares that follow from who is there)", f.total)
+	case f.total > 0 && f.id == "":
+		return cfg, usagef("--total-workers %d needs --worker-id or WORKER_ID: a number from 0 to %d, or NAME-N", f.total, f.total-1)
+	case f.total > 0:
+		index, err := partition.ParseIndex(f.id, f.total)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.WorkerIndex, cfg.TotalWorkers = index, f.total
+	}
+	if cfg.Label == "" {
+		host, _ := os.Hostname()
+		cfg.Label = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	if f.listenURL != "" {
+		listen, err := listenConfig(&e.db, f.listenURL, "rouse listen "+cfg.Label)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.ListenConn = listen
+	}
+	cfg.Projections = []rouse.Projection{p.Make(cfg.Label)}
+	return cfg, nil
+}
+
+func runWorker(ctx context.Context, e *env, f workerFlags, projections []Projection) error {
+	projection, err := projectionNamed(projections, f.projection)
+	if err != nil {
+		return err
+	}
+	cfg, err := workerConfig(e, f, projection)
+	if err != nil {
+		return err
+	}
+	if f.schemas != "" {
+		return runGroup(ctx, e, f, projection, cfg)
+	}
+	server, err := listenHTTP(ctx, e.log, f.http)
+	if err != nil {
+		return err
+	}
+	if server != nil {
+		defer func() { _ = server.listener.Close() }() // if it does not come to serving
+	}
+	spans, stopSpans, err := tracer(ctx, e.log)
+	if err != nil {
+		return err
+	}
+	defer stopSpans()
+	if spans != nil {
+		e.db.TracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
+	}
+	conns := cfg.Concurrency + 2 // the handlers, the reader, and one to spare
+	if server != nil {
+		conns++ // for the dashboard
+	}
+	pool, err := e.db.Pool(ctx, "rouse worker "+cfg.Label, conns)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool); err != nil {
+		return err
+	}
+	if err := projection.Ensure(ctx, pool); err != nil {
+		return err
+	}
+	m := metrics.New(pool)
+	m.Registry().MustRegister(e.buffer.collector())
+	if server != nil {
+		cfg.Observer = m.Observer()
+	}
+	if spans != nil {
+		cfg.Observer = tracing.Observe(cfg.Observer, spans)
+	}
+	w, err := rouse.New(pool, cfg)
+	if err != nil {
+		return err
+	}
+	m.Watch(w)
+	if server != nil {
+		d := dashboard.New(dashboard.Config{Pool: pool, Token: server.token, Log: e.log})
+		defer server.serve(server.ofWorker(w, m, d), d.Close)()
+	}
+	if f.once {
+		err = w.Drain(ctx)
+	} else {
+		err = signal.IgnoreEnd(ctx, w.Run(ctx))
+	}
+	if handled := w.Status().EventsHandled; err == nil || handled > 0 {
+		e.log.Info().Str("worker", cfg.Label).Int64("events", handled).Msg("worker stopped")
+	}
+	return err
+}

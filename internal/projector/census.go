@@ -1,0 +1,153 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/internal/apply"
+	"github.com/rouse-es/rouse/internal/db"
+	"github.com/rouse-es/rouse/partition"
+)
+
+// askTimeout bounds one asking of a Census, of a few statements.
+const askTimeout = 2 * statementTimeout
+
+// Census asks the database what the projectors of a process need to know at the beginning of a session and about the sharing of
+// partitions, once for all that ask at the same time. It writes nothing of one projection that could wait for another process
+// and so hold up the others: claims, and everything that takes locks, are each projector's own.
+type Census struct {
+	pool   *db.Pool
+	create int
+
+	opened  *together[string, opening]
+	stood   *together[string, partition.Standing]
+	checked *together[claimed, bool]
+}
+
+// NewCensus returns a Census of the projections in pool, of which a new one has create partitions; 0: the default.
+func NewCensus(pool *db.Pool, create int) *Census {
+	c := &Census{pool: pool, create: create}
+	c.opened = newTogether(askTimeout, c.open)
+	c.stood = newTogether(askTimeout, c.look)
+	c.checked = newTogether(askTimeout, c.check)
+	return c
+}
+
+// opening is what a session begins with.
+type opening struct {
+	log        catchup.Log
+	token      catchup.Token
+	partitions int // of the projection; 0: somebody is changing it
+}
+
+// open answers for projections, which it creates where they do not exist.
+func (c *Census) open(ctx context.Context, projections []string) ([]opening, error) {
+	log, err := catchup.Open(ctx, c.pool)
+	if err != nil {
+		return nil, err
+	}
+	token, err := catchup.CurrentToken(ctx, c.pool)
+	if err != nil {
+		return nil, err
+	}
+	have, err := partition.EnsureAll(ctx, c.pool, projections, c.create)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]opening, len(projections))
+	for i, projection := range projections {
+		answers[i] = opening{log: log, token: token, partitions: have[projection]}
+	}
+	return answers, nil
+}
+
+// look answers for projections. The Standing of one that does not exist has no partitions.
+func (c *Census) look(ctx context.Context, projections []string) ([]partition.Standing, error) {
+	standings, err := partition.LookAll(ctx, c.pool, projections)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]partition.Standing, len(projections))
+	for i, projection := range projections {
+		answers[i] = standings[projection]
+	}
+	return answers, nil
+}
+
+// claimed is what a session has claimed, and now goes on from.
+type claimed struct {
+	projection string
+	log        catchup.Log
+	token      catchup.Token
+	marks      []catchup.Mark
+	highest    int64
+}
+
+// errApart means that what holds for all together does not hold for one, so each has to ask for itself.
+var errApart = errors.New("rouse: the checkpoints have to be compared with the log one by one")
+
+// check compares the checkpoints of claims with the log, whose head it reads after all of them, and answers whether earlier
+// owners have left events behind.
+func (c *Census) check(ctx context.Context, claims []claimed) ([]bool, error) {
+	all := claimed{log: claims[0].log, token: claims[0].token}
+	seen := map[catchup.Mark]bool{}
+	projections := make([]string, len(claims))
+	for i, one := range claims {
+		if one.log != all.log || one.token != all.token {
+			return nil, errApart
+		}
+		for _, mark := range one.marks {
+			if !seen[mark] {
+				seen[mark] = true
+				all.marks = append(all.marks, mark)
+			}
+		}
+		all.highest = max(all.highest, one.highest)
+		projections[i] = one.projection
+	}
+	if err := c.compare(ctx, all); err != nil {
+		if len(claims) > 1 && ofLog(err) {
+			err = errApart
+		}
+		return nil, err
+	}
+	left, err := apply.Left(ctx, c.pool, projections)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]bool, len(claims))
+	for i, projection := range projections {
+		answers[i] = slices.Contains(left, projection)
+	}
+	return answers, nil
+}
+
+// ofLog reports whether err says something about the log, and not about the way to it.
+func ofLog(err error) bool {
+	for _, class := range []error{catchup.ErrLogReplaced, catchup.ErrLogBehind, catchup.ErrIncarnation, catchup.ErrChanged} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// compare compares the checkpoints of a claim with the log, whose head it reads after the claim. That of a batch says nothing:
+// the end of the log is read for all projections of the process, and no further while they are busy.
+func (c *Census) compare(ctx context.Context, one claimed) error {
+	if err := catchup.CheckMarks(ctx, c.pool, one.token, one.marks); err != nil {
+		return err
+	}
+	return catchup.CheckFloor(ctx, c.pool, one.log, one.token, one.highest)
+}
+
+// sound returns an error for a claim whose checkpoints do not belong to the log, and whether earlier owners have left events behind.
+func (c *Census) sound(ctx context.Context, one claimed) (left bool, err error) {
+	left, err = c.checked.answer(ctx, one)
+	if errors.Is(err, errApart) {
+		return true, c.compare(ctx, one)
+	}
+	return left, err
+}

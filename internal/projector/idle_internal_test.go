@@ -1,0 +1,19 @@
+package projector
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The more dead rows of checkpoints there are, the later a partition without events is saved again, and never later than a minute.
+func TestIdlePartitionsAreSavedLessOftenOverDeadRows(t *testing.T) {
+	t.Parallel()
+	i := newIdle()
+	require.Equal(t, 10*time.Second, i.after)
+	for rows, want := range map[int64]time.Duration{0: 10 * time.Second, 19_999: 10 * time.Second, 60_000: 30 * time.Second, 1 << 60: time.Minute} {
+		i.noteDead(rows)
+		require.Equal(t, want, i.after, "%d dead rows", rows)
+	}
+}

@@ -1,9 +1,0 @@
-//go:build !rousefault
-
-package listener
-
-// The faults, which no ordinary build has; see internal/knownbad.
-const (
-	unsettled = false
-	unprobed  = false
-)

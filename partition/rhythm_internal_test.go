@@ -1,0 +1,50 @@
+package partition
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// However many logs a session serves, their heartbeats at rest are 20 a second, and each is valid until two and a half more of
+// its kind are due.
+func TestLogsOfOneSessionShareItsHeartbeatsAtRest(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cfg            ControlConfig
+		logs           int
+		beat, validity time.Duration
+	}{
+		"one log":            {ControlConfig{}, 1, 2 * time.Second, 5 * time.Second},
+		"a few":              {ControlConfig{}, 40, 2 * time.Second, 5 * time.Second},
+		"many":               {ControlConfig{}, 200, 10 * time.Second, 25 * time.Second},
+		"static":             {ControlConfig{Static: true}, 1, 12 * time.Second, 30 * time.Second},
+		"a short lease":      {ControlConfig{TTL: time.Second}, 1, 400 * time.Millisecond, time.Second},
+		"a long lease":       {ControlConfig{TTL: time.Minute}, 1, 2 * time.Second, time.Minute},
+		"for sleeping":       {ControlConfig{IdleInterval: time.Minute}, 1, time.Minute, 150 * time.Second},
+		"for sleeping, many": {ControlConfig{IdleInterval: time.Minute}, 2000, 100 * time.Second, 250 * time.Second},
+	} {
+		if test.cfg.TTL == 0 {
+			test.cfg.TTL = DefaultTTL
+		}
+		test.cfg.Told = func() bool { return true }
+		r := NewControl(test.cfg).rhythm(time.Now(), test.logs)
+		require.False(t, r.awake, name)
+		require.Equal(t, test.beat, r.beat, name)
+		require.Equal(t, test.validity, r.validity, name)
+		require.GreaterOrEqual(t, r.look, r.beat, "%s: no look beside the heartbeats", name)
+	}
+}
+
+// Awake, a log among many is as quick as one by itself.
+func TestLogAwakeIsAsQuickAmongMany(t *testing.T) {
+	t.Parallel()
+	c := NewControl(ControlConfig{TTL: DefaultTTL, Told: func() bool { return true }})
+	c.Stir()
+	r := c.rhythm(time.Now(), 200)
+	require.True(t, r.awake)
+	require.True(t, r.roll)
+	require.Equal(t, time.Second, r.beat)
+	require.Equal(t, DefaultTTL, r.validity)
+}

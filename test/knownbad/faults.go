@@ -1,0 +1,188 @@
+package knownbad
+
+// faults are all of them. A change is as small as it can be, so that it fits for long: where the product has moved on, so has
+// the change.
+var faults = []struct {
+	name    string
+	changes []change
+}{
+	// Everything up to the head passes for settled, whoever may still fill a hole below it.
+	{"horizonless", []change{
+		{"catchup/reader.go", "	if f.lowWater != nil {\n", "	if false {\n"},
+	}},
+
+	// A read brings as many events as there may be, whatever they weigh.
+	{"heavy", []change{
+		{"catchup/bound.go", "		if bytes > 0 && bytes+size > most {\n", "		if false {\n"},
+	}},
+
+	// A save tests nothing at all.
+	{"unfenced", []change{
+		{"catchup/sql/save.sql", "c.owner = $2::text::uuid and c.epoch = f.epoch and c.last_global_position = f.floor\n",
+			"($2::text, f.epoch, f.floor) is not null -- which tests nothing\n"},
+		{"catchup/sql/save.sql", savedToken, savedNoToken},
+		{"catchup/sql/save_one.sql", "owner = $2::text::uuid and epoch = $5 and last_global_position = $6\n",
+			"($2::text, $5::bigint, $6::bigint) is not null -- which tests nothing\n"},
+		{"catchup/sql/save_one.sql", savedToken, savedNoToken},
+	}},
+
+	// A save that moves no row is noticed by the client, which has sent its COMMIT by then.
+	{"client-fenced", []change{
+		{"catchup/sql/save.sql", "select 1 / (count(*) = cardinality($4::int[]))::int,\n", "select 1,\n"},
+		{"catchup/sql/save_one.sql", "select 1 / coalesce((select 1 from saved), 0),\n", "select 1,\n"},
+		{"catchup/sql/save.sql", "pg_advisory_unlock_all()::text,\n       array_agg(partition), array_agg(spot)\n", "pg_advisory_unlock_all()::text\n"},
+		{"catchup/sql/save_one.sql", "pg_advisory_unlock_all()::text,\n       null::int[], array(select spot from saved)\n", "pg_advisory_unlock_all()::text\nfrom saved\n"},
+		{"internal/apply/transaction.go", `		at := e.at
+		if at == nil {
+			at = new(catchup.Saved)
+		}
+		if w == nil {
+			return w.saveError(at.Scan(results.QueryRow(), nil, nil, nil))
+		}
+		return w.saveError(w.scanSave(results.QueryRow(), at))
+`, `		tag, err := results.Exec()
+		if err == nil && tag.RowsAffected() < int64(len(e.save.Fences)) {
+			err = catchup.ErrFenced
+		}
+		return w.saveError(err)
+`},
+	}},
+
+	// Cursor and horizon are kept when the database comes back from a crash as another incarnation.
+	{"remembered", []change{
+		{"catchup/reader.go", "	if token == nil || Token(*token) != r.token {\n", "	if false {\n"},
+		{"catchup/sql/save.sql", savedToken, savedNoToken},
+		{"catchup/sql/save_one.sql", savedToken, savedNoToken},
+	}},
+
+	// A batch ends with the events that were read, however long they take, and with whatever wants the worker to leave.
+	{"unbounded", []change{
+		{"internal/apply/budget.go", "	return b != nil && (b.called() || !b.until.IsZero() && !time.Now().Before(b.until))\n", "	return false\n"},
+		{"internal/apply/pace.go", "size: 1, growth: maxGrowth", "size: limit, growth: maxGrowth"},
+	}},
+
+	// While a handler works, the checkpoints of its partitions are moved on to the last visible event.
+	{"idle-ahead", []change{
+		{"internal/apply/apply.go", "	lanes := a.deal(events)\n", "	defer a.idleAhead(workCtx)()\n	lanes := a.deal(events)\n"},
+		{"internal/apply/idle_ahead.go", "", `package apply
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/rouse-es/rouse/catchup"
+)
+
+// idleAhead moves all checkpoints on while a handler works. What it returns ends this.
+func (a *Applier) idleAhead(ctx context.Context) (end func()) {
+	var fences []*catchup.Fence
+	for _, fence := range a.checkpoints.behind(math.MaxInt64) {
+		copied := *fence
+		fences = append(fences, &copied)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(900 * time.Millisecond):
+		}
+		if last, err := catchup.LastVisible(ctx, a.run.tx.pool, math.MaxInt64); err == nil {
+			_ = a.run.tx.save(ctx, txEnd{save: a.checkpoints.save(fences, last)})
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+`},
+	}},
+
+	// A reader sleeps as soon as the listener is armed, whatever is open.
+	{"unsettled", []change{
+		{"listener/arming.go", "			s.l.armed(head)\n", "			s.l.armed(0 * head)\n"},
+	}},
+
+	// A connection that delivers nothing passes for sound.
+	{"unprobed", []change{
+		{"listener/probe.go", "		if conn != nil && conn == p.c.connection() {\n", "		if conn != nil && conn == p.c.connection() && false {\n"},
+	}},
+
+	// A worker goes on from the checkpoints that it remembers, not from those of the database.
+	{"checkpoint-in-memory", []change{
+		{"internal/projector/session.go", "	if err := s.adopt(ctx, leases); err != nil {\n", `	for i, l := range leases {
+		leases[i].Floor = catchup.RememberedFloor(s.cfg.Name, l.Partition, l.Floor)
+	}
+	if err := s.adopt(ctx, leases); err != nil {
+`},
+		{"catchup/save.go", "func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {\n", "func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {\n	remember(s)\n"},
+		{"catchup/sql/save.sql", "c.epoch = f.epoch and c.last_global_position = f.floor\n", "c.epoch = f.epoch and f.floor is not null\n"},
+		{"catchup/sql/save.sql", savedToken, savedNoToken},
+		{"catchup/sql/save_one.sql", "epoch = $5 and last_global_position = $6\n", "epoch = $5 and $6::bigint is not null\n"},
+		{"catchup/sql/save_one.sql", savedToken, savedNoToken},
+		{"catchup/remembered.go", "", `package catchup
+
+import "sync"
+
+// checkpoint is a partition of a projection.
+type checkpoint struct {
+	projection string
+	partition  int
+}
+
+// saved are the last positions saved by this process.
+var saved sync.Map // of checkpoint: int64
+
+func remember(s Save) {
+	for _, f := range s.Fences {
+		saved.Store(checkpoint{s.Projection, f.Partition}, s.To)
+	}
+}
+
+// RememberedFloor is the position that this process has saved last of a partition, or the given one if it has saved none.
+func RememberedFloor(projection string, partition int, floor int64) int64 {
+	if to, is := saved.Load(checkpoint{projection, partition}); is {
+		return max(floor, to.(int64))
+	}
+	return floor
+}
+`},
+	}},
+
+	// An append believes the note that says that it holds K, which any role can set: the trigger of migration 2.
+	{"believed-note", []change{
+		{"migrations/0008_strangers.sql", "  tag  constant bigint := (tg_relid::bigint & 16777215) << 40;\n", "  tag  constant bigint := (tg_relid::bigint & 16777215) << 40;\n  xact constant text := pg_current_xact_id()::text;\n"},
+		{"migrations/0008_strangers.sql", "  if tg_table_name <> 'events' then\n", "  if held is not distinct from xact then\n    return null;\n  end if;\n  if tg_table_name <> 'events' then\n"},
+		{"migrations/0008_strangers.sql", "    if held is distinct from key::text then\n      perform set_config(note, key::text, true);\n    end if;\n", "    perform set_config(note, xact, true);\n"},
+	}},
+
+	// The save believes that the transaction is the one that was begun.
+	{"any-transaction", []change{
+		{"catchup/sql/save.sql", "case when $9::text is not null and ", "case when $9::text is not null and false and "},
+		{"catchup/sql/save_one.sql", "case when $9::text is not null and ", "case when $9::text is not null and false and "},
+	}},
+
+	// The worker's statements find their tables by the search_path of the session.
+	{"unnamed-schema", []change{
+		{"internal/db/db.go", "	if schema != \"\" {\n		prefix", "	if schema == \"no schema\" {\n		prefix"},
+	}},
+
+	// The projection of the demo leaves out every thousandth event.
+	{Demo, []change{
+		{"internal/demo/projection.go", "	for _, ev := range events {\n		positions = append(", `	for _, ev := range events {
+		if ev.GlobalPosition%1000 == 0 {
+			continue
+		}
+		positions = append(`},
+	}},
+}
+
+// Demo is the fault of the demo, which no worker of a user's has.
+const Demo = "demo"
+
+// The test of the incarnation in both statements of the save, and what stands in its place.
+const (
+	savedToken   = "and exists (select from rouse.rouse_incarnation where rouse.rouse_incarnation_now(token) = $3::text)\n"
+	savedNoToken = "and $3::text is not null\n"
+)
