@@ -144,7 +144,7 @@ func (b *Bench) busyResult(ctx context.Context, s *LatencyStep, floor, ours *sta
 func (b *Bench) busyFloor() *busySide {
 	side := &busySide{appendSQL: sqlAppendFloor, args: func(int) []any { return []any{floorID} }, stamps: newStamps()}
 	side.turn = func(ctx context.Context, do func() error) (err error) {
-		loop, err := b.startFloor(ctx, side.stamps.handle)
+		loop, err := b.startFloor(ctx, floorOptions{seen: side.stamps.handle})
 		if err != nil {
 			return err
 		}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/rouse-es/rouse"
 )
 
@@ -36,6 +34,9 @@ type LatencyResult struct {
 	Server  Server        `json:"server"`
 	Writers int           `json:"writers"`
 	Steps   []LatencyStep `json:"steps"`
+
+	// FloorRows is how many rows the floor's table had before, all of them known to the planner, so that it is read by its index.
+	FloorRows int64 `json:"floor_rows"`
 }
 
 // LatencyStep is one rate at one size of the log.
@@ -72,9 +73,10 @@ const defaultLength = 20 * time.Second
 // round trip, without any of the promises. The two take turns.
 func (b *Bench) Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error) {
 	r = LatencyResult{Bench: "latency", Server: b.server, Writers: max(o.Writers, 1)}
-	if err := b.exec(ctx, statementTimeout, sqlFloorLog); err != nil {
+	if err := b.makeFloor(ctx); err != nil {
 		return r, err
 	}
+	r.FloorRows = floorRows
 	steps := o.steps()
 	total := int64(0)
 	for _, s := range steps {
@@ -187,7 +189,7 @@ func (b *Bench) oneByOne(ctx context.Context, s *LatencyStep, total int64) (err 
 	if err := worker.asleep(ctx); err != nil {
 		return err
 	}
-	floor, err := b.startFloor(ctx, nil)
+	floor, err := b.startFloor(ctx, floorOptions{})
 	if err != nil {
 		return err
 	}
@@ -284,90 +286,4 @@ func (t turn) timed(ctx context.Context, n int) (time.Duration, error) {
 	}
 	// An effect can be committed before the writer has heard of its own commit. That counts as the least there is.
 	return max(t.bell.at().Sub(committed), time.Microsecond), nil
-}
-
-// floorLoop is the worker that anybody would write first.
-type floorLoop struct {
-	listen, work *pgx.Conn
-	handled      *bell
-	seen         func(ids []int64, committed time.Time) // told of each batch; nil: nobody is
-	cancel       context.CancelFunc
-	ended        chan struct{} // closed at its end
-	err          error         // how it ended; valid once ended is closed
-}
-
-// startFloor returns when the loop listens. It goes on from the end of the floor's log. The caller stops it.
-func (b *Bench) startFloor(ctx context.Context, seen func(ids []int64, committed time.Time)) (*floorLoop, error) {
-	channel, err := b.number(ctx, "select 'floor_log'::regclass::oid::bigint")
-	if err != nil {
-		return nil, err
-	}
-	listen, err := b.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	work, err := b.connect(ctx)
-	if err != nil {
-		closeConn(listen)
-		return nil, err
-	}
-	listenCtx, cancelListen := context.WithTimeout(ctx, statementTimeout)
-	defer cancelListen()
-	if _, err := listen.Exec(listenCtx, "listen "+pgx.Identifier{fmt.Sprint("rouse_floor_", channel)}.Sanitize()); err != nil {
-		closeConn(listen)
-		closeConn(work)
-		return nil, err
-	}
-	f := &floorLoop{listen: listen, work: work, handled: newBell(), seen: seen, ended: make(chan struct{})}
-	last, err := b.number(ctx, "select coalesce(max(id), 0) from floor_log")
-	if err != nil {
-		closeConn(listen)
-		closeConn(work)
-		return nil, err
-	}
-	ctx, f.cancel = context.WithCancel(ctx)
-	go func() {
-		defer close(f.ended)
-		f.err = f.run(ctx, last)
-	}()
-	return f, nil
-}
-
-// stop ends the loop, and returns why it had ended before.
-func (f *floorLoop) stop() error {
-	f.cancel()
-	<-f.ended
-	closeConn(f.listen)
-	closeConn(f.work)
-	if errors.Is(f.err, context.Canceled) {
-		return nil
-	}
-	return f.err
-}
-
-func (f *floorLoop) run(ctx context.Context, last int64) error {
-	var ids []int64
-	wanted := &ids
-	if f.seen == nil {
-		wanted = nil
-	}
-	for {
-		if _, err := f.listen.WaitForNotification(ctx); err != nil {
-			return err
-		}
-		for more := true; more; {
-			ids = ids[:0]
-			n, to, err := handStep(ctx, f.work, sqlReadFloor, last, wanted)
-			if err != nil {
-				return err
-			}
-			if f.seen != nil && n > 0 {
-				f.seen(ids, time.Now())
-			}
-			last, more = to, n == batchSize
-			if n > 0 {
-				f.handled.ring()
-			}
-		}
-	}
 }

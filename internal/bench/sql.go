@@ -26,6 +26,8 @@ var (
 
 	//go:embed sql/floor_log.sql
 	sqlFloorLog string
+	//go:embed sql/fill_floor.sql
+	sqlFillFloor string
 	//go:embed sql/append_floor.sql
 	sqlAppendFloor string
 	//go:embed sql/read_floor.sql
