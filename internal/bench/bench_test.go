@@ -67,14 +67,19 @@ func TestBusyLatency(t *testing.T) {
 	require.Len(t, r.Steps, 1)
 	s := r.Steps[0]
 	assert.EqualValues(t, 400, s.Handled)
-	assert.EqualValues(t, 400, value[int64](t, b, countLog))
+	assert.EqualValues(t, 400, value[int64](t, b, "select count(*) from events where aggregate_id like 'rouse%'"))
+	assert.EqualValues(t, 400, value[int64](t, b, "select count(*) from events where aggregate_id like 'alone%'"))
 	assert.EqualValues(t, floorRows+400, value[int64](t, b, "select count(*) from floor_log"))
-	assert.EqualValues(t, 4, value[int64](t, b, `select count(*) from (select from events group by aggregate_id
+	assert.EqualValues(t, 8, value[int64](t, b, `select count(*) from (select from events group by aggregate_id
 		having min(aggregate_version) = 1 and max(aggregate_version) = count(*)) whole`), "each writer has an aggregate, without gaps")
 	assert.Positive(t, s.FloorHandled)
 	assert.LessOrEqual(t, s.FloorHandled, int64(400))
 	assert.Positive(t, s.Appended)
 	assert.Positive(t, s.FloorAppended)
+	assert.Positive(t, s.AloneAppended)
+	for _, p := range []*Percentiles{s.Append, s.FloorAppend, s.AloneAppend} {
+		assert.Positive(t, p.P50)
+	}
 	assert.Positive(t, s.Ratio.P50)
 }
 

@@ -24,19 +24,35 @@ const (
 // stamps are the times of events, by position. The first half of an event's latency is known to a writer, the other to a worker.
 type stamps struct {
 	mu       sync.Mutex // protects the fields below
-	appended map[int64]time.Time
+	step     int        // that the next events belong to
+	appended map[int64]appended
 	handled  map[int64]time.Time
-	lost     int // that were given up
+	lost     int             // that were given up
+	writing  []time.Duration // how long each append took
+}
+
+// appended is what a writer knows of an event.
+type appended struct {
+	at   time.Time
+	step int
 }
 
 func newStamps() *stamps {
-	return &stamps{appended: map[int64]time.Time{}, handled: map[int64]time.Time{}}
+	return &stamps{appended: map[int64]appended{}, handled: map[int64]time.Time{}}
 }
 
-func (s *stamps) append(position int64, committed time.Time) {
+func (s *stamps) append(position int64, began, committed time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.appended[position] = committed
+	s.appended[position] = appended{committed, s.step}
+	s.writing = append(s.writing, committed.Sub(began))
+}
+
+// next begins another step.
+func (s *stamps) next() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.step++
 }
 
 func (s *stamps) handle(positions []int64, committed time.Time) {
@@ -63,12 +79,21 @@ func (s *stamps) giveUp() {
 
 // took are the latencies of what was handled.
 func (s *stamps) took() (all []time.Duration) {
+	for _, of := range s.steps() {
+		all = append(all, of...)
+	}
+	return all
+}
+
+// steps are the latencies of what was handled, by step.
+func (s *stamps) steps() (all [][]time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for p, committed := range s.appended {
+	all = make([][]time.Duration, s.step+1)
+	for p, a := range s.appended {
 		if at, handled := s.handled[p]; handled {
 			// An effect can be committed before the writer has heard of its own commit. That counts as the least there is.
-			all = append(all, max(at.Sub(committed), time.Microsecond))
+			all[a.step] = append(all[a.step], max(at.Sub(a.at), time.Microsecond))
 		}
 	}
 	return all
@@ -80,35 +105,34 @@ type busySide struct {
 	args      func(writer int) []any // of the writer's next event
 	stamps    *stamps
 	// turn runs the side while do is under way, and until it has everything.
-	turn func(ctx context.Context, do func() error) error
-	rate float64 // the sum of the turns' rates
+	turn  func(ctx context.Context, do func() error) error
+	rate  float64 // the sum of the turns' rates
+	loses bool    // it passes over what commits out of order
+}
+
+// writing has the percentiles of the appends.
+func (s *busySide) writing() *Percentiles {
+	p := PercentilesOf(s.stamps.writing)
+	return &p
 }
 
 // busy lets writers append at a rate, on schedule and whether events are handled or not; the sides take turns by time.
 func (b *Bench) busy(ctx context.Context, writers int, s *LatencyStep, total int64) error {
-	var conns []*pgx.Conn
-	defer func() {
-		for _, conn := range conns {
-			closeConn(conn)
-		}
-	}()
-	for range writers {
-		conn, err := b.connect(ctx)
-		if err != nil {
-			return err
-		}
-		conns = append(conns, conn)
+	conns, err := b.connectMany(ctx, writers)
+	defer closeAll(conns)
+	if err != nil {
+		return err
 	}
 	b.round++
 	name, err := b.atEnd(ctx)
 	if err != nil {
 		return err
 	}
-	floor, ours := b.busyFloor(), b.busyRouse(name, writers)
+	floor, ours, alone := b.busyFloor(), b.busyRouse(name, writers), b.busyAlone(writers)
 	each := max(s.Events/busyTurns, 1)
 	s.Events = each * busyTurns
 	for range busyTurns {
-		for _, side := range []*busySide{floor, ours} {
+		for _, side := range []*busySide{floor, ours, alone} {
 			err := side.turn(ctx, func() error {
 				rate, err := paced(ctx, conns, side, s.Rate, each)
 				side.rate += rate
@@ -121,7 +145,8 @@ func (b *Bench) busy(ctx context.Context, writers int, s *LatencyStep, total int
 		b.timed += int64(each)
 		b.cfg.Progress(min(b.timed, total), total)
 	}
-	s.Appended, s.FloorAppended = ours.rate/busyTurns, floor.rate/busyTurns
+	s.Appended, s.FloorAppended, s.AloneAppended = ours.rate/busyTurns, floor.rate/busyTurns, alone.rate/busyTurns
+	s.Append, s.FloorAppend, s.AloneAppend = ours.writing(), floor.writing(), alone.writing()
 	return b.busyResult(ctx, s, floor.stamps, ours.stamps)
 }
 
@@ -142,7 +167,7 @@ func (b *Bench) busyResult(ctx context.Context, s *LatencyStep, floor, ours *sta
 
 // busyFloor runs the loop written by hand. What it does not find it has lost.
 func (b *Bench) busyFloor() *busySide {
-	side := &busySide{appendSQL: sqlAppendFloor, args: func(int) []any { return []any{floorID} }, stamps: newStamps()}
+	side := &busySide{appendSQL: sqlAppendFloor, args: func(int) []any { return []any{floorID} }, stamps: newStamps(), loses: true}
 	side.turn = func(ctx context.Context, do func() error) (err error) {
 		loop, err := b.startFloor(ctx, floorOptions{seen: side.stamps.handle})
 		if err != nil {
@@ -176,16 +201,26 @@ func (s *stamps) settle(ctx context.Context) error {
 	return nil
 }
 
-// busyRouse runs a worker with the projection of that name.
-func (b *Bench) busyRouse(name string, writers int) *busySide {
-	prefix := fmt.Sprint(oursID, b.round, "-")
-	side := &busySide{appendSQL: sqlAppendEvent, stamps: newStamps()}
-	// Each writer has an aggregate of its own, whose versions only it counts.
+// busyAlone runs nothing: nobody reads what is appended, until the next turn of a worker.
+func (b *Bench) busyAlone(writers int) *busySide {
+	return &busySide{
+		appendSQL: sqlAppendEvent, args: ownAggregates(fmt.Sprint("alone", b.round, "-"), writers), stamps: newStamps(),
+		turn: func(_ context.Context, do func() error) error { return do() },
+	}
+}
+
+// ownAggregates has an aggregate for each writer, whose versions only that writer counts.
+func ownAggregates(prefix string, writers int) func(writer int) []any {
 	versions := make([]int, writers)
-	side.args = func(writer int) []any {
+	return func(writer int) []any {
 		versions[writer]++
 		return []any{fmt.Sprint(prefix, writer), versions[writer]}
 	}
+}
+
+// busyRouse runs a worker with the projection of that name.
+func (b *Bench) busyRouse(name string, writers int) *busySide {
+	side := &busySide{appendSQL: sqlAppendEvent, args: ownAggregates(fmt.Sprint(oursID, b.round, "-"), writers), stamps: newStamps()}
 	observer := rouse.Observer{Committed: func(_ string, events []eventstore.Event) {
 		at := time.Now()
 		positions := make([]int64, len(events))
@@ -209,6 +244,24 @@ func (b *Bench) busyRouse(name string, writers int) *busySide {
 		return worker.Drain(ctx)
 	}
 	return side
+}
+
+// connectMany opens so many connections. The caller closes what it gets, whatever the error.
+func (b *Bench) connectMany(ctx context.Context, n int) (conns []*pgx.Conn, err error) {
+	for range n {
+		conn, err := b.connect(ctx)
+		if err != nil {
+			return conns, err
+		}
+		conns = append(conns, conn)
+	}
+	return conns, nil
+}
+
+func closeAll(conns []*pgx.Conn) {
+	for _, conn := range conns {
+		closeConn(conn)
+	}
 }
 
 // paced appends so many events from all connections, the nth of all at n/rate after the start or as soon after that as its
@@ -240,10 +293,11 @@ func appendOne(ctx context.Context, conn *pgx.Conn, side *busySide, writer int) 
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	var position int64
+	began := time.Now()
 	if err := conn.QueryRow(ctx, side.appendSQL, side.args(writer)...).Scan(&position); err != nil {
 		return err
 	}
-	side.stamps.append(position, time.Now())
+	side.stamps.append(position, began, time.Now())
 	return nil
 }
 

@@ -46,9 +46,16 @@ type LatencyStep struct {
 	Held      bool    `json:"held"`       // a foreign transaction was open all the time
 	Events    int     `json:"events"`     // of each side
 
-	// Appended and FloorAppended are the rates that the writers came to, in events per second; 0 where they wait for each event.
+	// Appended, FloorAppended and AloneAppended are the rates that the writers came to, in events per second: to the log beside a worker,
+	// to the floor's table, and to the log beside nobody; 0 where they wait for each event.
 	Appended      float64 `json:"appended_per_second,omitempty"`
 	FloorAppended float64 `json:"floor_appended_per_second,omitempty"`
+	AloneAppended float64 `json:"alone_appended_per_second,omitempty"`
+
+	// Append, FloorAppend and AloneAppend are how long these appends took; nil where the rates are 0.
+	Append      *Percentiles `json:"append,omitempty"`
+	FloorAppend *Percentiles `json:"floor_append,omitempty"`
+	AloneAppend *Percentiles `json:"alone_append,omitempty"`
 
 	// Handled and FloorHandled are how many events the read model has of each side. Of Rouse: all. The floor loses events where
 	// writers append at once, because it has none of the promises; only what it handled is timed.

@@ -18,8 +18,9 @@ func benchLatencyVerb(e *env) *cobra.Command {
 		Short: "How soon after its commit an event is handled",
 		Long: `Latency appends events and measures from the acknowledged commit of each to the acknowledged
 commit of its effect. The floor is a loop written by hand, NOTIFY + SELECT + COMMIT, without any
-of the promises. The two take turns, event by event; with --writers, by time, and then the floor
-loses events, because it passes over what commits out of order.`,
+of the promises, on two connections; it reads by the index of a table that is not young. The two take
+turns, event by event; with --writers, by time, and then the floor loses events, because it passes over
+what commits out of order, and the same appends are measured beside nobody.`,
 		Args: cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error {
 			if err := checkLatency(o); err != nil {
@@ -74,6 +75,10 @@ func printLatency(e *env, r bench.LatencyResult) error {
 			row("NOTIFY + SELECT + COMMIT", s.Floor),
 			row("rouse", s.Rouse),
 			row("rouse / floor", bench.Percentiles(s.Ratio)),
+		}
+		if s.AloneAppend != nil {
+			lines = append(lines, fmt.Sprintf("appends: %.0f/s, p50 %.2f ms, p99 %.2f ms; beside nobody %.0f/s, %.2f ms, %.2f ms",
+				s.Appended, s.Append.P50, s.Append.P99, s.AloneAppended, s.AloneAppend.P50, s.AloneAppend.P99))
 		}
 		if lost := int64(s.Events) - s.FloorHandled; lost > 0 {
 			lines = append(lines, fmt.Sprintf("the floor lost %s events", console.Grouped(lost)))
