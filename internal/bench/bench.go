@@ -71,6 +71,7 @@ type Bench struct {
 	round  int       // how many have begun, over all parts
 	idle   *sleepers // processes beside what is measured; nil: none
 	timed  int64     // events that Latency has timed of each side
+	wire   *wire     // counts what the connections of connect send; nil: nobody does
 }
 
 // Open creates the schema. Whatever the error, nothing is left behind.
@@ -174,7 +175,12 @@ func (b *Bench) number(ctx context.Context, sql string, args ...any) (n int64, e
 func (b *Bench) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	return pgx.ConnectConfig(ctx, b.cfg.Connect.ConnConfig)
+	cfg := b.cfg.Connect.ConnConfig
+	if b.wire != nil {
+		cfg = cfg.Copy()
+		b.wire.on(cfg)
+	}
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 // closeConn says goodbye to the server, for which it takes a second at most.

@@ -32,7 +32,7 @@ const (
 func benchVerb(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure latency, catching up, scaling, rest, many tenants, or what the push costs appends",
+		Short: "Measure latency, catching up, rest, appends and what they cost, each beside a floor",
 		Long: `Bench measures on a PostgreSQL server of its own, or in the database that is given, where it
 works in a schema of its own, rouse_bench_ and a number, which is dropped at the end and after
 Ctrl+C; only a second Ctrl+C, which ends it at once, leaves it there. It prints a small table, or everything that was measured with --json. The ratios are
@@ -40,7 +40,8 @@ what to read: what is compared takes turns, and medians are printed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(benchLatencyVerb(e), benchCatchupVerb(e), benchAppendVerb(e), benchScaleVerb(e), benchIdleVerb(e), benchTenantsVerb(e))
+	cmd.AddCommand(benchLatencyVerb(e), benchCatchupVerb(e), benchAppendVerb(e), benchScaleVerb(e), benchIdleVerb(e), benchTenantsVerb(e),
+		benchCostVerb(e))
 	return cmd
 }
 
