@@ -107,7 +107,7 @@ func (b *Bench) Append(ctx context.Context, o AppendOptions) (r AppendResult, er
 	if err := b.exec(ctx, statementTimeout, sqlNotifyAlways); err != nil {
 		return r, err
 	}
-	w, err := b.newWriter(ctx, o)
+	w, err := b.newWriter(ctx, o.Pgbench, o.Length, appendScript, sqlAppendEvent)
 	if err != nil {
 		return r, err
 	}

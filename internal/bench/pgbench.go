@@ -50,8 +50,8 @@ type pgbench struct {
 }
 
 // newPgbench returns nil if pgbench cannot be told the address.
-func (b *Bench) newPgbench(ctx context.Context, o AppendOptions) (*pgbench, error) {
-	p := &pgbench{path: o.Pgbench, seconds: max(int(o.Length/time.Second), 1)}
+func (b *Bench) newPgbench(ctx context.Context, path string, length time.Duration, commands []byte) (*pgbench, error) {
+	p := &pgbench{path: path, seconds: max(int(length/time.Second), 1)}
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	version, err := exec.CommandContext(ctx, p.path, "--version").Output()
@@ -68,7 +68,7 @@ func (b *Bench) newPgbench(ctx context.Context, o AppendOptions) (*pgbench, erro
 		return nil, err
 	}
 	p.script = script.Name()
-	_, err = script.Write(appendScript)
+	_, err = script.Write(commands)
 	if err = errors.Join(err, script.Close()); err != nil {
 		return nil, errors.Join(err, p.close())
 	}

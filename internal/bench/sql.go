@@ -21,6 +21,8 @@ var (
 	sqlNotifyAlways string
 	//go:embed sql/append.pgbench
 	appendScript []byte
+	//go:embed sql/append_plain.pgbench
+	appendPlainScript []byte
 	//go:embed sql/append_event.sql
 	sqlAppendEvent string
 
@@ -32,6 +34,13 @@ var (
 	sqlAppendFloor string
 	//go:embed sql/read_floor.sql
 	sqlReadFloor string
+
+	//go:embed sql/plain_log.sql
+	sqlPlainLog string
+	//go:embed sql/append_plain.sql
+	sqlAppendPlain string
+	//go:embed sql/read_plain.sql
+	sqlReadPlain string
 
 	//go:embed sql/uniques.sql
 	sqlUniques string

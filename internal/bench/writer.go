@@ -25,22 +25,25 @@ type writer interface {
 // writerAggregates is how many aggregates each connection appends to in turn.
 const writerAggregates = 100
 
-func (b *Bench) newWriter(ctx context.Context, o AppendOptions) (writer, error) {
-	if o.Pgbench == "" {
-		return &goroutines{b: b, length: o.Length, why: "pgbench was not found"}, nil
+// newWriter returns what appends for the length of a round: pgbench by its script, if there is one, else goroutines by the statement, which
+// has the parameters of append_event.sql.
+func (b *Bench) newWriter(ctx context.Context, path string, length time.Duration, script []byte, appendSQL string) (writer, error) {
+	if path == "" {
+		return &goroutines{b: b, appendSQL: appendSQL, length: length, why: "pgbench was not found"}, nil
 	}
-	p, err := b.newPgbench(ctx, o)
+	p, err := b.newPgbench(ctx, path, length, script)
 	if err == nil && p == nil {
-		return &goroutines{b: b, length: o.Length, why: "pgbench cannot be told this address"}, nil
+		return &goroutines{b: b, appendSQL: appendSQL, length: length, why: "pgbench cannot be told this address"}, nil
 	}
 	return p, err
 }
 
 // goroutines of this process write where there is no pgbench.
 type goroutines struct {
-	b      *Bench
-	length time.Duration
-	why    string
+	b         *Bench
+	appendSQL string
+	length    time.Duration
+	why       string
 }
 
 func (g *goroutines) name() string { return "goroutines of the measuring process, " + g.why }
@@ -50,18 +53,10 @@ func (*goroutines) close() error { return nil }
 func (g *goroutines) write(ctx context.Context, writers, round int) (rate float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, g.length+statementTimeout)
 	defer cancel()
-	var conns []*pgx.Conn
-	defer func() {
-		for _, conn := range conns {
-			closeConn(conn)
-		}
-	}()
-	for range writers {
-		conn, err := g.b.connect(ctx)
-		if err != nil {
-			return 0, err
-		}
-		conns = append(conns, conn)
+	conns, err := g.b.connectMany(ctx, writers)
+	defer closeAll(conns)
+	if err != nil {
+		return 0, err
 	}
 	var appended atomic.Int64
 	var all sync.WaitGroup
@@ -77,7 +72,7 @@ func (g *goroutines) write(ctx context.Context, writers, round int) (rate float6
 // one appends until the time is over.
 func (g *goroutines) one(ctx context.Context, conn *pgx.Conn, prefix string, until time.Time, appended *atomic.Int64) error {
 	for n := 1; time.Now().Before(until); n++ {
-		if _, err := conn.Exec(ctx, sqlAppendEvent, fmt.Sprint(prefix, n%writerAggregates), n/writerAggregates+1); err != nil {
+		if _, err := conn.Exec(ctx, g.appendSQL, fmt.Sprint(prefix, n%writerAggregates), n/writerAggregates+1); err != nil {
 			return err
 		}
 		appended.Add(1)

@@ -76,6 +76,7 @@ func TestBenchForPeople(t *testing.T) {
 		"tenants --schemas 2 --seconds 1 --appends 2 --apart 1": `(?m)^a group of 2 schemas +[\d.]+ s +\d+ +[\d.]+ +[\d.]+ +-?\d+ MB +\d+$`,
 		"idle --seconds 1 --workers 1 --appends 1":              `(?m)^notifications for 1 appends: 0 with nobody asleep, 1 with one worker asleep$`,
 		"cost --events 3 --rate 50 --rounds 1":                  `(?m)^rouse +[\d.]+ `,
+		"writers --writers 2 --rounds 1 --seconds 1":            `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
 		"append --writers 2 --rounds 1 --seconds 1":             `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
 	} {
 		r := runRouse(t, on(db), append([]string{"bench"}, strings.Fields(args)...)...)
@@ -160,6 +161,10 @@ func TestMisusedBench(t *testing.T) {
 		"cost --events 0":              "--events 0",
 		"cost --rate 0":                "--rate 0",
 		"cost --rounds 0":              "--rounds 0",
+		"writers --writers 0":          "--writers",
+		"writers --rounds 0":           "--rounds 0",
+		"writers --seconds 0":          "--seconds 0",
+		"writers --poll 0":             "--poll 0",
 		"idle --workers 0":             "--workers 0",
 		"idle --appends 0":             "--appends 0",
 		"append --disk floppy":         "floppy",
@@ -172,7 +177,7 @@ func TestMisusedBench(t *testing.T) {
 		})
 	}
 	address := closedPort(t)
-	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost"} {
+	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost", "writers"} {
 		requireFault(t, runRouse(t, []string{"DATABASE_URL=postgres://postgres:s3cret@" + address + "/x"}, "bench", part), 3, "cannot reach PostgreSQL at "+address)
 	}
 }
