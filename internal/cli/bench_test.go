@@ -71,13 +71,14 @@ func TestBenchForPeople(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	for args, table := range map[string]string{
-		"latency --events 10 --rate 200":                        `(?m)^ +rouse +[\d.]+ +[\d.]+ +[\d.]+$`,
-		"catchup --events 1200 --rounds 1":                      `(?m)^an upsert for each event +[\d,]+ +the same by hand, pipelined +[\d,]+ +[\d.]+$`,
-		"tenants --schemas 2 --seconds 1 --appends 2 --apart 1": `(?m)^a group of 2 schemas +[\d.]+ s +\d+ +[\d.]+ +[\d.]+ +-?\d+ MB +\d+$`,
-		"idle --seconds 1 --workers 1 --appends 1":              `(?m)^notifications for 1 appends: 0 with nobody asleep, 1 with one worker asleep$`,
-		"cost --events 3 --rate 50 --rounds 1":                  `(?m)^rouse +[\d.]+ `,
-		"writers --writers 2 --rounds 1 --seconds 1":            `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
-		"append --writers 2 --rounds 1 --seconds 1":             `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
+		"latency --events 10 --rate 200":                          `(?m)^ +rouse +[\d.]+ +[\d.]+ +[\d.]+$`,
+		"catchup --events 1200 --rounds 1":                        `(?m)^an upsert for each event +[\d,]+ +the same by hand, pipelined +[\d,]+ +[\d.]+$`,
+		"tenants --schemas 2 --seconds 1 --appends 2 --apart 1":   `(?m)^a group of 2 schemas +[\d.]+ s +\d+ +[\d.]+ +[\d.]+ +-?\d+ MB +\d+$`,
+		"idle --seconds 1 --workers 1 --appends 1":                `(?m)^notifications for 1 appends: 0 with nobody asleep, 1 with one worker asleep$`,
+		"cost --events 3 --rate 50 --rounds 1":                    `(?m)^rouse +[\d.]+ `,
+		"writers --writers 2 --rounds 1 --seconds 1":              `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
+		"ladder --rate 50,100 --seconds 1 --writers 2 --rounds 1": `(?m)^the p50 of neighbours differs by [\d.]+ times at most`,
+		"append --writers 2 --rounds 1 --seconds 1":               `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
 	} {
 		r := runRouse(t, on(db), append([]string{"bench"}, strings.Fields(args)...)...)
 		require.Zero(t, r.code, r.stderr)
@@ -165,6 +166,12 @@ func TestMisusedBench(t *testing.T) {
 		"writers --rounds 0":           "--rounds 0",
 		"writers --seconds 0":          "--seconds 0",
 		"writers --poll 0":             "--poll 0",
+		"ladder --rate 100":            "--rate",
+		"ladder --rate 300,100":        "--rate",
+		"ladder --rate 0,100":          "--rate 0",
+		"ladder --seconds 0":           "--seconds 0",
+		"ladder --writers 0":           "--writers 0",
+		"ladder --rounds 0":            "--rounds 0",
 		"idle --workers 0":             "--workers 0",
 		"idle --appends 0":             "--appends 0",
 		"append --disk floppy":         "floppy",
@@ -177,7 +184,7 @@ func TestMisusedBench(t *testing.T) {
 		})
 	}
 	address := closedPort(t)
-	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost", "writers"} {
+	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost", "writers", "ladder"} {
 		requireFault(t, runRouse(t, []string{"DATABASE_URL=postgres://postgres:s3cret@" + address + "/x"}, "bench", part), 3, "cannot reach PostgreSQL at "+address)
 	}
 }
