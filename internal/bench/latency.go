@@ -238,10 +238,15 @@ const benchPartitions = 32
 
 // atEnd makes a projection for this round that begins at the end of the log.
 func (b *Bench) atEnd(ctx context.Context) (name string, err error) {
+	return b.atEndOf(ctx, benchPartitions)
+}
+
+// atEndOf is atEnd with so many partitions.
+func (b *Bench) atEndOf(ctx context.Context, partitions int) (name string, err error) {
 	name = fmt.Sprint("bench_latency_", b.round)
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	_, err = b.pool.Exec(ctx, sqlBeginAtEnd, name, benchPartitions)
+	_, err = b.pool.Exec(ctx, sqlBeginAtEnd, name, partitions)
 	return name, err
 }
 

@@ -41,7 +41,7 @@ what to read: what is compared takes turns, and medians are printed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(benchLatencyVerb(e), benchCatchupVerb(e), benchAppendVerb(e), benchScaleVerb(e), benchIdleVerb(e), benchTenantsVerb(e),
-		benchCostVerb(e), benchWritersVerb(e), benchLadderVerb(e))
+		benchCostVerb(e), benchWritersVerb(e), benchLadderVerb(e), benchPartitionsVerb(e))
 	return cmd
 }
 

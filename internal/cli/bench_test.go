@@ -71,14 +71,15 @@ func TestBenchForPeople(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	for args, table := range map[string]string{
-		"latency --events 10 --rate 200":                          `(?m)^ +rouse +[\d.]+ +[\d.]+ +[\d.]+$`,
-		"catchup --events 1200 --rounds 1":                        `(?m)^an upsert for each event +[\d,]+ +the same by hand, pipelined +[\d,]+ +[\d.]+$`,
-		"tenants --schemas 2 --seconds 1 --appends 2 --apart 1":   `(?m)^a group of 2 schemas +[\d.]+ s +\d+ +[\d.]+ +[\d.]+ +-?\d+ MB +\d+$`,
-		"idle --seconds 1 --workers 1 --appends 1":                `(?m)^notifications for 1 appends: 0 with nobody asleep, 1 with one worker asleep$`,
-		"cost --events 3 --rate 50 --rounds 1":                    `(?m)^rouse +[\d.]+ `,
-		"writers --writers 2 --rounds 1 --seconds 1":              `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
-		"ladder --rate 50,100 --seconds 1 --writers 2 --rounds 1": `(?m)^the p50 of neighbours differs by [\d.]+ times at most`,
-		"append --writers 2 --rounds 1 --seconds 1":               `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
+		"latency --events 10 --rate 200":                                 `(?m)^ +rouse +[\d.]+ +[\d.]+ +[\d.]+$`,
+		"catchup --events 1200 --rounds 1":                               `(?m)^an upsert for each event +[\d,]+ +the same by hand, pipelined +[\d,]+ +[\d.]+$`,
+		"tenants --schemas 2 --seconds 1 --appends 2 --apart 1":          `(?m)^a group of 2 schemas +[\d.]+ s +\d+ +[\d.]+ +[\d.]+ +-?\d+ MB +\d+$`,
+		"idle --seconds 1 --workers 1 --appends 1":                       `(?m)^notifications for 1 appends: 0 with nobody asleep, 1 with one worker asleep$`,
+		"cost --events 3 --rate 50 --rounds 1":                           `(?m)^rouse +[\d.]+ `,
+		"writers --writers 2 --rounds 1 --seconds 1":                     `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
+		"ladder --rate 50,100 --seconds 1 --writers 2 --rounds 1":        `(?m)^the p50 of neighbours differs by [\d.]+ times at most`,
+		"partitions --partitions 2,4 --events 1200 --timed 2 --rounds 1": `(?m)^ +4 +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$`,
+		"append --writers 2 --rounds 1 --seconds 1":                      `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
 	} {
 		r := runRouse(t, on(db), append([]string{"bench"}, strings.Fields(args)...)...)
 		require.Zero(t, r.code, r.stderr)
@@ -141,42 +142,48 @@ func TestMisusedBench(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	for args, holds := range map[string]string{
-		"latency --events -1":          "--events -1",
-		"latency --writers 300":        "--writers 300",
-		"latency --table-rows -1":      "--table-rows",
-		"latency --rate 0":             "--rate 0",
-		"latency --rate NaN":           "--rate NaN",
-		"catchup --events 0":           "--events 0",
-		"catchup --rounds 0":           "--rounds 0",
-		"append --writers 0":           "--writers",
-		"append --writers 1,x":         "--writers",
-		"append --writers 1000":        "--writers",
-		"append --rounds 0":            "--rounds 0",
-		"append --seconds 0":           "--seconds 0",
-		"append --disk slow":           "--disk slow",
-		"append --idle-processes 1000": "--idle-processes 1000",
-		"scale --workers 0":            "--workers",
-		"scale --events 0":             "--events 0",
-		"scale --rounds 0":             "--rounds 0",
-		"idle --seconds 0":             "--seconds 0",
-		"cost --events 0":              "--events 0",
-		"cost --rate 0":                "--rate 0",
-		"cost --rounds 0":              "--rounds 0",
-		"writers --writers 0":          "--writers",
-		"writers --rounds 0":           "--rounds 0",
-		"writers --seconds 0":          "--seconds 0",
-		"writers --poll 0":             "--poll 0",
-		"ladder --rate 100":            "--rate",
-		"ladder --rate 300,100":        "--rate",
-		"ladder --rate 0,100":          "--rate 0",
-		"ladder --seconds 0":           "--seconds 0",
-		"ladder --writers 0":           "--writers 0",
-		"ladder --rounds 0":            "--rounds 0",
-		"idle --workers 0":             "--workers 0",
-		"idle --appends 0":             "--appends 0",
-		"append --disk floppy":         "floppy",
-		"latency --schema mine":        "--schema",
-		"everything":                   "everything",
+		"latency --events -1":           "--events -1",
+		"latency --writers 300":         "--writers 300",
+		"latency --table-rows -1":       "--table-rows",
+		"latency --rate 0":              "--rate 0",
+		"latency --rate NaN":            "--rate NaN",
+		"catchup --events 0":            "--events 0",
+		"catchup --rounds 0":            "--rounds 0",
+		"append --writers 0":            "--writers",
+		"append --writers 1,x":          "--writers",
+		"append --writers 1000":         "--writers",
+		"append --rounds 0":             "--rounds 0",
+		"append --seconds 0":            "--seconds 0",
+		"append --disk slow":            "--disk slow",
+		"append --idle-processes 1000":  "--idle-processes 1000",
+		"scale --workers 0":             "--workers",
+		"scale --events 0":              "--events 0",
+		"scale --rounds 0":              "--rounds 0",
+		"idle --seconds 0":              "--seconds 0",
+		"cost --events 0":               "--events 0",
+		"cost --rate 0":                 "--rate 0",
+		"cost --rounds 0":               "--rounds 0",
+		"writers --writers 0":           "--writers",
+		"writers --rounds 0":            "--rounds 0",
+		"writers --seconds 0":           "--seconds 0",
+		"writers --poll 0":              "--poll 0",
+		"ladder --rate 100":             "--rate",
+		"ladder --rate 300,100":         "--rate",
+		"ladder --rate 0,100":           "--rate 0",
+		"ladder --seconds 0":            "--seconds 0",
+		"ladder --writers 0":            "--writers 0",
+		"ladder --rounds 0":             "--rounds 0",
+		"partitions --partitions 32":    "--partitions",
+		"partitions --partitions 32,33": "--partitions",
+		"partitions --events 0":         "--events 0",
+		"partitions --timed 0":          "--timed 0",
+		"partitions --rate 0":           "--rate 0",
+		"partitions --rounds 0":         "--rounds 0",
+		"idle --workers 0":              "--workers 0",
+		"idle --appends 0":              "--appends 0",
+		"append --disk floppy":          "floppy",
+		"latency --schema mine":         "--schema",
+		"everything":                    "everything",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -184,7 +191,7 @@ func TestMisusedBench(t *testing.T) {
 		})
 	}
 	address := closedPort(t)
-	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost", "writers", "ladder"} {
+	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost", "writers", "ladder", "partitions"} {
 		requireFault(t, runRouse(t, []string{"DATABASE_URL=postgres://postgres:s3cret@" + address + "/x"}, "bench", part), 3, "cannot reach PostgreSQL at "+address)
 	}
 }
