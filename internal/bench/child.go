@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -23,6 +24,11 @@ const childStop = 15 * time.Second
 // startChild starts a process of Rouse's own program in the schema of the benchmark. When ctx ends it is asked to stop. The
 // caller waits for it.
 func (b *Bench) startChild(ctx context.Context, program string, args ...string) (*process.Process, error) {
+	return b.startChildTo(ctx, nil, program, args...)
+}
+
+// startChildTo is startChild for a process that says something on standard output.
+func (b *Bench) startChildTo(ctx context.Context, out io.Writer, program string, args ...string) (*process.Process, error) {
 	cmd := exec.CommandContext(ctx, program, append(args, "--until-eof")...)
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
@@ -35,6 +41,7 @@ func (b *Bench) startChild(ctx context.Context, program string, args ...string) 
 	cmd.Env = append(cmd.Env, "DATABASE_URL="+b.cfg.Connect.ConnString(), "ROUSE_SCHEMA="+b.schema, "ROUSE_LOG_LEVEL=error", "ROUSE_LOG_FORMAT=json")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = childStop
+	cmd.Stdout = out
 	p, err := process.Start(cmd, program+" "+args[0], process.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)

@@ -46,6 +46,8 @@ var (
 	sqlUniques string
 	//go:embed sql/fill.sql
 	sqlFill string
+	//go:embed sql/fill_payload.sql
+	sqlFillPayload string
 	//go:embed sql/read_raw.sql
 	sqlReadRaw string
 	//go:embed sql/read_hand.sql

@@ -253,9 +253,9 @@ func (b *Bench) rest(ctx context.Context, o TenantsOptions, r *Rest, name string
 	return err
 }
 
-// connections returns how many connections call themselves so.
+// connections returns how many connections call themselves so, or begin with that.
 func (b *Bench) connections(ctx context.Context, name string) (int64, error) {
-	return b.number(ctx, "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1", name)
+	return b.number(ctx, "select count(*) from pg_stat_activity where datname = current_database() and starts_with(application_name, $1)", name)
 }
 
 // apart measures workers of their own at rest.

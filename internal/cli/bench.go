@@ -23,6 +23,9 @@ const (
 	// benchWorkers is the most workers that a benchmark runs.
 	benchWorkers = 32
 
+	// benchProjections is the most projections of one process, of which each may have two connections.
+	benchProjections = 256
+
 	// benchSchemas is the most schemas that a group is measured with, and benchApart the most workers beside that, of which each needs
 	// up to six connections.
 	benchSchemas = 2000
@@ -41,7 +44,8 @@ what to read: what is compared takes turns, and medians are printed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(benchLatencyVerb(e), benchCatchupVerb(e), benchAppendVerb(e), benchScaleVerb(e), benchIdleVerb(e), benchTenantsVerb(e),
-		benchCostVerb(e), benchWritersVerb(e), benchLadderVerb(e), benchPartitionsVerb(e))
+		benchCostVerb(e), benchWritersVerb(e), benchLadderVerb(e), benchPartitionsVerb(e), benchProjectionsVerb(e),
+		benchPayloadsVerb(e))
 	return cmd
 }
 

@@ -60,6 +60,20 @@ func TestBenchOfProcesses(t *testing.T) {
 	}
 	assert.Zero(t, scale.Rows[0].CPURatio, "what a server of somebody else's uses is not known")
 
+	many := decode[bench.ManyResult](t, mustRouse(t, db, "bench", "projections", "--projections", "1,3", "--events", "4", "--rounds", "1", "--json"))
+	require.Len(t, many.Rows, 2)
+	for _, row := range many.Rows {
+		assert.Positive(t, row.Last.P50)
+		assert.Positive(t, row.Connections)
+		assert.Positive(t, row.Start)
+	}
+	payloads := decode[bench.PayloadsResult](t, mustRouse(t, db, "bench", "payloads", "--bytes", "20000,100", "--history", "1", "--rounds", "1", "--json"))
+	require.Len(t, payloads.Rows, 2)
+	assert.EqualValues(t, 1<<20/20000, payloads.Rows[0].Events)
+	for _, row := range payloads.Rows {
+		assert.Positive(t, row.Ratio)
+	}
+
 	appended := decode[bench.AppendResult](t, mustRouse(t, db, "bench", "append", "--writers", "1", "--rounds", "1", "--seconds", "1", "--idle-processes", "2", "--json"))
 	assert.Equal(t, 2, appended.Idle)
 	assert.Equal(t, appended.Events, appended.Handled)
@@ -79,6 +93,8 @@ func TestBenchForPeople(t *testing.T) {
 		"writers --writers 2 --rounds 1 --seconds 1":                     `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
 		"ladder --rate 50,100 --seconds 1 --writers 2 --rounds 1":        `(?m)^the p50 of neighbours differs by [\d.]+ times at most`,
 		"partitions --partitions 2,4 --events 1200 --timed 2 --rounds 1": `(?m)^ +4 +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$`,
+		"projections --projections 1,2 --events 2 --rounds 1":            `(?m)^ +2 +[\d.]+ +[\d.]+ +[\d.]+ +\d+ +\d+ +[\d.]+$`,
+		"payloads --bytes 100 --history 1 --rounds 1":                    `(?m)^ +100 +[\d,]+ +[\d,]+ +[\d,]+ +[\d.]+ +\d+$`,
 		"append --writers 2 --rounds 1 --seconds 1":                      `(?m)^ +2 +[\d,]+ +[\d,]+ +[\d.]+ +[\d,]+ +[\d.]+$`,
 	} {
 		r := runRouse(t, on(db), append([]string{"bench"}, strings.Fields(args)...)...)
@@ -142,48 +158,56 @@ func TestMisusedBench(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	for args, holds := range map[string]string{
-		"latency --events -1":           "--events -1",
-		"latency --writers 300":         "--writers 300",
-		"latency --table-rows -1":       "--table-rows",
-		"latency --rate 0":              "--rate 0",
-		"latency --rate NaN":            "--rate NaN",
-		"catchup --events 0":            "--events 0",
-		"catchup --rounds 0":            "--rounds 0",
-		"append --writers 0":            "--writers",
-		"append --writers 1,x":          "--writers",
-		"append --writers 1000":         "--writers",
-		"append --rounds 0":             "--rounds 0",
-		"append --seconds 0":            "--seconds 0",
-		"append --disk slow":            "--disk slow",
-		"append --idle-processes 1000":  "--idle-processes 1000",
-		"scale --workers 0":             "--workers",
-		"scale --events 0":              "--events 0",
-		"scale --rounds 0":              "--rounds 0",
-		"idle --seconds 0":              "--seconds 0",
-		"cost --events 0":               "--events 0",
-		"cost --rate 0":                 "--rate 0",
-		"cost --rounds 0":               "--rounds 0",
-		"writers --writers 0":           "--writers",
-		"writers --rounds 0":            "--rounds 0",
-		"writers --seconds 0":           "--seconds 0",
-		"writers --poll 0":              "--poll 0",
-		"ladder --rate 100":             "--rate",
-		"ladder --rate 300,100":         "--rate",
-		"ladder --rate 0,100":           "--rate 0",
-		"ladder --seconds 0":            "--seconds 0",
-		"ladder --writers 0":            "--writers 0",
-		"ladder --rounds 0":             "--rounds 0",
-		"partitions --partitions 32":    "--partitions",
-		"partitions --partitions 32,33": "--partitions",
-		"partitions --events 0":         "--events 0",
-		"partitions --timed 0":          "--timed 0",
-		"partitions --rate 0":           "--rate 0",
-		"partitions --rounds 0":         "--rounds 0",
-		"idle --workers 0":              "--workers 0",
-		"idle --appends 0":              "--appends 0",
-		"append --disk floppy":          "floppy",
-		"latency --schema mine":         "--schema",
-		"everything":                    "everything",
+		"latency --events -1":            "--events -1",
+		"latency --writers 300":          "--writers 300",
+		"latency --table-rows -1":        "--table-rows",
+		"latency --rate 0":               "--rate 0",
+		"latency --rate NaN":             "--rate NaN",
+		"catchup --events 0":             "--events 0",
+		"catchup --rounds 0":             "--rounds 0",
+		"append --writers 0":             "--writers",
+		"append --writers 1,x":           "--writers",
+		"append --writers 1000":          "--writers",
+		"append --rounds 0":              "--rounds 0",
+		"append --seconds 0":             "--seconds 0",
+		"append --disk slow":             "--disk slow",
+		"append --idle-processes 1000":   "--idle-processes 1000",
+		"scale --workers 0":              "--workers",
+		"scale --events 0":               "--events 0",
+		"scale --rounds 0":               "--rounds 0",
+		"idle --seconds 0":               "--seconds 0",
+		"cost --events 0":                "--events 0",
+		"cost --rate 0":                  "--rate 0",
+		"cost --rounds 0":                "--rounds 0",
+		"writers --writers 0":            "--writers",
+		"writers --rounds 0":             "--rounds 0",
+		"writers --seconds 0":            "--seconds 0",
+		"writers --poll 0":               "--poll 0",
+		"ladder --rate 100":              "--rate",
+		"ladder --rate 300,100":          "--rate",
+		"ladder --rate 0,100":            "--rate 0",
+		"ladder --seconds 0":             "--seconds 0",
+		"ladder --writers 0":             "--writers 0",
+		"ladder --rounds 0":              "--rounds 0",
+		"partitions --partitions 32":     "--partitions",
+		"partitions --partitions 32,33":  "--partitions",
+		"partitions --events 0":          "--events 0",
+		"partitions --timed 0":           "--timed 0",
+		"partitions --rate 0":            "--rate 0",
+		"partitions --rounds 0":          "--rounds 0",
+		"projections --projections 0":    "--projections",
+		"projections --projections 1000": "--projections",
+		"projections --events 0":         "--events 0",
+		"projections --rate 0":           "--rate 0",
+		"projections --rounds 0":         "--rounds 0",
+		"payloads --bytes 1":             "--bytes",
+		"payloads --history 0":           "--history 0",
+		"payloads --rounds 0":            "--rounds 0",
+		"idle --workers 0":               "--workers 0",
+		"idle --appends 0":               "--appends 0",
+		"append --disk floppy":           "floppy",
+		"latency --schema mine":          "--schema",
+		"everything":                     "everything",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -191,7 +215,7 @@ func TestMisusedBench(t *testing.T) {
 		})
 	}
 	address := closedPort(t)
-	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost", "writers", "ladder", "partitions"} {
+	for _, part := range []string{"latency", "catchup", "append", "scale", "idle", "cost", "writers", "ladder", "partitions", "projections", "payloads"} {
 		requireFault(t, runRouse(t, []string{"DATABASE_URL=postgres://postgres:s3cret@" + address + "/x"}, "bench", part), 3, "cannot reach PostgreSQL at "+address)
 	}
 }
