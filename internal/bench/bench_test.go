@@ -93,9 +93,9 @@ func TestCatchup(t *testing.T) {
 	assert.EqualValues(t, 2300, value[int64](t, b, countLog))
 	assert.EqualValues(t, 2300, value[int64](t, b, sumCounts), "the last side to work starts from nothing")
 	assert.EqualValues(t, 2300, value[int64](t, b, "select last from floor_checkpoint"))
-	assert.EqualValues(t, 4, value[int64](t, b, `select count(*) from (select from projection_checkpoints group by projection_name
-		having min(last_global_position) = 2300) complete`), "each round's two projections")
-	for _, p := range []CatchupPair{r.Nothing, r.Upsert} {
+	assert.EqualValues(t, 8, value[int64](t, b, `select count(*) from (select from projection_checkpoints group by projection_name
+		having min(last_global_position) = 2300) complete`), "each round's four projections")
+	for _, p := range []CatchupPair{r.Nothing, r.Upsert, r.Batched, r.Apply} {
 		require.Len(t, p.Rounds, 2)
 		assert.Positive(t, p.Rouse)
 		assert.Positive(t, p.Floor)

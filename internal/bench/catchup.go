@@ -39,6 +39,13 @@ type CatchupResult struct {
 	// that does the same and commits with one checkpoint in one round trip, asynchronously. Neither waits for the disk.
 	Upsert CatchupPair `json:"upsert"`
 
+	// Batched is rouse.Batched with a statement for each event, beside a loop written by hand that sends as many, pipelined.
+	Batched CatchupPair `json:"batched"`
+
+	// Apply is a projection that only has Apply, which does nothing, beside a loop written by hand that decodes the events and calls
+	// the same for each in an open transaction.
+	Apply CatchupPair `json:"apply"`
+
 	// Process is `rouse worker --once` with the projection that it has built in, an upsert for each event; nil: not measured.
 	Process *CatchupProcess `json:"process,omitempty"`
 }
@@ -72,7 +79,7 @@ type CatchupRound struct {
 // Catchup makes a history and lets each side work through it from the beginning, in turn.
 func (b *Bench) Catchup(ctx context.Context, o CatchupOptions) (CatchupResult, error) {
 	r := CatchupResult{Bench: "catchup", Server: b.server, Events: o.Events}
-	c := &catchup{Bench: b, events: o.Events, total: o.Events * 4 * int64(o.Rounds)}
+	c := &catchup{Bench: b, events: o.Events, total: o.Events * 8 * int64(o.Rounds)}
 	c.progress(0)
 	if err := b.fill(ctx, o.Events); err != nil {
 		return r, err
@@ -82,7 +89,7 @@ func (b *Bench) Catchup(ctx context.Context, o CatchupOptions) (CatchupResult, e
 		for _, pair := range []struct {
 			of          *CatchupPair
 			floor, ours func(context.Context) (int64, time.Duration, error)
-		}{{&r.Nothing, c.raw, c.nothing}, {&r.Upsert, c.byHand, c.upsert}} {
+		}{{&r.Nothing, c.raw, c.nothing}, {&r.Upsert, c.byHand, c.upsert}, {&r.Apply, c.applyByHand, c.apply}, {&r.Batched, c.batchedByHand, c.batched}} {
 			round, err := c.pair(ctx, pair.floor, pair.ours)
 			if err != nil {
 				return r, err
@@ -93,7 +100,7 @@ func (b *Bench) Catchup(ctx context.Context, o CatchupOptions) (CatchupResult, e
 			return r, err
 		}
 	}
-	for _, p := range []*CatchupPair{&r.Nothing, &r.Upsert} {
+	for _, p := range []*CatchupPair{&r.Nothing, &r.Upsert, &r.Batched, &r.Apply} {
 		p.Rouse = Median(p.Rounds, func(r CatchupRound) float64 { return r.Rouse })
 		p.Floor = Median(p.Rounds, func(r CatchupRound) float64 { return r.Floor })
 		p.Ratio = Median(p.Rounds, func(r CatchupRound) float64 { return r.Ratio })
@@ -201,6 +208,13 @@ func rawStep(ctx context.Context, conn *pgx.Conn, after int64) (n int, last int6
 
 // byHand works through the history with the loop that anybody would write first, if they knew about pipelines.
 func (c *catchup) byHand(ctx context.Context) (handled int64, took time.Duration, err error) {
+	return c.handLoop(ctx, func(ctx context.Context, conn *pgx.Conn, after int64) (n int, last int64, err error) {
+		return handStep(ctx, conn, sqlReadHand, after, nil)
+	})
+}
+
+// handLoop works through the history by one step after the other, which returns how many events it had and the last of them.
+func (c *catchup) handLoop(ctx context.Context, step func(ctx context.Context, conn *pgx.Conn, after int64) (n int, last int64, err error)) (handled int64, took time.Duration, err error) {
 	if err := c.exec(ctx, statementTimeout, "update floor_checkpoint set last = 0"); err != nil {
 		return 0, 0, err
 	}
@@ -212,7 +226,9 @@ func (c *catchup) byHand(ctx context.Context) (handled int64, took time.Duration
 		}
 		defer closeConn(conn)
 		for after := int64(0); ; {
-			n, last, err := handStep(ctx, conn, sqlReadHand, after, nil)
+			stepCtx, cancel := context.WithTimeout(ctx, statementTimeout)
+			n, last, err := step(stepCtx, conn, after)
+			cancel()
 			if err != nil || n == 0 {
 				return time.Since(began), err
 			}

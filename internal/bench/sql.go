@@ -11,6 +11,8 @@ var (
 	sqlSettings string
 	//go:embed sql/count.sql
 	sqlCount string
+	//go:embed sql/count_one.sql
+	sqlCountOne string
 	//go:embed sql/reached.sql
 	sqlReached string
 

@@ -18,9 +18,11 @@ func benchCatchupVerb(e *env) *cobra.Command {
 		Short: "How fast a history is worked through",
 		Long: `Catchup makes a history of events and lets one worker work through it from the beginning: with a
 projection that writes nothing but its checkpoints, beside a loop that reads all events and decodes
-none; and with one that updates a row for each event, beside a loop written by hand that does the
-same, pipelined, without any of the promises. Each batch has 1,000 events, and no commit waits for
-the disk. Last comes the process: this program as a worker, from its start to its end.`,
+none; with one that updates a row for each event, beside a loop written by hand that does the same,
+pipelined, without any of the promises; the same with a statement for each event; and with one that
+has only Apply, beside a loop that calls the same by hand. The loops take 1,000 events at a time, and
+no commit waits for the disk. Last comes the process: this program as a worker, from its start to its
+end.`,
 		Args: cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error {
 			switch {
@@ -53,5 +55,7 @@ func printCatchup(e *env, r bench.CatchupResult) error {
 		fmt.Sprintf("%-26s %12s   %-32s %12s %8s", "projection", "rouse", "floor", "", "ratio"),
 		row("nothing but checkpoints", "reading, nothing decoded", r.Nothing),
 		row("an upsert for each event", "the same by hand, pipelined", r.Upsert),
+		row("a statement for each event", "the same by hand, pipelined", r.Batched),
+		row("Apply that does nothing", "the same by hand", r.Apply),
 	)
 }
