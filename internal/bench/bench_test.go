@@ -157,6 +157,9 @@ func TestIdle(t *testing.T) {
 	assert.Positive(t, r.Watch)
 	assert.Positive(t, r.Heartbeat)
 	assert.Positive(t, r.Transactions)
+	assert.Positive(t, r.Connections)
+	each := r.EventPath + r.Watch + r.Heartbeat + r.Probe + r.Ownership
+	assert.GreaterOrEqual(t, r.Sent*10/2+1, each, "what the connections send is at least what the tracer saw")
 	assert.LessOrEqual(t, r.EventTrips, r.EventPath)
 	assert.EqualValues(t, 6, value[int64](t, b, countLog))
 	assert.EqualValues(t, 6, value[int64](t, b, sumCounts))

@@ -45,6 +45,11 @@ type IdleResult struct {
 	// EventStatements are the statements of EventPath, by their first lines.
 	EventStatements map[string]int `json:"event_statements"`
 
+	// Sent is how many statements all workers together sent in a second, whatever for, begin and commit included, as they were on the
+	// wire, and Connections how many they had in the end.
+	Sent        float64 `json:"statements_per_second_of_all"`
+	Connections int64   `json:"connections"`
+
 	// Transactions are those that the server counted in the database, in 10 seconds and worker: a check of the above.
 	Transactions float64 `json:"transactions"`
 
@@ -54,6 +59,9 @@ type IdleResult struct {
 	Unslept int `json:"notified_nobody_asleep"`
 	Slept   int `json:"notified_one_asleep"`
 }
+
+// idleName is how the connections of the workers call themselves.
+const idleName = "rouse bench idle"
 
 // Idle lets workers sleep for a while and counts what they send.
 func (b *Bench) Idle(ctx context.Context, o IdleOptions) (r IdleResult, err error) {
@@ -91,9 +99,11 @@ func (b *Bench) Idle(ctx context.Context, o IdleOptions) (r IdleResult, err erro
 
 // idleWorkers runs the workers, with connections that count.
 func (b *Bench) idleWorkers(ctx context.Context, o IdleOptions, r *IdleResult, total int64) (err error) {
-	t := &counting{}
+	t, w := &counting{}, &wire{}
 	cfg := b.cfg.Connect.Copy()
 	cfg.ConnConfig.Tracer = t
+	cfg.ConnConfig.RuntimeParams["application_name"] = idleName
+	w.on(cfg.ConnConfig)
 	var workers []*running
 	var pools []*pgxpool.Pool
 	defer func() {
@@ -114,17 +124,22 @@ func (b *Bench) idleWorkers(ctx context.Context, o IdleOptions, r *IdleResult, t
 		if o.Static {
 			work.WorkerIndex, work.TotalWorkers = i, o.Workers
 		}
-		w, err := b.startWith(ctx, pool, work)
+		worker, err := b.startWith(ctx, pool, work)
 		if err != nil {
 			return err
 		}
-		workers = append(workers, w)
+		workers = append(workers, worker)
 	}
 	for _, w := range workers {
 		if err := w.asleep(ctx); err != nil {
 			return err
 		}
 	}
+	return b.idleCount(ctx, o, r, t, w, total)
+}
+
+// idleCount counts what workers that sleep send.
+func (b *Bench) idleCount(ctx context.Context, o IdleOptions, r *IdleResult, t *counting, w *wire, total int64) error {
 	if err := pause(ctx, o.Length/2); err != nil { // they look more often at first
 		return err
 	}
@@ -133,6 +148,7 @@ func (b *Bench) idleWorkers(ctx context.Context, o IdleOptions, r *IdleResult, t
 		return err
 	}
 	t.reset()
+	began, _ := w.read()
 	for n := range int64(o.Length / time.Second) {
 		if err := pause(ctx, time.Second); err != nil {
 			return err
@@ -140,6 +156,11 @@ func (b *Bench) idleWorkers(ctx context.Context, o IdleOptions, r *IdleResult, t
 		b.cfg.Progress(n+2, total)
 	}
 	kinds, events := t.read()
+	over, _ := w.read()
+	r.Sent = float64(over.minus(began).all()) / o.Length.Seconds()
+	if r.Connections, err = b.connections(ctx, idleName); err != nil {
+		return err
+	}
 	after, err := b.transactions(ctx)
 	if err != nil {
 		return err

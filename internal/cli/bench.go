@@ -20,8 +20,10 @@ const (
 	benchWriters     = 256
 	benchIdle        = 64
 
-	// benchWorkers is the most workers that a benchmark runs.
-	benchWorkers = 32
+	// benchWorkers is the most workers that share a history, and benchIdleWorkers the most that rest, of which each needs up to six
+	// connections.
+	benchWorkers     = 32
+	benchIdleWorkers = 96
 
 	// benchProjections is the most projections of one process, of which each may have two connections.
 	benchProjections = 256

@@ -23,8 +23,8 @@ the notifications that appends send with nobody asleep, and with one worker asle
 		Args: cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error {
 			switch {
-			case o.Workers < 1 || o.Workers > benchWorkers:
-				return usagef("--workers %d: from 1 to %d", o.Workers, benchWorkers)
+			case o.Workers < 1 || o.Workers > benchIdleWorkers:
+				return usagef("--workers %d: from 1 to %d", o.Workers, benchIdleWorkers)
 			case seconds < 1 || seconds > 3600:
 				return usagef("--seconds %d: from 1 to 3600", seconds)
 			case o.Appends < 1 || o.Appends > 1000:
@@ -54,6 +54,7 @@ func printIdle(e *env, r bench.IdleResult) error {
 		fmt.Sprintf("statements in 10 s and worker, %d %s workers with nothing to do for %g s", r.Workers, kind, r.Seconds),
 		row("event path", r.EventPath), row("event path, round trips", r.EventTrips), row("ownership", r.Ownership), row("watch over other workers", r.Watch), row("heartbeat", r.Heartbeat), row("probe of the push", r.Probe),
 		row("transactions, by the server", r.Transactions),
+		fmt.Sprintf("statements a second of all workers together, as they were on the wire: %.1f, on %d connections", r.Sent, r.Connections),
 		fmt.Sprintf("notifications for %d appends: %d with nobody asleep, %d with one worker asleep", r.Appends, r.Unslept, r.Slept),
 	)
 }
