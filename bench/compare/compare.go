@@ -27,6 +27,7 @@ type Options struct {
 	Writers int           // that append at once
 	Length  time.Duration // for so long
 	Tuning  Tuning
+	River   RiverTuning
 	Log     func(line string) // told of what is done; must not be nil
 
 	settle time.Duration // how long a worker that has caught up gets until it is measured; 0: settleFor
@@ -46,6 +47,8 @@ type Result struct {
 		Writers int     `json:"writers"`
 		Seconds float64 `json:"seconds"`
 		Tuning  Tuning  `json:"tuning"`
+
+		River RiverTuning `json:"river"`
 	} `json:"options"`
 	Sides []Side `json:"sides"`
 }
@@ -53,6 +56,7 @@ type Result struct {
 // Side is what one side did: medians, and percentiles over the events of all rounds.
 type Side struct {
 	Name    string            `json:"name"`
+	Events  int64             `json:"events"` // of the history that it was given
 	Idle    float64           `json:"catchup_per_second"`
 	Upsert  float64           `json:"upsert_per_second"`
 	Latency bench.Percentiles `json:"latency"`
@@ -79,6 +83,7 @@ const (
 	Rouse     = "rouse"
 	Naive     = "naive"
 	Watermill = "watermill-sql"
+	River     = "river"
 )
 
 // contender is a side at work.
@@ -105,7 +110,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	r.Options.Rounds, r.Options.Events, r.Options.Upserts, r.Options.Timed = o.Rounds, o.Events, o.Upserts, o.Timed
 	r.Options.Idle = min(max(o.Idle, 1), o.Rounds)
 	r.Options.PauseMS, r.Options.Writers, r.Options.Seconds = float64(o.Pause.Milliseconds()), o.Writers, o.Length.Seconds()
-	r.Options.Tuning = o.Tuning
+	r.Options.Tuning, r.Options.River = o.Tuning, o.River
 	contenders, err := contend(ctx, o)
 	defer func() {
 		for _, c := range contenders {
@@ -142,6 +147,7 @@ func contend(ctx context.Context, o Options) (all []*contender, err error) {
 		{Rouse, func(p place) side { return &rouseSide{place: p} }},
 		{Naive, func(p place) side { return naive{p} }},
 		{Watermill, func(p place) side { return &watermillSide{place: p, tuning: o.Tuning} }},
+		{River, func(p place) side { return &riverSide{place: p, tuning: o.River} }},
 	} {
 		p, err := newPlace(ctx, o.Address, s.name)
 		if err != nil {
@@ -153,30 +159,40 @@ func contend(ctx context.Context, o Options) (all []*contender, err error) {
 			return all, err
 		}
 		o.Log("filling the log of " + s.name)
-		if err := c.side.fill(ctx, o.Events); err != nil {
+		c.out.Events = c.atMost(o.Events)
+		if err := c.side.fill(ctx, c.out.Events); err != nil {
 			return all, err
 		}
 	}
 	return all, nil
 }
 
+// atMost is so many events, or as many as the side is given.
+func (c *contender) atMost(events int64) int64 {
+	if limit := c.side.limit(); limit > 0 {
+		return min(events, limit)
+	}
+	return events
+}
+
 // catchUp works through the history twice: without a handler, and with one, which is stopped after Upserts.
 func catchUp(ctx context.Context, o Options, c *contender, r *Round) (err error) {
 	if c.idles < max(o.Idle, 1) {
 		c.idles++
-		if r.Idle, err = c.through(ctx, o, true, o.Events); err != nil {
+		if r.Idle, err = c.through(ctx, o, true, c.out.Events); err != nil {
 			return err
 		}
 	}
 	if err := c.exec(ctx, "truncate counts"); err != nil {
 		return err
 	}
-	if r.Upsert, err = c.through(ctx, o, false, o.Upserts); err != nil {
+	upserts := c.atMost(o.Upserts)
+	if r.Upsert, err = c.through(ctx, o, false, upserts); err != nil {
 		return err
 	}
 	counted, err := c.counted(ctx)
-	if err == nil && counted < o.Upserts {
-		return fmt.Errorf("%w: %d of %d are in the read model", ErrUnhandled, counted, o.Upserts)
+	if err == nil && counted < upserts {
+		return fmt.Errorf("%w: %d of %d are in the read model", ErrUnhandled, counted, upserts)
 	}
 	return err
 }

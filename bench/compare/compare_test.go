@@ -22,10 +22,10 @@ func TestEverySideDoesTheWork(t *testing.T) {
 	require.NoError(t, server.CreateDatabase(ctx, "compare"))
 	r, err := Run(ctx, Options{
 		Address: server.URL("compare"), Rounds: 1, Events: 1500, Upserts: 1200, Timed: 3, Writers: 3, Length: 300 * time.Millisecond,
-		Tuning: Tuning{Batch: 600, Poll: 10 * time.Millisecond}, Log: func(line string) { t.Log(line) }, settle: 300 * time.Millisecond,
+		Tuning: Tuning{Batch: 600, Poll: 10 * time.Millisecond}, River: RiverTuning{Workers: 20, Cooldown: time.Millisecond}, Log: func(line string) { t.Log(line) }, settle: 300 * time.Millisecond,
 	})
 	require.NoError(t, err)
-	require.Len(t, r.Sides, 3)
+	require.Len(t, r.Sides, 4)
 	for _, s := range r.Sides {
 		assert.Positive(t, s.Idle, s.Name)
 		assert.Positive(t, s.Upsert, s.Name)

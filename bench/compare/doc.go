@@ -1,4 +1,4 @@
-// Package compare gives the same work to Rouse, to watermill-sql and to a worker of the kind that is written first, on one server
+// Package compare gives the same work to Rouse, to watermill-sql, to River and to a worker of the kind that is written first, on one server
 // and in turn: a history to work through, events to be told of, and writers to keep up with.
 //
 // Each side has a schema of its own with its own log, as its makers have it, and the same read model: a count for each

@@ -49,7 +49,7 @@ func latency(ctx context.Context, o Options, c *contender, _ *Round) error {
 		case <-rang:
 		default:
 		}
-		if _, err := conn.Exec(ctx, c.side.appendSQL(), "timed", n+1+len(c.took)); err != nil {
+		if err := c.side.append(ctx, conn, "timed", n+1+len(c.took)); err != nil {
 			return errors.Join(err, w.stop())
 		}
 		committed := time.Now()
@@ -168,7 +168,7 @@ func write(ctx context.Context, o Options, c *contender) (int64, time.Duration, 
 	for i, conn := range conns {
 		all.Go(func() {
 			for n := 1; time.Since(began) < o.Length; n++ {
-				if _, errs[i] = conn.Exec(ctx, c.side.appendSQL(), fmt.Sprint("w", began.UnixNano(), "-", i), n); errs[i] != nil {
+				if errs[i] = c.side.append(ctx, conn, fmt.Sprint("w", began.UnixNano(), "-", i), n); errs[i] != nil {
 					return
 				}
 				appended.Add(1)

@@ -23,7 +23,9 @@ func (s naive) fill(ctx context.Context, events int64) error {
 	return s.exec(ctx, "vacuum analyze log")
 }
 
-func (naive) appendSQL() string { return sqlNaiveAppend }
+func (naive) append(ctx context.Context, conn *pgx.Conn, aggregate string, version int) error {
+	return appendBy(ctx, conn, sqlNaiveAppend, aggregate, version)
+}
 
 func (naive) emptySQL() string { return "truncate log" }
 

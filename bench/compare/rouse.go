@@ -36,7 +36,9 @@ func (s *rouseSide) fill(ctx context.Context, events int64) error {
 	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return bench.Fill(ctx, conn.Conn(), 0, events) })
 }
 
-func (*rouseSide) appendSQL() string { return sqlRouseAppend }
+func (*rouseSide) append(ctx context.Context, conn *pgx.Conn, aggregate string, version int) error {
+	return appendBy(ctx, conn, sqlRouseAppend, aggregate, version)
+}
 
 func (*rouseSide) emptySQL() string { return "truncate events" }
 

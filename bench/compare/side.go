@@ -24,8 +24,10 @@ type side interface {
 	create(ctx context.Context) error
 	// fill appends a history.
 	fill(ctx context.Context, events int64) error
-	// appendSQL appends one event, in a transaction of its own. $1: aggregate id, $2: its version.
-	appendSQL() string
+	// append appends one event, in a transaction of its own.
+	append(ctx context.Context, conn *pgx.Conn, aggregate string, version int) error
+	// limit is the most events of a history that this side is given, because more would take too long; 0: all.
+	limit() int64
 	// emptySQL removes all events.
 	emptySQL() string
 	// rewind makes the next worker start from the beginning.
@@ -50,7 +52,7 @@ func newPlace(ctx context.Context, address, schema string) (place, error) {
 	cfg.ConnConfig.RuntimeParams["search_path"] = schema
 	cfg.ConnConfig.RuntimeParams["application_name"] = "compare " + schema
 	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
-	cfg.MaxConns = 8
+	cfg.MaxConns = 16
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return place{}, err
@@ -61,6 +63,18 @@ func newPlace(ctx context.Context, address, schema string) (place, error) {
 		return place{}, err
 	}
 	return p, p.exec(ctx, sqlCounts)
+}
+
+// aggregateOf is the aggregate of the nth event of a history.
+func aggregateOf(n int64) string { return fmt.Sprint("a", n%aggregates) }
+
+// limit is that of a side that is given everything.
+func (place) limit() int64 { return 0 }
+
+// appendBy appends by a statement. $1: aggregate id, $2: its version.
+func appendBy(ctx context.Context, conn *pgx.Conn, sql, aggregate string, version int) error {
+	_, err := conn.Exec(ctx, sql, aggregate, version)
+	return err
 }
 
 // exec runs one statement.

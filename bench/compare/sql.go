@@ -22,6 +22,9 @@ var (
 	//go:embed sql/naive_fill.sql
 	sqlNaiveFill string
 
+	//go:embed sql/river_rewind.sql
+	sqlRiverRewind string
+
 	//go:embed sql/watermill_append.sql
 	sqlWatermillAppend string
 	//go:embed sql/watermill_fill.sql

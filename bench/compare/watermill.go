@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/jackc/pgx/v5"
 )
 
 // watermillTopic names the tables: watermill_events and watermill_offsets_events.
@@ -56,7 +57,9 @@ func (s *watermillSide) fill(ctx context.Context, events int64) error {
 	return s.exec(ctx, "vacuum analyze watermill_events")
 }
 
-func (*watermillSide) appendSQL() string { return sqlWatermillAppend }
+func (*watermillSide) append(ctx context.Context, conn *pgx.Conn, aggregate string, version int) error {
+	return appendBy(ctx, conn, sqlWatermillAppend, aggregate, version)
+}
 
 func (*watermillSide) emptySQL() string { return "truncate watermill_events" }
 

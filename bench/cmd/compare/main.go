@@ -1,4 +1,4 @@
-// Command compare gives the same work to Rouse, watermill-sql and a naive worker on a PostgreSQL server of its own, and prints
+// Command compare gives the same work to Rouse, watermill-sql, River and a naive worker on a PostgreSQL server of its own, and prints
 // what it measured as JSON.
 package main
 
@@ -29,6 +29,8 @@ func main() {
 	flag.DurationVar(&o.Length, "length", 3*time.Second, "how long they do")
 	flag.IntVar(&o.Tuning.Batch, "watermill-batch", 50_000, "messages that watermill-sql reads at once")
 	flag.DurationVar(&o.Tuning.Poll, "watermill-poll", 10*time.Millisecond, "how long watermill-sql sleeps when there is nothing")
+	flag.IntVar(&o.River.Workers, "river-workers", 100, "jobs that River works at once")
+	flag.DurationVar(&o.River.Cooldown, "river-cooldown", time.Millisecond, "the shortest time between two fetches of River")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
