@@ -43,9 +43,13 @@ GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VET_SYSTEMS  := linux darwin windows
 
+# The parts of `make bench`, in their order.
+BENCHES = bench-latency bench-ladder bench-cost bench-append bench-append-idle bench-writers bench-catchup bench-partitions bench-payloads \
+	bench-scale bench-projections bench-idle bench-idle-many bench-tenants bench-compare
+
 .DEFAULT_GOAL := help
 .PHONY: help build image demo run test test-product test-apart benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency \
-	bench-append bench-append-idle bench-catchup bench-scale bench-idle bench-tenants bench-compare bench-report vulncheck lint lint-fmt lint-bench lint-imports \
+	bench-quiet bench-busy bench-held bench-rows $(BENCHES) bench-report vulncheck lint lint-fmt lint-bench lint-imports \
 	lint-house lint-static lint-golangci vet fmt clean hooks lint-commits
 
 help: ## list the targets
@@ -139,34 +143,63 @@ soak: ## faults at random for DURATION=2m, at PACE=0.2 or 1, by SEED=7, in IMAGE
 MEASURE = scripts/bench
 ROUSE_BENCH = bin/rouse bench --json --log-level warn
 
-bench: bench-latency bench-append bench-append-idle bench-catchup bench-scale bench-idle bench-compare bench-report ## all benchmarks, on servers of their own, and docs/performance.md; about 25 minutes
+bench: $(BENCHES) bench-report ## all benchmarks, on servers of their own, and docs/performance.md; about 45 minutes
 
-bench-latency: build ## latency at rest, under writers, in a long log and beside a foreign transaction; about 8 minutes
-	@$(MEASURE) latency-quiet $(ROUSE_BENCH) latency --rate 10,100 --events 600
-	@$(MEASURE) latency-busy $(ROUSE_BENCH) latency --rate 1000,2000 --writers 16
+bench-latency: bench-quiet bench-busy bench-held bench-rows ## latency at rest, under writers, beside a foreign transaction and in a long log; about 10 minutes
+
+bench-quiet: build ## latency at rest, at 10, 50 and 100 events/s; about 2 minutes
+	@$(MEASURE) latency-quiet $(ROUSE_BENCH) latency --rate 10,50,100 --events 600 --table-rows 10000
+
+bench-busy: build ## latency under 16 writers, at 1,000 and 3,000 events/s; about 2 minutes
+	@$(MEASURE) latency-busy $(ROUSE_BENCH) latency --rate 1000,3000 --writers 16 --table-rows 10000
+
+bench-held: build ## latency beside a foreign transaction that stays open; about 3 minutes
 	@$(MEASURE) latency-held $(ROUSE_BENCH) latency --rate 100 --events 6000 --hold
+
+bench-rows: build ## latency in a log of 100,000 and of 10,000,000 events; about 4 minutes
 	@$(MEASURE) latency-rows $(ROUSE_BENCH) latency --rate 100 --events 1000 --table-rows 100000,10000000
 
-bench-append: build ## what the push costs appends; about 6 minutes
-	@$(MEASURE) append $(ROUSE_BENCH) append --rounds 3 --seconds 3
+bench-ladder: build ## latency from 100 to 3,000 events/s and back, step by step; about 4 minutes
+	@$(MEASURE) ladder $(ROUSE_BENCH) ladder
 
-bench-append-idle: build ## the same beside 64 idle processes; about 3 minutes
-	@$(MEASURE) append-idle $(ROUSE_BENCH) append --rounds 5 --seconds 8 --writers 16 --idle-processes 64 --disk as-is
+bench-cost: build ## statements, context switches and allocations of one event; about 2 minutes
+	@$(MEASURE) cost $(ROUSE_BENCH) cost
 
-bench-catchup: build ## a history of 1,000,000 events by one worker; about 2 minutes
+bench-append: build ## what the push costs appends; about 5 minutes
+	@$(MEASURE) append $(ROUSE_BENCH) append --rounds 3 --seconds 2
+
+bench-append-idle: build ## the same beside 64 idle processes; about 2 minutes
+	@$(MEASURE) append-idle $(ROUSE_BENCH) append --rounds 3 --seconds 8 --writers 16 --idle-processes 64 --disk as-is
+
+bench-writers: build ## appends at full speed against a plain table, and beside a naive poller; about 4 minutes
+	@$(MEASURE) writers $(ROUSE_BENCH) writers
+
+bench-catchup: build ## a history of 1,000,000 events by one worker, in four forms; about 4 minutes
 	@$(MEASURE) catchup $(ROUSE_BENCH) catchup --events 1000000
 
-bench-scale: build ## the same by one, two and four workers, and what it costs; about 2 minutes
+bench-partitions: build ## 1,024 partitions against 32, behind and at rest; about 2 minutes
+	@$(MEASURE) partitions $(ROUSE_BENCH) partitions --events 1000000
+
+bench-payloads: build ## payloads of 1 MiB, 10 KiB and 100 bytes: memory and speed; about 2 minutes
+	@$(MEASURE) payloads $(ROUSE_BENCH) payloads
+
+bench-scale: build ## that history by one, two and four workers, and what it costs; about 2 minutes
 	@$(MEASURE) scale $(ROUSE_BENCH) scale --events 1000000
+
+bench-projections: build ## 1, 50 and 200 projections in one process; about 2 minutes
+	@$(MEASURE) projections $(ROUSE_BENCH) projections
 
 bench-idle: build ## what workers ask of the server at rest; about 2 minutes
 	@$(MEASURE) idle $(ROUSE_BENCH) idle
 
-bench-tenants: build ## what a group of 200 schemas takes, printed; about 4 minutes
-	@bin/rouse bench tenants --log-level warn
+bench-idle-many: build ## the same of 64 workers of one projection; about 2 minutes
+	@$(MEASURE) idle-many $(ROUSE_BENCH) idle --workers 64 --appends 1
+
+bench-tenants: build ## what a group of 200 schemas takes; about 4 minutes
+	@$(MEASURE) tenants $(ROUSE_BENCH) tenants
 
 # It is a module of its own, so that users of this one do not receive what it is compared with.
-bench-compare: ## the same work by Rouse, watermill-sql and a naive worker; about 5 minutes
+bench-compare: ## the same work by Rouse, watermill-sql, River and a naive worker; about 6 minutes
 	@cd bench && $(GO) build -o ../bin/compare ./cmd/compare
 	@$(MEASURE) compare bin/compare
 

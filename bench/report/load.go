@@ -17,19 +17,36 @@ import (
 // results are what was measured; nil: it was not.
 type results struct {
 	quiet, busy, rows, held *bench.LatencyResult
+	ladder                  *bench.LadderResult
+	cost                    *bench.CostResult
 	append, beside          *bench.AppendResult
+	writers                 *bench.WritersResult
 	catchup                 *bench.CatchupResult
+	partitions              *bench.PartitionsResult
+	payloads                *bench.PayloadsResult
 	scale                   *bench.ScaleResult
-	idle                    *bench.IdleResult
+	projections             *bench.ManyResult
+	idle, crowd             *bench.IdleResult
+	tenants                 *bench.TenantsResult
 	compare                 *compare.Result
 }
 
 // load reads a folder of results.
 func load(dir string) (r results, err error) {
-	return r, errors.Join(
+	err = errors.Join(
 		read(dir, "latency-quiet", &r.quiet), read(dir, "latency-busy", &r.busy), read(dir, "latency-rows", &r.rows),
-		read(dir, "latency-held", &r.held), read(dir, "append", &r.append), read(dir, "append-idle", &r.beside),
-		read(dir, "catchup", &r.catchup), read(dir, "scale", &r.scale), read(dir, "idle", &r.idle), read(dir, "compare", &r.compare))
+		read(dir, "latency-held", &r.held), read(dir, "ladder", &r.ladder), read(dir, "cost", &r.cost), read(dir, "append", &r.append),
+		read(dir, "append-idle", &r.beside), read(dir, "writers", &r.writers), read(dir, "catchup", &r.catchup),
+		read(dir, "partitions", &r.partitions), read(dir, "payloads", &r.payloads), read(dir, "scale", &r.scale),
+		read(dir, "projections", &r.projections), read(dir, "idle", &r.idle), read(dir, "idle-many", &r.crowd),
+		read(dir, "tenants", &r.tenants), read(dir, "compare", &r.compare))
+	// A floor that was read without its index is another floor: what was measured beside it is no result of today.
+	for _, l := range []**bench.LatencyResult{&r.quiet, &r.busy, &r.rows, &r.held} {
+		if *l != nil && (*l).FloorRows == 0 {
+			*l = nil
+		}
+	}
+	return r, err
 }
 
 // read reads one file, if it is there.
@@ -60,26 +77,30 @@ func (r results) servers() (all []bench.Server) {
 		all = append(all, s)
 	}
 	for _, l := range []*bench.LatencyResult{r.quiet, r.busy, r.rows, r.held} {
-		if l != nil {
-			add(l.Server)
-		}
+		addOf(add, l, func(l *bench.LatencyResult) bench.Server { return l.Server })
 	}
 	for _, a := range []*bench.AppendResult{r.append, r.beside} {
-		if a != nil {
-			add(a.Server)
-		}
+		addOf(add, a, func(a *bench.AppendResult) bench.Server { return a.Server })
 	}
-	if r.catchup != nil {
-		add(r.catchup.Server)
+	for _, i := range []*bench.IdleResult{r.idle, r.crowd} {
+		addOf(add, i, func(i *bench.IdleResult) bench.Server { return i.Server })
 	}
-	if r.scale != nil {
-		add(r.scale.Server)
-	}
-	if r.idle != nil {
-		add(r.idle.Server)
-	}
-	if r.compare != nil {
-		add(r.compare.Server)
-	}
+	addOf(add, r.ladder, func(r *bench.LadderResult) bench.Server { return r.Server })
+	addOf(add, r.cost, func(r *bench.CostResult) bench.Server { return r.Server })
+	addOf(add, r.writers, func(r *bench.WritersResult) bench.Server { return r.Server })
+	addOf(add, r.catchup, func(r *bench.CatchupResult) bench.Server { return r.Server })
+	addOf(add, r.partitions, func(r *bench.PartitionsResult) bench.Server { return r.Server })
+	addOf(add, r.payloads, func(r *bench.PayloadsResult) bench.Server { return r.Server })
+	addOf(add, r.scale, func(r *bench.ScaleResult) bench.Server { return r.Server })
+	addOf(add, r.projections, func(r *bench.ManyResult) bench.Server { return r.Server })
+	addOf(add, r.tenants, func(r *bench.TenantsResult) bench.Server { return r.Server })
+	addOf(add, r.compare, func(r *compare.Result) bench.Server { return r.Server })
 	return all
+}
+
+// addOf adds the server of a result, if there is one.
+func addOf[R any](add func(bench.Server), r *R, server func(*R) bench.Server) {
+	if r != nil {
+		add(server(r))
+	}
 }

@@ -75,10 +75,18 @@ func (p *page) write(r results) {
 		p.say("%s", limits)
 	}
 	p.latency(r)
+	p.ladder(r)
+	p.cost(r)
 	p.appends(r)
+	p.plainTable(r)
 	p.catchup(r)
+	p.partitions(r)
+	p.payloads(r)
 	p.scale(r)
+	p.projections(r)
 	p.idle(r)
+	p.crowd(r)
+	p.tenants(r)
 	p.compare(r)
 }
 
@@ -99,7 +107,8 @@ func (p *page) missing(target string) { p.say("Not measured yet: `make %s`.\n\n"
 
 func (p *page) latency(r results) {
 	p.say("## Latency\n\nFrom the acknowledged commit of an append to the acknowledged commit of its effect, one worker with a read model that counts. The\n" +
-		"floor is a loop written by hand, NOTIFY + SELECT + COMMIT, without any of the promises.\n\n")
+		"floor is a loop written by hand on two connections, NOTIFY + SELECT + COMMIT, without any of the promises; its table is read by an index\n" +
+		"whose statistics are there.\n\n")
 	var steps []bench.LatencyStep
 	var rows [][]string
 	for _, l := range []*bench.LatencyResult{r.quiet, r.busy} {
@@ -111,41 +120,55 @@ func (p *page) latency(r results) {
 			rows = append(rows, append([]string{grouped(s.Rate), strconv.Itoa(l.Writers)}, latencyCells(s)...))
 		}
 	}
-	if len(steps) == 0 {
+	if len(steps) == 0 && r.rows == nil && r.held == nil {
 		p.missing("bench-latency")
 		return
 	}
 	heads := []string{"Rouse p50", "p90", "p99", "floor p50", "p90", "p99", "ratio p50", "p99", "lost by the floor"}
-	p.say("By append rate, ms. From one writer each event is waited for, so that workers sleep in between; 16 writers append on schedule, whether\n" +
-		"events are handled or not.\n\n")
-	p.table(append([]string{"appends/s", "writers"}, heads...), rows)
-	p.picture("bench-latency.svg", latencyChart("Latency by append rate", "appends per second", steps, func(s bench.LatencyStep) string { return grouped(s.Rate) }))
-	if r.rows != nil {
-		rows = nil
-		for _, s := range r.rows.Steps {
-			rows = append(rows, append([]string{grouped(float64(s.TableRows)), grouped(s.Rate)}, latencyCells(s)...))
-		}
-		p.say("By the number of events that are in the log before, ms:\n\n")
-		p.table(append([]string{"events", "appends/s"}, heads...), rows)
-		p.picture("bench-latency-rows.svg", latencyChart("Latency by the size of the log", "events in the log", r.rows.Steps,
-			func(s bench.LatencyStep) string { return grouped(float64(s.TableRows)) }))
+	if len(steps) > 0 {
+		p.say("By append rate, ms. From one writer each event is waited for, so that workers sleep in between; 16 writers append on schedule, whether\n" +
+			"events are handled or not.\n\n")
+		p.table(append([]string{"appends/s", "writers"}, heads...), rows)
+		p.picture("bench-latency.svg", latencyChart("Latency by append rate", "appends per second", steps, func(s bench.LatencyStep) string { return grouped(s.Rate) }))
 	}
-	if r.held != nil {
-		rows = nil
-		for _, s := range r.held.Steps {
-			held := "no"
-			if s.Held {
-				held = "yes"
-			}
-			rows = append(rows, append([]string{held, grouped(s.Rate)}, latencyCells(s)...))
-		}
-		p.say("Beside a transaction of somebody else that has written and stays open, %.0f s, ms:\n\n", float64(r.held.Steps[0].Events)/r.held.Steps[0].Rate)
-		p.table(append([]string{"open", "appends/s"}, heads...), rows)
+	if r.busy != nil {
+		p.writersRates(r.busy)
 	}
+	p.latencyRows(r.rows, heads)
+	p.latencyHeld(r.held, heads)
+}
+
+func (p *page) latencyRows(l *bench.LatencyResult, heads []string) {
+	if l == nil {
+		return
+	}
+	var rows [][]string
+	for _, s := range l.Steps {
+		rows = append(rows, append([]string{grouped(float64(s.TableRows)), grouped(s.Rate)}, latencyCells(s)...))
+	}
+	p.say("By the number of events that are in the log before, ms:\n\n")
+	p.table(append([]string{"events", "appends/s"}, heads...), rows)
+	p.picture("bench-latency-rows.svg", latencyChart("Latency by the size of the log", "events in the log", l.Steps,
+		func(s bench.LatencyStep) string { return grouped(float64(s.TableRows)) }))
+}
+
+func (p *page) latencyHeld(l *bench.LatencyResult, heads []string) {
+	if l == nil {
+		return
+	}
+	var rows [][]string
+	for _, s := range l.Steps {
+		held := "no"
+		if s.Held {
+			held = "yes"
+		}
+		rows = append(rows, append([]string{held, grouped(s.Rate)}, latencyCells(s)...))
+	}
+	p.say("Beside a transaction of somebody else that has written and stays open, %.0f s, ms:\n\n", float64(l.Steps[0].Events)/l.Steps[0].Rate)
+	p.table(append([]string{"open", "appends/s"}, heads...), rows)
 }
 
 func latencyCells(s bench.LatencyStep) []string {
-	ms := func(v float64) string { return fmt.Sprintf("%.2f", v) }
 	return []string{
 		ms(s.Rouse.P50), ms(s.Rouse.P90), ms(s.Rouse.P99), ms(s.Floor.P50), ms(s.Floor.P90), ms(s.Floor.P99),
 		ratio(s.Ratio.P50), ratio(s.Ratio.P99), fmt.Sprintf("%s of %s", grouped(float64(int64(s.Events)-s.FloorHandled)), grouped(float64(s.Events))),
@@ -230,6 +253,11 @@ func (p *page) catchup(r results) {
 		{"nothing but checkpoints", grouped(c.Nothing.Rouse), "reading in batches, nothing decoded", grouped(c.Nothing.Floor), ratio(c.Nothing.Ratio)},
 		{"an upsert for each event", grouped(c.Upsert.Rouse), "the same by hand, pipelined", grouped(c.Upsert.Floor), ratio(c.Upsert.Ratio)},
 	}
+	if len(c.Batched.Rounds) > 0 && len(c.Apply.Rounds) > 0 {
+		rows = append(rows,
+			[]string{"`Batched`, a statement for each event", grouped(c.Batched.Rouse), "the same by hand, pipelined", grouped(c.Batched.Floor), ratio(c.Batched.Ratio)},
+			[]string{"`Apply` that does nothing", grouped(c.Apply.Rouse), "the same by hand", grouped(c.Apply.Floor), ratio(c.Apply.Ratio)})
+	}
 	if c.Process != nil {
 		rows = append(rows, []string{"`rouse worker --once`, its built-in projection, the whole process", grouped(c.Process.PerSecond),
 			"reading in batches, nothing decoded", grouped(c.Nothing.Floor), ratio(c.Process.Ratio)})
@@ -282,7 +310,7 @@ func (p *page) idle(r results) {
 }
 
 // sideNames are what the sides are called on the page.
-var sideNames = map[string]string{compare.Rouse: "Rouse", compare.Naive: "naive LISTEN worker", compare.Watermill: "watermill-sql"}
+var sideNames = map[string]string{compare.Rouse: "Rouse", compare.Naive: "naive LISTEN worker", compare.Watermill: "watermill-sql", compare.River: "River"}
 
 func (p *page) compare(r results) {
 	p.say("## Beside others\n\n")
@@ -291,11 +319,16 @@ func (p *page) compare(r results) {
 		return
 	}
 	o := r.compare.Options
+	river := ""
+	if s := r.side(compare.River); s != nil {
+		river = fmt.Sprintf(", by [River](https://github.com/riverqueue/river), a queue of jobs without an order (%d at once, each completed in the\n"+
+			"transaction of its effect, %g ms between two fetches, %s events of the history)", o.River.Workers, float64(o.River.Cooldown.Microseconds())/1000, grouped(float64(s.Events)))
+	}
 	p.say("The same work in one run by Rouse, by [watermill-sql](https://github.com/ThreeDotsLabs/watermill-sql) v4 (batches of %s, a poll every\n"+
-		"%d ms; its defaults are 100 and a second) and by the worker that is written first, which has none of the promises\n"+
+		"%d ms; its defaults are 100 and a second)%s, and by the worker that is written first, which has none of the promises\n"+
 		"([bench/compare](../bench/compare)). No worker's commit waits for the disk. Catching up is with %s events and a handler that does\n"+
 		"nothing; upserts are with one for each event in the worker's transaction; latency is of events one by one, %d of each side; appends\n"+
-		"are by %d writers.\n\n", grouped(float64(o.Tuning.Batch)), o.Tuning.Poll.Milliseconds(), grouped(float64(o.Events)), o.Timed*o.Rounds, o.Writers)
+		"are by %d writers.\n\n", grouped(float64(o.Tuning.Batch)), o.Tuning.Poll.Milliseconds(), river, grouped(float64(o.Events)), o.Timed*o.Rounds, o.Writers)
 	var rows [][]string
 	c := chart{title: "Catching up, a handler that does nothing", x: "worker", y: "events per second", bars: true, series: []series{{name: "events per second", color: "rouse"}}}
 	for _, s := range r.compare.Sides {
