@@ -2,7 +2,7 @@ package catchup_test
 
 import (
 	"context"
-	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -87,39 +87,40 @@ func BenchmarkLooks(b *testing.B) {
 	})
 }
 
-// BenchmarkSave saves one partition, as in a calm log, and 32, as in catching up. One operation is a transaction of its own.
+// BenchmarkSave saves one partition, as in a calm log, 32, as in catching up, and as many as there can be. One operation is a
+// transaction of its own.
 func BenchmarkSave(b *testing.B) {
 	db, ctx := testdb.New(b), context.Background()
 	token, err := catchup.CurrentToken(ctx, db.Pool)
 	require.NoError(b, err)
-	save := catchup.Save{Projection: "p", Instance: eventstore.NewID().String(), Token: token}
-	for p := range 32 {
-		save.Fences = append(save.Fences, catchup.Fence{Partition: p, Epoch: 1})
-	}
-	_, err = db.Pool.Exec(ctx, "insert into projections (projection_name, partitions) values ('p', 32)")
-	require.NoError(b, err)
-	_, err = db.Pool.Exec(ctx, `insert into projection_checkpoints (projection_name, partition, owner, epoch, last_global_position)
-		select 'p', n, $1::text::uuid, 1, 0 from generate_series(0, 31) n`, save.Instance)
-	require.NoError(b, err)
-	for _, of := range []struct {
-		name       string
-		partitions int
-	}{{"one", 1}, {"all", 32}} {
-		b.Run(of.name, func(b *testing.B) {
-			_, err := db.Pool.Exec(ctx, "update projection_checkpoints set last_global_position = 0")
-			require.NoError(b, err)
-			save := save
-			save.Fences = slices.Clone(save.Fences[:of.partitions])
+	instance := eventstore.NewID().String()
+	for _, partitions := range []int{1, 32, 1024} {
+		name := strconv.Itoa(partitions)
+		_, err = db.Pool.Exec(ctx, "insert into projections (projection_name, partitions) values ($1, $2)", name, partitions)
+		require.NoError(b, err)
+		_, err = db.Pool.Exec(ctx, `insert into projection_checkpoints (projection_name, partition, owner, epoch, last_global_position)
+			select $1, n, $2::text::uuid, 1, 0 from generate_series(0, $3::int - 1) n`, name, instance, partitions)
+		require.NoError(b, err)
+		save := catchup.Save{Projection: name, Instance: instance, Token: token}
+		for p := range partitions {
+			save.Fences = append(save.Fences, catchup.Fence{Partition: p, Epoch: 1})
+		}
+		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			for b.Loop() {
-				save.To = save.Fences[0].Floor + 1
+			for n := 0; b.Loop(); n++ {
+				save.To, save.Watch = save.Fences[0].Floor+1, n%catchup.WatchEvery == 0
+				var saved catchup.Saved
 				var batch pgx.Batch
 				batch.Queue("begin isolation level read committed read write")
-				save.Queue(&batch)
+				save.Queue(&batch).QueryRow(func(row pgx.Row) error { return saved.Scan(row, nil, nil, nil) })
 				batch.Queue("commit")
 				require.NoError(b, db.Pool.SendBatch(b.Context(), &batch).Close())
+				spots := save.Spots(saved)
 				for i := range save.Fences {
 					save.Fences[i].Floor = save.To
+					if spots != nil {
+						save.Fences[i].Spot = spots[i]
+					}
 				}
 			}
 		})

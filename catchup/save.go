@@ -2,11 +2,11 @@ package catchup
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/rouse-es/rouse/internal/db"
 )
@@ -53,7 +53,20 @@ type Save struct {
 
 	// Schema holds the tables. "": the session's search_path finds them.
 	Schema string
+
+	// Watch makes the save return where it has put the rows. It does so anyway while one of them moves from page to page.
+	Watch bool
 }
+
+// inOrder returns the fences in the order of their partitions, in which every session locks the rows.
+func (s Save) inOrder() []Fence {
+	if slices.IsSortedFunc(s.Fences, Fence.compare) {
+		return s.Fences
+	}
+	return slices.SortedFunc(slices.Values(s.Fences), Fence.compare)
+}
+
+func (f Fence) compare(g Fence) int { return f.Partition - g.Partition }
 
 // Queue adds the save to a pipelined transaction. It raises in the server, so a COMMIT queued after it does not commit
 // a stale owner's effects. Pass the error of its result to SaveError.
@@ -63,38 +76,24 @@ func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {
 		wait = db.LockTimeout
 	}
 	lock := db.Milliseconds(max(wait, time.Millisecond)) // 0ms would wait for ever
-	var large []bool                                     // null: none is
-	var spots []pgtype.TID                               // null: all are looked for by their key
-	for i, f := range s.Fences {
-		if f.Spot.large(s.Projection) {
-			if large == nil {
-				large = make([]bool, len(s.Fences))
-			}
-			large[i] = true
-		}
-		if at, use := f.Spot.use(s.Projection); use {
-			if spots == nil {
-				spots = make([]pgtype.TID, len(s.Fences))
-			}
-			spots[i] = at
-		}
-	}
-	if len(s.Fences) == 1 && spots == nil {
-		f := s.Fences[0]
+	fences := s.inOrder()
+	large, spots := s.spotsOf(fences)
+	if len(fences) == 1 && spots == nil {
+		f := fences[0]
 		return batch.Queue(forSize(sqlSaveOne.In(s.Schema), s.size()), s.Projection, s.Instance, string(s.Token), int32(f.Partition), f.Epoch, f.Floor, s.To,
-			orNull(s.Event), orNull(s.Work), lock, large != nil)
+			orNull(s.Event), orNull(s.Work), lock, large != nil, s.watches())
 	}
-	partitions := make([]int32, len(s.Fences))
-	epochs := make([]int64, len(s.Fences))
-	floors := make([]int64, len(s.Fences))
-	for i, f := range s.Fences {
+	partitions := make([]int32, len(fences))
+	epochs := make([]int64, len(fences))
+	floors := make([]int64, len(fences))
+	for i, f := range fences {
 		partitions[i], epochs[i], floors[i] = int32(f.Partition), f.Epoch, f.Floor
 	}
 	args := []any{s.Projection, s.Instance, string(s.Token), partitions, epochs, floors, s.To, orNull(s.Event), orNull(s.Work), lock, large}
 	if spots != nil {
 		return batch.Queue(forSize(sqlSaveAt.In(s.Schema), s.size()), append(args, spots)...)
 	}
-	return batch.Queue(forSize(sqlSave.In(s.Schema), s.size()), args...)
+	return batch.Queue(sqlSave.In(s.Schema), append(args, s.watches())...)
 }
 
 // orNull returns nil for "", which goes to the server as null.

@@ -2,6 +2,7 @@ package catchup
 
 import (
 	"math/bits"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -9,8 +10,8 @@ import (
 )
 
 // A save finds the row of a checkpoint by its key. While somebody holds a snapshot, the versions that saves leave behind stay, and the
-// key leads to all of them. So every save and every claim returns the spot of what it has written, and the next save looks there where the
-// key is dear. A spot that is wrong costs a look by the key, and nothing else.
+// key leads to all of them. So a claim returns the spot of what it has written, and so does a save now and then, and every one while the row
+// moves; and the next save looks there where the key is dear. A spot that is wrong costs a look by the key, and nothing else.
 //
 // The server puts a new version on the page of the old one while there is room. Where there is none it chooses another page, makes new
 // entries in the index, and for that looks at all entries of the same key, each of which is a page. With 32 rows on each page that is every
@@ -74,35 +75,57 @@ func (p Spot) moved(at pgtype.TID, large bool) Spot {
 	return next
 }
 
+// WatchEvery is after how many saves one is to return the spots while all rows stay where they are, which is the rule: to return them
+// costs a save more than all that it is told by them. A row that begins to move is noticed that much later.
+const WatchEvery = 16
+
+// watched reports whether the next save is to return where the row is: it moves, or that is not known.
+func (p Spot) watched() bool { return p.alone || p.moves > 0 || !p.at.Valid }
+
+// watches reports whether the save returns the spots.
+func (s Save) watches() bool {
+	return s.Watch || slices.ContainsFunc(s.Fences, func(f Fence) bool { return f.Spot.watched() })
+}
+
+// spotsOf returns what a save is told of the rows of fences: which are to be large, nil: none, and where to look for them, nil: for all
+// by their key.
+func (s Save) spotsOf(fences []Fence) (large []bool, spots []pgtype.TID) {
+	for i, f := range fences {
+		if f.Spot.large(s.Projection) {
+			if large == nil {
+				large = make([]bool, len(fences))
+			}
+			large[i] = true
+		}
+		if at, use := f.Spot.use(s.Projection); use {
+			if spots == nil {
+				spots = make([]pgtype.TID, len(fences))
+			}
+			spots[i] = at
+		}
+	}
+	return large, spots
+}
+
 // Saved is what a save returns of the rows that it has written.
 type Saved struct {
-	partitions []int32 // null of a save of a single one
-	at         []pgtype.TID
+	at []pgtype.TID // in the order of partitions; null: they were not asked for
 }
 
 // Scan reads the result of a save, and what it says of the session, as far as that is wanted.
 func (s *Saved) Scan(row pgx.Row, role, path, hadTables any) error {
-	return row.Scan(nil, nil, role, path, hadTables, nil, nil, &s.partitions, &s.at)
+	return row.Scan(nil, nil, role, path, hadTables, nil, nil, &s.at)
 }
 
-// Spots returns the spots of the rows behind the save, in the order of its fences.
+// Spots returns the spots of the rows behind the save, in the order of its fences; nil: the save was not asked for them.
 func (s Save) Spots(saved Saved) []Spot {
-	spots := make([]Spot, len(s.Fences))
 	if len(saved.at) != len(s.Fences) {
-		return spots // not known
+		return nil
 	}
-	by := map[int]pgtype.TID{}
-	for i, p := range saved.partitions {
-		by[int(p)] = saved.at[i]
-	}
+	spots, in := make([]Spot, len(s.Fences)), s.inOrder()
 	for i, f := range s.Fences {
-		at, is := by[f.Partition]
-		if len(saved.partitions) == 0 {
-			at, is = saved.at[0], true
-		}
-		if is {
-			spots[i] = f.Spot.moved(at, f.Spot.large(s.Projection))
-		}
+		at, _ := slices.BinarySearchFunc(in, f, Fence.compare)
+		spots[i] = f.Spot.moved(saved.at[at], f.Spot.large(s.Projection))
 	}
 	return spots
 }

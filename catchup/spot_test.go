@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/internal/testdb"
 )
 
 // owner saves the checkpoints of a projection again and again, as a worker that owns them all does.
@@ -17,6 +18,8 @@ type owner struct {
 	*saver
 	conn   *pgx.Conn
 	fences []catchup.Fence
+
+	saves, told int // how many there were, and how many of them have said where the rows are
 }
 
 // own returns the owner of so many partitions, without any dead row, in a table that nobody but us cleans up.
@@ -45,16 +48,26 @@ func (o *owner) save(partitions ...int) {
 			fences = append(fences, o.fences[p])
 		}
 	}
-	save := catchup.Save{Projection: "p", Instance: o.instance, Token: o.token, To: o.highest() + 1, Fences: fences}
+	o.saves++
+	save := catchup.Save{
+		Projection: "p", Instance: o.instance, Token: o.token, To: o.highest() + 1, Fences: fences, Watch: o.saves%catchup.WatchEvery == 0,
+	}
 	var saved catchup.Saved
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed")
 	save.Queue(&batch).QueryRow(func(row pgx.Row) error { return saved.Scan(row, nil, nil, nil) })
 	batch.Queue("commit")
 	require.NoError(o.t, o.conn.SendBatch(o.ctx, &batch).Close())
-	for i, spot := range save.Spots(saved) {
+	spots := save.Spots(saved)
+	if spots != nil {
+		o.told++
+	}
+	for i := range fences {
 		f := &o.fences[fences[i].Partition]
-		f.Floor, f.Spot = save.To, spot
+		f.Floor = save.To
+		if spots != nil {
+			f.Spot = spots[i]
+		}
 	}
 }
 
@@ -188,4 +201,53 @@ func TestSaveFindsARowThatIsNotAtItsPlace(t *testing.T) {
 			saved("a spot that does not exist")
 		})
 	}
+}
+
+// What a save returns of spots costs more than all that it is told by them. So it returns them now and then, and every time while a row
+// moves. Not in parallel: a transaction of another test is a snapshot too.
+func TestSavesSayNowAndThenWhereTheRowsAre(t *testing.T) {
+	o := own(t, 32)
+	o.save()
+	require.Equal(t, 1, o.told, "the first one, for nothing is known")
+	for range 10 * catchup.WatchEvery {
+		o.save()
+	}
+	require.LessOrEqual(t, o.told, 20)
+	o.hold()
+	for range 10 * catchup.WatchEvery {
+		o.save()
+	}
+	told := o.told
+	for range 10 {
+		o.save()
+	}
+	require.Equal(t, told+10, o.told, "the rows move")
+}
+
+// Rows that are looked for at their spots are locked in the order of partitions too. Not in parallel: a transaction of another test is a
+// snapshot too.
+func TestTwinsThatSaveAtSpotsDoNotDeadlock(t *testing.T) {
+	o := own(t, 32)
+	release := o.hold()
+	for range 100 {
+		o.save()
+	}
+	require.Greater(t, o.int("select count(distinct (ctid::text::point)[0]) from projection_checkpoints"), int64(16), "they have pages of their own")
+	release()
+	one := o.begin(pgx.ReadCommitted)
+	_, err := one.Exec(o.ctx, "select from projection_checkpoints where partition = 0 for no key update")
+	require.NoError(t, err)
+	save := catchup.Save{Projection: "p", Instance: o.instance, Token: o.token, To: o.highest() + 1}
+	for _, p := range []int{3, 0, 2} {
+		save.Fences = append(save.Fences, o.fences[p])
+	}
+	result := make(chan error, 1)
+	go func() { result <- o.send(o.conn, save) }()
+	testdb.Eventually(t, patience, "the save to wait", func() (bool, error) {
+		return o.int("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") == 1, nil
+	})
+	_, err = one.Exec(o.ctx, "update projection_checkpoints set last_global_position = last_global_position + 1 where partition = 3")
+	require.NoError(t, err)
+	require.NoError(t, one.Commit(o.ctx))
+	require.ErrorIs(t, <-result, catchup.ErrFenced, "it comes second, and finds that a floor has moved")
 }

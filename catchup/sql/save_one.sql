@@ -2,7 +2,7 @@
 -- and to run.
 -- $1: projection; $2: instance; $3: token; $4: partition; $5: its epoch; $6: its floor; $7: the new position.
 -- $8: the event at the new position; $9: the name of the transaction; $10: how long to wait for the row; as in save.sql.
--- $11: whether the new version of the row is to be a large one. Returns as save.sql.
+-- $11: whether the new version of the row is to be a large one. $12: whether to return the spot. Returns as save.sql.
 -- Lock: the row. Index: the primary key.
 with bound as materialized (
   select current_setting('lock_timeout') as was, set_config('lock_timeout', $10::text, true) as is
@@ -20,4 +20,4 @@ select 1 / coalesce((select 1 from saved), 0),
             then (coalesce(current_setting('rouse.work', true), '') || ' is not the transaction that was begun')::int end,
        current_setting('role'), current_setting('search_path'),
        pg_my_temp_schema() <> 0, set_config('lock_timeout', (select was from bound), true), pg_advisory_unlock_all()::text,
-       null::int[], array(select spot from saved)
+       case when $12::bool then array(select spot from saved) end

@@ -1,7 +1,9 @@
 package apply
 
 import (
+	"math/bits"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/rouse-es/rouse/catchup"
@@ -19,6 +21,7 @@ type Checkpoints struct {
 	fences          []*catchup.Fence // by partition; nil: not owned. moved writes the Floor and the Spot
 	savedAt         []time.Time      // by partition: the last save, or the claim; written by moved
 	lowest, highest int64            // as claimed
+	saves           atomic.Uint32    // how many were made; several goroutines make them
 }
 
 // NewCheckpoints returns the checkpoints of leases, of which there must be at least one, in a projection with total
@@ -66,13 +69,21 @@ func (c *Checkpoints) partition(ev eventstore.Event) int { return partition.Of(e
 // fence returns the fence of the partition of ev.
 func (c *Checkpoints) fence(ev eventstore.Event) *catchup.Fence { return c.fences[c.partition(ev)] }
 
-// touched returns the fences of the partitions of events, each once.
-func (c *Checkpoints) touched(events []eventstore.Event) (touched []*catchup.Fence) {
-	seen := make([]bool, c.total)
+// touched returns the fences of the partitions of events, each once, in the order of partitions.
+func (c *Checkpoints) touched(events []eventstore.Event) []*catchup.Fence {
+	var seen [catchup.Slots / 64]uint64 // a bit for each partition
+	n := 0
 	for i := range events {
-		if p := partition.Of(events[i].Slot, c.total); !seen[p] {
-			seen[p] = true
-			touched = append(touched, c.fences[p])
+		p := partition.Of(events[i].Slot, c.total)
+		if word, bit := &seen[p/64], uint64(1)<<(p%64); *word&bit == 0 {
+			*word |= bit
+			n++
+		}
+	}
+	touched := make([]*catchup.Fence, 0, n)
+	for i, word := range seen {
+		for ; word != 0; word &= word - 1 {
+			touched = append(touched, c.fences[64*i+bits.TrailingZeros64(word)])
 		}
 	}
 	return touched
@@ -98,11 +109,11 @@ func (c *Checkpoints) old(to int64, since time.Time, low int64) []*catchup.Fence
 	return slices.DeleteFunc(c.behind(to), func(f *catchup.Fence) bool { return f.Floor >= low && !c.savedAt[f.Partition].Before(since) })
 }
 
-// save returns the Save that moves fences to position to.
+// save returns the Save that moves fences, which are in the order of partitions, to position to.
 func (c *Checkpoints) save(fences []*catchup.Fence, to catchup.Mark) catchup.Save {
 	save := catchup.Save{
 		Schema: c.schema, Projection: c.projection, Instance: c.instance, Token: c.token, To: to.Position, Event: to.Event,
-		Fences: make([]catchup.Fence, len(fences)),
+		Fences: make([]catchup.Fence, len(fences)), Watch: c.saves.Add(1)%catchup.WatchEvery == 0,
 	}
 	for i, f := range fences {
 		save.Fences[i] = *f

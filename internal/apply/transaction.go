@@ -47,7 +47,7 @@ type txEnd struct {
 	at     *catchup.Saved // written with the save: where its rows are now; nil: nobody asks
 }
 
-// noteSpots notes where the save has put the rows of fences, which are those that it was made of. It has committed.
+// noteSpots notes where the save has put the rows of fences, which are those that it was made of, if it has said so. It has committed.
 func (e txEnd) noteSpots(fences []*catchup.Fence) {
 	for i, spot := range e.save.Spots(*e.at) {
 		fences[i].Spot = spot

@@ -18,8 +18,9 @@ var faults = []struct {
 
 	// A save tests nothing at all.
 	{"unfenced", []change{
-		{"catchup/sql/save.sql", "c.owner = $2::text::uuid and c.epoch = f.epoch and c.last_global_position = f.floor\n",
-			"($2::text, f.epoch, f.floor) is not null -- which tests nothing\n"},
+		{"catchup/sql/save.sql", "c.owner = $2::text::uuid and c.epoch = excluded.epoch and c.last_global_position = excluded.last_global_position\n",
+			"($2::text, excluded.epoch) is not null -- which tests nothing\n"},
+		{"catchup/sql/save.sql", "count(owner)", "count(*)"},
 		{"catchup/sql/save.sql", savedToken, savedNoToken},
 		{"catchup/sql/save_one.sql", "owner = $2::text::uuid and epoch = $5 and last_global_position = $6\n",
 			"($2::text, $5::bigint, $6::bigint) is not null -- which tests nothing\n"},
@@ -28,10 +29,10 @@ var faults = []struct {
 
 	// A save that moves no row is noticed by the client, which has sent its COMMIT by then.
 	{"client-fenced", []change{
-		{"catchup/sql/save.sql", "select 1 / (count(*) = cardinality($4::int[]))::int,\n", "select 1,\n"},
+		{"catchup/sql/save.sql", "select 1 / (count(owner) = cardinality($4::int[]))::int,\n", "select 1,\n"},
 		{"catchup/sql/save_one.sql", "select 1 / coalesce((select 1 from saved), 0),\n", "select 1,\n"},
-		{"catchup/sql/save.sql", "pg_advisory_unlock_all()::text,\n       array_agg(partition), array_agg(spot)\n", "pg_advisory_unlock_all()::text\n"},
-		{"catchup/sql/save_one.sql", "pg_advisory_unlock_all()::text,\n       null::int[], array(select spot from saved)\n", "pg_advisory_unlock_all()::text\nfrom saved\n"},
+		{"catchup/sql/save.sql", "pg_advisory_unlock_all()::text,\n       array_agg(spot) filter (where $12::bool)\n", "pg_advisory_unlock_all()::text, $12::bool\n"},
+		{"catchup/sql/save_one.sql", "pg_advisory_unlock_all()::text,\n       case when $12::bool then array(select spot from saved) end\n", "pg_advisory_unlock_all()::text, $12::bool\nfrom saved\n"},
 		{"internal/apply/transaction.go", `		at := e.at
 		if at == nil {
 			at = new(catchup.Saved)
@@ -117,7 +118,7 @@ func (a *Applier) idleAhead(ctx context.Context) (end func()) {
 	if err := s.adopt(ctx, leases); err != nil {
 `},
 		{"catchup/save.go", "func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {\n", "func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {\n	remember(s)\n"},
-		{"catchup/sql/save.sql", "c.epoch = f.epoch and c.last_global_position = f.floor\n", "c.epoch = f.epoch and f.floor is not null\n"},
+		{"catchup/sql/save.sql", "c.epoch = excluded.epoch and c.last_global_position = excluded.last_global_position\n", "c.epoch = excluded.epoch\n"},
 		{"catchup/sql/save.sql", savedToken, savedNoToken},
 		{"catchup/sql/save_one.sql", "epoch = $5 and last_global_position = $6\n", "epoch = $5 and $6::bigint is not null\n"},
 		{"catchup/sql/save_one.sql", savedToken, savedNoToken},
