@@ -99,6 +99,9 @@ func (c *Checkpoints) behind(position int64) (behind []*catchup.Fence) {
 	return behind
 }
 
+// Behind returns how many checkpoints are below position.
+func (c *Checkpoints) Behind(position int64) int { return len(c.behind(position)) }
+
 // Old reports whether a checkpoint below position to was not saved since a time, or is below position low.
 func (c *Checkpoints) Old(to int64, since time.Time, low int64) bool {
 	return len(c.old(to, since, low)) > 0

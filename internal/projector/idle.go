@@ -16,6 +16,10 @@ const (
 	// without events of its own may be late in a torrent, it is within 2 s of the last event.
 	pauseAfter = time.Second
 
+	// pauseRows is how many idle checkpoints one pauseAfter pays for. Where there are more, the next pause is longer by that: events that
+	// come every two seconds would else have all of 1,024 checkpoints moved on behind each of them.
+	pauseRows = 64
+
 	// oldAfter and oldBehind are how long a checkpoint may have stood, and how many positions it may be behind, while events come.
 	// What a crash has read again is this and a sweep. Reports look 10,000 positions back for events of a partition, which is more.
 	oldAfter  = 10 * time.Second
@@ -29,7 +33,8 @@ const (
 
 // idle says when the checkpoints of partitions without events are moved on. It is for one goroutine.
 type idle struct {
-	pause *time.Timer   // fires when nothing has come for pauseAfter
+	pause *time.Timer   // fires when nothing has come for long enough
+	paid  time.Time     // when the checkpoints are paid for that the last pause has moved on; zero: they are
 	after time.Duration // how long a checkpoint may stand while events come; written by noteDead
 }
 
@@ -37,7 +42,21 @@ type idle struct {
 func newIdle() idle { return idle{pause: time.NewTimer(pauseAfter), after: oldAfter} }
 
 // moved notes that something has come.
-func (i *idle) moved() { i.pause.Reset(pauseAfter) }
+func (i *idle) moved() { i.pause.Reset(i.pauses()) }
+
+// pauses returns for how long nothing must come from now on for all idle checkpoints to be moved on.
+func (i *idle) pauses() time.Duration { return max(pauseAfter, time.Until(i.paid)) }
+
+// noteSaved notes that a pause has had so many checkpoints moved on.
+func (i *idle) noteSaved(rows int) {
+	i.paid = time.Now().Add(time.Duration(rows) * pauseAfter / pauseRows)
+}
+
+// soon makes the next pause a short one.
+func (i *idle) soon() {
+	i.paid = time.Time{}
+	i.moved()
+}
 
 // noteDead notes how many dead rows of checkpoints there are.
 func (i *idle) noteDead(rows int64) {
@@ -87,6 +106,19 @@ func (s *session) advanceIdle(ctx context.Context) error {
 		return err
 	}
 	s.idled = s.done
+	return nil
+}
+
+// advancePaused is advanceIdle in a pause.
+func (s *session) advancePaused(ctx context.Context) error {
+	if s.done == s.idled {
+		return nil
+	}
+	rows := s.checkpoints.Behind(s.done)
+	if err := s.advanceIdle(ctx); err != nil {
+		return err
+	}
+	s.idle.noteSaved(rows)
 	return nil
 }
 

@@ -17,3 +17,18 @@ func TestIdlePartitionsAreSavedLessOftenOverDeadRows(t *testing.T) {
 		require.Equal(t, want, i.after, "%d dead rows", rows)
 	}
 }
+
+// All idle checkpoints follow when nothing has come for a second; where there are very many of them, the next time is put off by what they
+// cost, so that rare events do not have all of them written behind each. A barrier does not wait for that.
+func TestManyIdlePartitionsAreSavedLessOften(t *testing.T) {
+	t.Parallel()
+	i := newIdle()
+	require.Equal(t, pauseAfter, i.pauses())
+	i.noteSaved(32)
+	require.Equal(t, pauseAfter, i.pauses())
+	i.noteSaved(1023)
+	require.Greater(t, i.pauses(), 10*pauseAfter)
+	require.LessOrEqual(t, i.pauses(), 16*pauseAfter)
+	i.soon()
+	require.Equal(t, pauseAfter, i.pauses())
+}

@@ -254,7 +254,7 @@ func (s *session) loop(ctx, workCtx context.Context, feed *catchup.Feed) error {
 			}
 			continue
 		case pauseDue:
-			if err := s.advanceIdle(workCtx); err != nil {
+			if err := s.advancePaused(workCtx); err != nil {
 				return err
 			}
 			continue

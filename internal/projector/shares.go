@@ -87,7 +87,7 @@ func (s *session) look(ctx context.Context) (partition.Standing, error) {
 	s.shares.paused, s.shares.stopped = standing.Paused, standing.Stopped
 	if s.barrier.setBarrier(standing.Barrier) {
 		s.idled = -1 // partitions may have to come to rest elsewhere
-		s.idle.moved()
+		s.idle.soon()
 	}
 	return standing, nil
 }
