@@ -20,6 +20,12 @@ func (q quiet) Name() string                                                   {
 func (quiet) Apply(context.Context, pgx.Tx, eventstore.Event) error            { return nil }
 func (quiet) ApplyBatch(context.Context, *pgx.Batch, []eventstore.Event) error { return nil }
 
+// each is quiet without a batch form: it is called for every event.
+type each string
+
+func (e each) Name() string                                        { return string(e) }
+func (each) Apply(context.Context, pgx.Tx, eventstore.Event) error { return nil }
+
 // upserting counts the events of each aggregate, in a statement for each event.
 type upserting string
 
@@ -45,6 +51,7 @@ func BenchmarkWorker(b *testing.B) {
 		make func(name string) rouse.Projection
 	}{
 		{"nothing", func(name string) rouse.Projection { return quiet(name) }},
+		{"nothing, event by event", func(name string) rouse.Projection { return each(name) }},
 		{"upsert", func(name string) rouse.Projection { return rouse.Batched(upserting(name)) }},
 	} {
 		b.Run(of.name, func(b *testing.B) {

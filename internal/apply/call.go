@@ -20,7 +20,7 @@ const hungAfter = 2 * time.Second
 // be cut, and its partitions be given to other workers.
 type HungError struct {
 	Events []eventstore.Event // the events of the call
-	Back   <-chan struct{}    // closed by guarded's goroutine when the handler returns after all; projector.avoids waits for it
+	Back   <-chan struct{}    // closed by the handler's goroutine when it returns after all; projector.avoids waits for it
 }
 
 // Error returns a constant text; Events and Back have the details.
@@ -43,7 +43,7 @@ func limited(ctx context.Context, limit time.Duration) (context.Context, context
 	return context.WithTimeoutCause(ctx, limit, errTimeout)
 }
 
-// callEach calls f, a handler, with the event ev, under the time limit, and turns a panic into an error.
+// callEach calls f, an effect, with the event ev, under the time limit, and turns a panic into an error.
 // Meanwhile it does what is due.
 func callEach(ctx context.Context, limit time.Duration, ev eventstore.Event, m meanwhile, f func(ctx context.Context) error) error {
 	ctx, cancel := limited(ctx, limit)

@@ -40,6 +40,13 @@
 //
 // So a batch that is tried may be smaller than the events that Apply got, and a transaction smaller than the batch.
 //
+// # Calls
+//
+// The calls of Apply in one transaction are made by one goroutine, which the goroutine of the transaction watches (guard). Each has a
+// transaction and a context of its own (HandlerTx, callContext), which end with it. A call that does not come back is left behind with its
+// goroutine, and the connection is cut; nothing else is done for the batch there. Calls of the other forms have a goroutine each
+// (guarded).
+//
 // # Tries
 //
 // A batch that fails is halved until the failing event is found, which is then tried by itself; halving counts no try.

@@ -122,27 +122,6 @@ func (r *runner) runEach(ctx context.Context, left *budget, events []eventstore.
 	return done, r.tx.release(ctx, conn, w, err)
 }
 
-// applyEach calls the handler with one event after the other until left is over, and returns how many that were: at least
-// one.
-func (r *runner) applyEach(ctx context.Context, left *budget, tx pgx.Tx, w *working, events []eventstore.Event) (done int, err error) {
-	for i, ev := range events {
-		if i > 0 && left.over() {
-			return i, nil
-		}
-		handlerTx := NewHandlerTx(tx)
-		err := callEach(ctx, r.tx.limit, ev, meanwhile{}, func(ctx context.Context) error { return r.handler.Apply(ctx, handlerTx, ev) })
-		handlerTx.Return()
-		w.listens, w.lent = w.listens || handlerTx.uses.listens.Load(), w.lent || handlerTx.uses.objects.Load()
-		if err == nil {
-			err = leftBehind(tx.Conn())
-		}
-		if err != nil {
-			return i, ofCall(tx.Conn(), err, handlerTx.uses.savepoints.Load())
-		}
-	}
-	return len(events), nil
-}
-
 // leftBehind returns the fault in what a handler that returned no error has left of its transaction, before another event is handled in it
 // or outside of any.
 func leftBehind(conn *pgx.Conn) error {

@@ -81,14 +81,14 @@ func (w *working) samePath() bool {
 
 // watch gives a reader to each statement that a handler has queued without one, and notes a LISTEN among them.
 func (w *working) watch(queued []*pgx.QueuedQuery) {
+	note := func(results pgx.BatchResults) error { // one for all, since there may be thousands
+		tag, err := results.Exec()
+		w.listens = w.listens || tag.String() == listen
+		return err
+	}
 	for _, q := range queued {
-		if q.Fn != nil {
-			continue
-		}
-		q.Fn = func(results pgx.BatchResults) error {
-			tag, err := results.Exec()
-			w.listens = w.listens || tag.String() == listen
-			return err
+		if q.Fn == nil {
+			q.Fn = note
 		}
 	}
 }
