@@ -4,9 +4,12 @@
 package scaling
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the statements
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +34,8 @@ var (
 	createSQL string
 	//go:embed sql/count.sql
 	countSQL string
+	//go:embed sql/count_strayed.sql
+	countStrayedSQL string
 	//go:embed sql/verdict.sql
 	verdictSQL string
 )
@@ -47,7 +52,8 @@ func (Projection) Name() string { return Name }
 
 // Apply counts one event.
 func (p Projection) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
-	if _, err := tx.Exec(ctx, countSQL, p.tally([]eventstore.Event{ev}).args()...); err != nil {
+	sql, args := p.statement([]eventstore.Event{ev})
+	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return fmt.Errorf("scaling: count an event: %w", err)
 	}
 	return nil
@@ -56,7 +62,8 @@ func (p Projection) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) e
 // ApplyBatch queues the one statement that counts all events.
 func (p Projection) ApplyBatch(_ context.Context, batch *pgx.Batch, events []eventstore.Event) error {
 	if len(events) > 0 {
-		batch.Queue(countSQL, p.tally(events).args()...)
+		sql, args := p.statement(events)
+		batch.Queue(sql, args...)
 	}
 	return nil
 }
@@ -69,41 +76,66 @@ func (Projection) Reset(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// tally is a batch by aggregate: one array per column of the statement.
-type tally struct {
-	types, ids                   []string
-	events, first, last, strayed []int64
-	label                        string
+// tallied are the events of one aggregate in a batch.
+type tallied struct {
+	first   *eventstore.Event
+	events  int64
+	last    int64 // version
+	strayed int64 // events that did not follow the one before
 }
 
-// tally returns the counts of events, which are in order within each aggregate.
-func (p Projection) tally(events []eventstore.Event) tally {
-	t := tally{label: p.Label}
+// tally returns events, which are in order within each aggregate, by aggregate, and whether some have strayed. Aggregates are in an
+// order that is the same for all batches: by slot, which mostly decides, then by id and type.
+func tally(events []eventstore.Event) (all []tallied, strayed bool) {
+	all = make([]tallied, 0, len(events))
 	at := make(map[eventstore.Stream]int, len(events))
-	for _, ev := range events {
+	for i := range events {
+		ev := &events[i]
 		i, seen := at[ev.Stream()]
 		if !seen {
-			at[ev.Stream()] = len(t.ids)
-			t.types = append(t.types, ev.AggregateType)
-			t.ids = append(t.ids, ev.AggregateID)
-			t.events = append(t.events, 1)
-			t.first = append(t.first, ev.AggregateVersion)
-			t.last = append(t.last, ev.AggregateVersion)
-			t.strayed = append(t.strayed, 0)
+			at[ev.Stream()] = len(all)
+			all = append(all, tallied{first: ev, events: 1, last: ev.AggregateVersion})
 			continue
 		}
-		if ev.AggregateVersion != t.last[i]+1 {
-			t.strayed[i]++
+		t := &all[i]
+		if ev.AggregateVersion != t.last+1 {
+			t.strayed++
+			strayed = true
 		}
-		t.events[i]++
-		t.last[i] = ev.AggregateVersion
+		t.events++
+		t.last = ev.AggregateVersion
 	}
-	return t
+	slices.SortFunc(all, func(a, b tallied) int {
+		if bySlot := int(a.first.Slot) - int(b.first.Slot); bySlot != 0 {
+			return bySlot
+		}
+		return cmp.Or(strings.Compare(a.first.AggregateID, b.first.AggregateID), strings.Compare(a.first.AggregateType, b.first.AggregateType))
+	})
+	return all, strayed
 }
 
-// args returns the arguments of count.sql.
-func (t tally) args() []any {
-	return []any{t.types, t.ids, t.events, t.first, t.last, t.strayed, t.label}
+// statement returns the statement that counts events, and its arguments: one array for each of its columns, and the label.
+func (p Projection) statement(events []eventstore.Event) (sql string, args []any) {
+	all, strayed := tally(events)
+	column := func(of func(t *tallied) int64) []int64 {
+		values := make([]int64, len(all))
+		for i := range all {
+			values[i] = of(&all[i])
+		}
+		return values
+	}
+	types, ids := make([]string, len(all)), make([]string, len(all))
+	for i := range all {
+		types[i], ids[i] = all[i].first.AggregateType, all[i].first.AggregateID
+	}
+	counts := column(func(t *tallied) int64 { return t.events })
+	last := column(func(t *tallied) int64 { return t.last })
+	if !strayed {
+		return countSQL, []any{types, ids, counts, last, p.Label}
+	}
+	first := column(func(t *tallied) int64 { return t.first.AggregateVersion })
+	strays := column(func(t *tallied) int64 { return t.strayed })
+	return countStrayedSQL, []any{types, ids, counts, first, last, strays, p.Label}
 }
 
 // Ensure creates the table where it is missing. Any number of processes may call it at once: where the table exists, it

@@ -3,6 +3,7 @@ package scaling
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -142,27 +143,34 @@ func TestEnsureTakesNoLockWhereTheTableIs(t *testing.T) {
 	require.NoError(t, Ensure(t.Context(), db.Pool))
 }
 
-// TestPlan: the lookup of what was there must stay a probe of the primary key, whether the table has statistics or not.
+// TestPlan: the lookup of what was there must stay a probe of the primary key, whether the table has statistics or not. In turn, it is
+// the upsert's own.
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	pool := poolIn(t, db, pgx.QueryExecModeExec)
 	_, err := pool.Exec(t.Context(), `insert into scaling_activity select 'order', 'o-' || n, 1, 1, 0, 'w' from generate_series(1, 50000) n`)
 	require.NoError(t, err)
-	var batch []eventstore.Event
+	var inTurn []eventstore.Event
 	for i := range 500 {
-		batch = append(batch, events(fmt.Sprintf("o-%d", i), 2)...)
+		inTurn = append(inTurn, events(fmt.Sprintf("o-%d", i), 2)...)
+	}
+	strayed := append(inTurn[:len(inTurn):len(inTurn)], events("o-7", 2)...)
+	plan := func(batch []eventstore.Event) string {
+		sql, args := Projection{}.statement(batch)
+		rows, err := pool.Query(t.Context(), "explain "+sql, args...)
+		require.NoError(t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return strings.Join(lines, "\n")
 	}
 	for _, step := range []string{"select", "analyze scaling_activity"} {
 		_, err := pool.Exec(t.Context(), step)
 		require.NoError(t, err)
-		rows, err := pool.Query(t.Context(), "explain "+countSQL, Projection{}.tally(batch).args()...)
-		require.NoError(t, err)
-		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		require.NoError(t, err)
-		plan := strings.Join(lines, "\n")
-		assert.Contains(t, plan, "Index Scan using scaling_activity_pkey", "after %s", step)
-		assert.NotContains(t, plan, "Seq Scan", "after %s", step)
+		assert.Contains(t, plan(strayed), "Index Scan using scaling_activity_pkey", "after %s", step)
+		assert.NotContains(t, plan(strayed), "Seq Scan", "after %s", step)
+		assert.Contains(t, plan(inTurn), "Conflict Arbiter Indexes: scaling_activity_pkey", "after %s", step)
+		assert.NotRegexp(t, "(Seq|Index.*) Scan|Sort|Join|SubPlan", plan(inTurn), "after %s", step)
 	}
 }
 
@@ -242,4 +250,51 @@ func TestJudge(t *testing.T) {
 			assert.Equal(t, tc.complete, v.Complete())
 		})
 	}
+}
+
+// TestHoweverVersionsComeTheyAreCounted: all orders of few versions, cut into batches in all ways, together with others that are in turn
+// or that are not.
+func TestHoweverVersionsComeTheyAreCounted(t *testing.T) {
+	t.Parallel()
+	const longest, highest = 4, 3
+	var want []row
+	batches := make([][2][]eventstore.Event, longest) // by place, without and with some that have strayed within the batch
+	add := func(versions []int64, cuts int) {
+		id := fmt.Sprint(versions, cuts)
+		r := row{Type: "order", ID: id, Events: int64(len(versions)), LastVersion: versions[len(versions)-1], Worker: "w"}
+		place, part, strayed := 0, []eventstore.Event(nil), 0
+		for i, v := range versions {
+			if i == 0 && v != 1 || i > 0 && v != versions[i-1]+1 {
+				r.OutOfOrder++
+			}
+			if len(part) > 0 && v != versions[i-1]+1 {
+				strayed = 1
+			}
+			part = append(part, events(id, v)...)
+			if i == len(versions)-1 || cuts>>i&1 == 1 {
+				batches[place][strayed] = append(batches[place][strayed], part...)
+				place, part, strayed = place+1, nil, 0
+			}
+		}
+		want = append(want, r)
+	}
+	var all func(versions []int64)
+	all = func(versions []int64) {
+		for cuts := range 1 << max(len(versions)-1, 0) {
+			if len(versions) > 0 {
+				add(slices.Clone(versions), cuts)
+			}
+		}
+		for v := int64(1); v <= highest && len(versions) < longest; v++ {
+			all(append(versions, v))
+		}
+	}
+	all(nil)
+	require.Len(t, want, 3+2*9+4*27+8*81)
+
+	pool := poolIn(t, testdb.New(t), pgx.QueryExecModeCacheStatement)
+	for _, b := range batches {
+		handle(t, pool, Projection{Label: "w"}, b[0], b[1])
+	}
+	assert.ElementsMatch(t, want, table(t, pool))
 }
