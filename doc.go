@@ -5,11 +5,19 @@
 // commits their writes together with the checkpoint, in one transaction. Between events it sleeps, and an append wakes
 // it.
 //
-//	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{balances{}}})
+//	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(balances{})}})
 //	if err != nil {
 //		return err
 //	}
 //	return worker.Run(ctx) // until ctx is cancelled
+//
+// # Forms of a projection
+//
+// A Queuer queues the statements of one event, without sending them. Batched makes a projection of it, which is the form to begin with:
+// the statements of many events travel in one round trip, with the begin, the checkpoints and the commit. A BatchProjection gets the
+// events of a batch together, and can make one statement of them, which is faster still. A Projection that is neither sends its
+// statements itself, in Apply: it can read and decide, and waits for the answer to each. While a history is worked through, that is an
+// order of magnitude slower; for one event at a time it is two or three round trips more.
 //
 // # Several workers
 //

@@ -56,14 +56,15 @@ type balances struct{}
 // Name names the checkpoints of the projection.
 func (balances) Name() string { return "basic_balances" }
 
-// Apply writes through tx, which also carries the checkpoint: both are committed, or neither.
-func (balances) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
-	if ev.Type != "MoneyDeposited" {
-		return nil
-	}
-	_, err := tx.Exec(ctx, `insert into basic_balances as b values ($1, ($2::json->>'cents')::bigint)
+// EventTypes are the events that it gets.
+func (balances) EventTypes() []string { return []string{"MoneyDeposited"} }
+
+// Queue queues the statement of one event. The worker sends those of many together, in the transaction of their checkpoint: all of it is
+// committed, or nothing.
+func (balances) Queue(batch *pgx.Batch, ev eventstore.Event) error {
+	batch.Queue(`insert into basic_balances as b values ($1, ($2::json->>'cents')::bigint)
 		on conflict (account) do update set cents = b.cents + excluded.cents`, ev.AggregateID, ev.Payload)
-	return err
+	return nil
 }
 
 func run(ctx context.Context) error {
@@ -83,7 +84,7 @@ func run(ctx context.Context) error {
 	fmt.Println("appended 3 events")
 
 	// Handle: Drain returns when everything that was there is handled. A program that goes on until it is stopped calls Run.
-	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{balances{}}})
+	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(balances{})}})
 	if err != nil {
 		return err
 	}

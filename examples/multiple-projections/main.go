@@ -33,11 +33,11 @@ type customers struct{ orderType }
 // Name names the checkpoints of the projection.
 func (customers) Name() string { return "multi_customers" }
 
-// Apply counts one order.
-func (customers) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
-	_, err := tx.Exec(ctx, `insert into multi_customers as c values ($1::json->>'customer', 1)
+// Queue queues the statement that counts one order.
+func (customers) Queue(batch *pgx.Batch, ev eventstore.Event) error {
+	batch.Queue(`insert into multi_customers as c values ($1::json->>'customer', 1)
 		on conflict (customer) do update set orders = c.orders + 1`, ev.Payload)
-	return err
+	return nil
 }
 
 // revenue adds up what was ordered.
@@ -46,11 +46,11 @@ type revenue struct{ orderType }
 // Name names the checkpoints of the projection.
 func (revenue) Name() string { return "multi_revenue" }
 
-// Apply adds one order.
-func (revenue) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
-	_, err := tx.Exec(ctx, `insert into multi_revenue as r values ('EUR', ($1::json->>'cents')::bigint)
+// Queue queues the statement that adds one order.
+func (revenue) Queue(batch *pgx.Batch, ev eventstore.Event) error {
+	batch.Queue(`insert into multi_revenue as r values ('EUR', ($1::json->>'cents')::bigint)
 		on conflict (currency) do update set cents = r.cents + excluded.cents`, ev.Payload)
-	return err
+	return nil
 }
 
 // mail is an effect: it works outside the database, so after a crash an event may come again. The event's id tells.
@@ -77,7 +77,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	worker, err := rouse.New(pool, rouse.Config{
-		Projections: []rouse.Projection{customers{}, revenue{}},
+		Projections: []rouse.Projection{rouse.Batched(customers{}), rouse.Batched(revenue{})},
 		Effects:     []rouse.Effect{mail{}},
 	})
 	if err != nil {

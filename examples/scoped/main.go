@@ -24,11 +24,11 @@ type counter struct{ name string }
 // Name names the checkpoints of the projection.
 func (c counter) Name() string { return c.name }
 
-// Apply counts one event.
-func (c counter) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
-	_, err := tx.Exec(ctx, `insert into scoped_seen as s values ($1, $2, $3, 1)
+// Queue queues the statement that counts one event.
+func (c counter) Queue(batch *pgx.Batch, ev eventstore.Event) error {
+	batch.Queue(`insert into scoped_seen as s values ($1, $2, $3, 1)
 		on conflict (projection, aggregate_type, event_type) do update set events = s.events + 1`, c.name, ev.AggregateType, ev.Type)
-	return err
+	return nil
 }
 
 // registrations gets the events of one type.
@@ -62,9 +62,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{
-		registrations{counter{"scoped_registrations"}},
-		orders{counter{"scoped_orders"}},
-		paid{orders{counter{"scoped_paid"}}},
+		rouse.Batched(registrations{counter{"scoped_registrations"}}),
+		rouse.Batched(orders{counter{"scoped_orders"}}),
+		rouse.Batched(paid{orders{counter{"scoped_paid"}}}),
 	}})
 	if err != nil {
 		return err
