@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -55,7 +54,7 @@ func ScanEvent(row pgx.CollectableRow) (Event, error) {
 		return Event{}, err
 	}
 	raw := row.RawValues()
-	if err := checkNulls(row.FieldDescriptions(), raw); err != nil {
+	if err := checkNulls(row, raw); err != nil {
 		return Event{}, err
 	}
 	if !binary {
@@ -83,13 +82,13 @@ func isBinary(row pgx.CollectableRow) (bool, error) {
 }
 
 // checkNulls returns an error if one of the columns is null.
-func checkNulls(fields []pgconn.FieldDescription, raw [][]byte) error {
+func checkNulls(row pgx.CollectableRow, raw [][]byte) error {
 	if len(raw) != columnCount {
 		return errColumns
 	}
 	for i, v := range raw {
 		if v == nil {
-			return fmt.Errorf("eventstore: %s of an event is null: the table events has lost its NOT NULL", fields[i].Name)
+			return fmt.Errorf("eventstore: %s of an event is null: the table events has lost its NOT NULL", row.FieldDescriptions()[i].Name)
 		}
 	}
 	return nil
@@ -111,23 +110,22 @@ func decode(raw [][]byte) (Event, error) {
 	json := make([]byte, 0, payload+len(raw[colMetadata]))
 	json = append(append(json, raw[colPayload]...), raw[colMetadata]...)
 
-	ev := numbers(raw)
+	var ev Event
+	numbers(raw, &ev)
 	ev.AggregateType, ev.AggregateID, ev.Type = text[:types], text[types:types+ids], text[types+ids:]
 	ev.Payload = json[:payload:payload] // full, so that appending to it does not reach the metadata
 	ev.Metadata = json[payload:]
 	return ev, nil
 }
 
-// numbers returns an event with the columns of fixed length.
-func numbers(raw [][]byte) Event {
-	return Event{
-		GlobalPosition:   int64(binary.BigEndian.Uint64(raw[colPosition])),
-		ID:               ID(raw[colID]),
-		AggregateVersion: int64(binary.BigEndian.Uint64(raw[colAggregateVersion])),
-		Version:          int(int32(binary.BigEndian.Uint32(raw[colVersion]))),
-		Slot:             int16(binary.BigEndian.Uint16(raw[colSlot])),
-		CreatedAt:        decodeTime(int64(binary.BigEndian.Uint64(raw[colCreatedAt]))),
-	}
+// numbers reads the columns of fixed length into ev.
+func numbers(raw [][]byte, ev *Event) {
+	ev.GlobalPosition = int64(binary.BigEndian.Uint64(raw[colPosition]))
+	ev.ID = ID(raw[colID])
+	ev.AggregateVersion = int64(binary.BigEndian.Uint64(raw[colAggregateVersion]))
+	ev.Version = int(int32(binary.BigEndian.Uint32(raw[colVersion])))
+	ev.Slot = int16(binary.BigEndian.Uint16(raw[colSlot]))
+	ev.CreatedAt = decodeTime(int64(binary.BigEndian.Uint64(raw[colCreatedAt])))
 }
 
 // checkLengths returns errColumns if a column of fixed length has another length, which decode would read beyond.

@@ -19,8 +19,9 @@ const (
 // types, and small ones the memory of their JSON, which halves the number of allocations. The events stay valid. The
 // zero value is ready; it is for one goroutine at a time.
 type Scanner struct {
-	names map[string]string
-	block []byte
+	names   map[string]string
+	block   []byte
+	refused pgx.Rows // CollectWhile has ended before their present row
 }
 
 // Collect returns the events of all rows, and closes rows. expected is their approximate number, for which it reserves
@@ -32,10 +33,13 @@ func (s *Scanner) Collect(rows pgx.Rows, expected int) ([]Event, error) {
 
 // CollectWhile is Collect for callers that have a bound. It asks take about every event before it copies it, with the
 // number of bytes that the row brought, and ends before the first event that take refuses. Then whole is false, and
-// rows is left open: close it, which reads the rest and throws it away, or close its connection, which does not.
+// rows is left open: call CollectWhile again, which goes on with that event; close it, which reads the rest and throws it
+// away; or close its connection, which does not.
 func (s *Scanner) CollectWhile(rows pgx.Rows, expected int, take func(bytes int) bool) (events []Event, whole bool, err error) {
-	binary := false
-	for rows.Next() {
+	binary, again := false, s.refused == rows
+	s.refused = nil
+	for again || rows.Next() {
+		again = false
 		if events == nil {
 			if binary, err = isBinary(rows); err != nil {
 				rows.Close()
@@ -45,14 +49,14 @@ func (s *Scanner) CollectWhile(rows pgx.Rows, expected int, take func(bytes int)
 		}
 		raw := rows.RawValues()
 		if !take(bytesOf(raw)) {
+			s.refused = rows
 			return events, false, nil
 		}
-		ev, err := s.scan(rows, raw, binary)
-		if err != nil {
+		events = append(events, Event{}) // and filled in its place, because it is large to copy
+		if err := s.scan(rows, raw, binary, &events[len(events)-1]); err != nil {
 			rows.Close()
 			return nil, false, err
 		}
-		events = append(events, ev)
 	}
 	rows.Close()
 	return events, true, rows.Err()
@@ -67,27 +71,28 @@ func bytesOf(raw [][]byte) int {
 	return fixedBytes + len(raw[colAggregateType]) + len(raw[colAggregateID]) + len(raw[colType]) + len(raw[colPayload]) + len(raw[colMetadata])
 }
 
-// scan returns the event in the present row, whose values are raw.
-func (s *Scanner) scan(rows pgx.Rows, raw [][]byte, binary bool) (Event, error) {
-	if err := checkNulls(rows.FieldDescriptions(), raw); err != nil {
-		return Event{}, err
+// scan reads the present row, whose values are raw, into ev.
+func (s *Scanner) scan(rows pgx.Rows, raw [][]byte, binary bool, ev *Event) (err error) {
+	if err := checkNulls(rows, raw); err != nil {
+		return err
 	}
 	if !binary {
-		return scanText(rows)
+		*ev, err = scanText(rows)
+		return err
 	}
-	return s.decode(raw)
+	return s.decode(raw, ev)
 }
 
-// decode returns the event in the binary form of the columns, which belongs to the connection: everything is copied.
-func (s *Scanner) decode(raw [][]byte) (Event, error) {
+// decode reads the binary form of the columns, which belongs to the connection, into ev: everything is copied.
+func (s *Scanner) decode(raw [][]byte, ev *Event) error {
 	if err := checkLengths(raw); err != nil {
-		return Event{}, err
+		return err
 	}
-	ev := numbers(raw)
+	numbers(raw, ev)
 	ev.AggregateType, ev.Type = s.name(raw[colAggregateType]), s.name(raw[colType])
 	ev.AggregateID = string(raw[colAggregateID]) // by itself, because callers remember it for long
 	ev.Payload, ev.Metadata = s.copied(raw[colPayload]), s.copied(raw[colMetadata])
-	return ev, nil
+	return nil
 }
 
 // name returns the one string that all events of a type share.
@@ -107,7 +112,9 @@ func (s *Scanner) name(raw []byte) string {
 func (s *Scanner) copied(raw []byte) []byte {
 	n := len(raw)
 	if n > blockShare {
-		return append(make([]byte, 0, n), raw...)
+		large := make([]byte, n) // which the compiler does not clear first, because all of it is copied over
+		copy(large, raw)
+		return large
 	}
 	if n > cap(s.block)-len(s.block) {
 		s.block = make([]byte, 0, blockSize)

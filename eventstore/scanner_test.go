@@ -109,3 +109,31 @@ func TestScanner_EndsBeforeTheEventThatIsRefused(t *testing.T) {
 		require.Len(t, events, 10)
 	}
 }
+
+// CollectWhile goes on with the event that it has refused when it is called again with the same rows, and not with other rows.
+func TestScanner_GoesOnWithTheEventThatWasRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(t, order, eventstore.NoStream(), some(10)...)
+	for _, mode := range modes {
+		pool := b.pool(t, mode)
+		var s eventstore.Scanner
+		var parts [][]int64
+		for _, most := range []int{3, 4} { // the rows of the first are left behind with one refused
+			rows, err := pool.Query(b.ctx, "select "+eventstore.Columns+" from events order by global_position")
+			require.NoError(t, err)
+			for range most {
+				left := 3
+				events, _, err := s.CollectWhile(rows, 1, func(int) bool { left--; return left >= 0 })
+				require.NoError(t, err)
+				var part []int64
+				for _, ev := range events {
+					part = append(part, ev.GlobalPosition)
+				}
+				parts = append(parts, part)
+			}
+			rows.Close()
+		}
+		require.Equal(t, [][]int64{{1, 2, 3}, {4, 5, 6}, {7, 8, 9}, {1, 2, 3}, {4, 5, 6}, {7, 8, 9}, {10}}, parts, mode)
+	}
+}
