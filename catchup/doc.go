@@ -26,7 +26,8 @@
 //
 // A Reader reads for one set of slots from one position on, one Batch at a time. A Source runs one Reader at the end of
 // the log for a whole process. A Feed brings one caller its events: it reads by itself while it is far behind, and goes
-// on with the Source once it has read everything. A Save moves the checkpoints of the partitions in a batch.
+// on with the Source once it has read everything. Far behind, one of its reads brings several Batches, each handed out as soon
+// as it is full (Reader.Flow), which grow while more events wait. A Save moves the checkpoints of the partitions in a batch.
 //
 // # Why no event is lost
 //

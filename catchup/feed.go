@@ -28,6 +28,12 @@ type FeedConfig struct {
 // Feed brings one caller its events in order, one Batch ahead of it. While it is far behind it reads by itself; once it
 // has read everything it goes on with the buffer of the Source. Catching up and being live are the same for the caller,
 // which cannot see which of the two has read a Batch.
+//
+// Far behind, one read brings several batches, which grow while more events wait. The caller gets each as soon as it is full,
+// and the server reads on while it is handled. A read never waits for the caller: what it brings has room, and the next one
+// begins once the caller has taken all of it. So no snapshot is open for longer than reading takes, or over more than
+// flowBatches saves; one that was open over 64 kept what they had updated from being cleaned up, and they took more than
+// twice as long.
 type Feed struct {
 	// C has the batches, each beginning where the one before ended. Run sends them and closes C when it ends; the
 	// caller waits for both.
@@ -39,10 +45,12 @@ type Feed struct {
 	err    error // written by Run before it closes C, read by Err after that
 	reader *Reader
 
-	loop   *loop  // the loop that this Feed has entered and must leave
-	place  *place // its place in the buffer of that loop
-	joined bool   // it goes on with the buffer; written by goOn
-	at     int64  // the end of the last batch
+	loop   *loop    // the loop that this Feed has entered and must leave
+	place  *place   // its place in the buffer of that loop
+	joined bool     // it goes on with the buffer; written by goOn
+	at     int64    // the end of the last batch
+	size   int      // the most events of the next batch that it reads alone
+	flow   *flowing // the read that is handing out batches; nil: none is
 
 	pulse pulse.Pulse
 }
@@ -50,7 +58,7 @@ type Feed struct {
 // Feed returns a Feed for cfg, which does nothing before its Run is called.
 func (s *Source) Feed(cfg FeedConfig) *Feed {
 	out := make(chan Batch)
-	f := &Feed{C: out, out: out, source: s, cfg: cfg, at: cfg.After}
+	f := &Feed{C: out, out: out, source: s, cfg: cfg, at: cfg.After, size: s.cfg.BatchSize}
 	f.reader = NewReader(s.cfg.Pool, cfg.Log, cfg.Token, cfg.Slots, cfg.After)
 	f.reader.patience = &s.patience
 	f.reader.Only(cfg.Types)
@@ -67,13 +75,15 @@ func (f *Feed) Run(ctx context.Context) {
 	defer f.pulse.Yielding() // for good
 	f.enter()
 	defer func() { f.leave() }()
+	readCtx, cancel := context.WithCancel(ctx)
+	defer func() { cancel(); f.flow.wait() }()
 	f.source.alone.add(1)
 	defer func() { f.sharing().add(-1) }()
 	if f.place.begin(f.at) {
 		f.goOn(true)
 	}
 	for {
-		b, err := f.next(ctx)
+		b, err := f.next(readCtx)
 		if err != nil {
 			f.err = err
 			return
@@ -125,7 +135,7 @@ func (f *Feed) goOn(joined bool) {
 // next returns the next batch, and waits for it where there is none.
 func (f *Feed) next(ctx context.Context) (Batch, error) {
 	for f.joined {
-		b, ok, err := f.place.next(f.source.cfg.BatchSize, f.source.joined.each())
+		b, ok, err := f.place.next(f.source.cfg.most(), f.source.joined.each())
 		switch {
 		case errors.Is(err, errBehind):
 			f.goOn(false)
@@ -147,15 +157,29 @@ func (f *Feed) next(ctx context.Context) (Batch, error) {
 	return f.readAlone(ctx)
 }
 
-// readAlone reads a batch without the loop, and joins the buffer if it has come to the buffer's position.
+// readAlone returns the next batch of a read without the loop. With the last batch of a read it joins the buffer if it has come to
+// the buffer's position.
 func (f *Feed) readAlone(ctx context.Context) (Batch, error) {
 	f.pulse.Reading(f.reader.limit())
-	f.reader.SetBytes(f.source.alone.each())
-	b, err := f.reader.Next(ctx, f.source.cfg.BatchSize)
+	if f.flow == nil {
+		f.reader.SetBytes(f.source.alone.each())
+		f.flow = f.begin(ctx)
+	}
+	b, last, err := f.flow.next()
 	if err != nil {
 		return b, err
 	}
 	f.at = b.To
+	if !last {
+		return b, nil
+	}
+	f.flow = nil
+	return b, f.ended(b)
+}
+
+// ended notes that b is the last batch of a read.
+func (f *Feed) ended(b Batch) error {
+	f.size = f.source.cfg.grown(f.size, b)
 	if len(b.Events) > 0 || b.More {
 		f.source.cfg.Hooks.Stirred()
 	}
@@ -166,5 +190,5 @@ func (f *Feed) readAlone(ctx context.Context) (Batch, error) {
 	}
 	joined, err := f.place.join(b.To, b.More)
 	f.goOn(joined)
-	return b, err
+	return err
 }

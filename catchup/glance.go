@@ -29,7 +29,9 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	found, err := r.exchange(ctx, func(batch *pgx.Batch, needs db.Needs) { // one transaction: it begins with the first statement and ends with the last
 		r.queueHead(batch, needs)
 		batch.Queue(sqlGlance.In(r.log.Schema), r.after)
-	}, func(results pgx.BatchResults) (reading, error) { return r.collect(results, false, glanceRows) })
+	}, func(results pgx.BatchResults) (reading, error) {
+		return r.collect(results, false, glanceRows, flow{})
+	})
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
 	}

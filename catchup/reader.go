@@ -21,8 +21,8 @@ const (
 	maxWindow = 1 << 20 // doubled up to here while nothing is found: about 0.3 s of filtering in memory
 )
 
-// maxExpected bounds the memory that is reserved for events before a read.
-const maxExpected = 1000
+// maxExpected bounds the memory that is reserved for events before they come: 2 MB.
+const maxExpected = 10_000
 
 // Reader reads the events of some slots from a cursor on. It is for one goroutine at a time.
 type Reader struct {
@@ -41,6 +41,7 @@ type Reader struct {
 	holders int
 	push    bool
 
+	head   int64 // as the read saw it that is handing out
 	beyond int64 // the highest position seen above the head of its read; 0: none was since the head has passed it
 
 	bound    Bound
@@ -110,6 +111,11 @@ type Batch struct {
 // through. Up to the horizon that an earlier read has seen it reads without looking at the locks again, which costs as
 // much as some hundred events.
 func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
+	return r.next(ctx, limit, flow{})
+}
+
+// next is Next, or Flow.
+func (r *Reader) next(ctx context.Context, limit int, f flow) (Batch, error) {
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.patience.timeout())
 	defer cancel()
@@ -118,18 +124,15 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	if r.after < r.settled {
 		upTo, locks = min(upTo, r.settled), false
 	}
-	found, err := r.read(ctx, upTo, limit, locks)
+	found, err := r.read(ctx, upTo, limit, locks, f)
 	if errors.Is(err, errNoHead) { // the first event of the log may have come between the two looks
-		found, err = r.read(ctx, upTo, limit, locks)
+		found, err = r.read(ctx, upTo, limit, locks, f)
 	}
 	if err = r.patience.note(outer, err); err != nil {
 		return Batch{}, err
 	}
-	switch {
-	case found.head < r.after:
-		return Batch{}, fmt.Errorf("%w: its head is %d and the checkpoint %d", ErrLogBehind, found.head, r.after)
-	case found.head < r.settled:
-		return Batch{}, fmt.Errorf("%w: its head is %d and was %d", ErrLogBehind, found.head, r.settled)
+	if err := r.checkBehind(found.head); err != nil {
+		return Batch{}, err
 	}
 	if err := r.checkHead(found); err != nil {
 		return Batch{}, err
@@ -145,6 +148,17 @@ func (r *Reader) Next(ctx context.Context, limit int) (Batch, error) {
 	}
 	r.after = b.To
 	return b, nil
+}
+
+// checkBehind returns an error if the log ends before the cursor, or before the horizon that was seen.
+func (r *Reader) checkBehind(head int64) error {
+	switch {
+	case head < r.after:
+		return fmt.Errorf("%w: its head is %d and the checkpoint %d", ErrLogBehind, head, r.after)
+	case head < r.settled:
+		return fmt.Errorf("%w: its head is %d and was %d", ErrLogBehind, head, r.settled)
+	}
+	return nil
 }
 
 // checkHead returns an error for a log that holds a position which its sequence has not given out. A position above the head
@@ -190,20 +204,21 @@ type reading struct {
 	lowWater *int64 // nil: no transaction held K
 	holders  int
 	push     bool
-	events   []eventstore.Event
-	whole    bool // false: there were more events than the bound of the read let through
-	cut      bool // their rest is still to come on the connection, which has to be closed
+	events   []eventstore.Event // those that were not handed out before
+	handed   int                // how many were
+	whole    bool               // false: there were more events than the bound of the read let through
+	cut      bool               // their rest is still to come on the connection, which has to be closed
 }
 
 // read sends the statements of one read: events after the cursor up to and including upTo, limit at most. locks false
-// leaves out the low water.
-func (r *Reader) read(ctx context.Context, upTo int64, limit int, locks bool) (reading, error) {
+// leaves out the low water. The events are handed out by f.
+func (r *Reader) read(ctx context.Context, upTo int64, limit int, locks bool, f flow) (reading, error) {
 	return r.exchange(ctx, func(batch *pgx.Batch, needs db.Needs) { r.queue(batch, needs, upTo, limit, locks) },
 		func(results pgx.BatchResults) (reading, error) {
 			if _, err := results.Exec(); err != nil {
 				return reading{}, fmt.Errorf("catchup: begin to read the log: %w", err)
 			}
-			return r.collect(results, locks, limit)
+			return r.collect(results, locks, limit, f)
 		})
 }
 
@@ -267,8 +282,8 @@ func (r *Reader) exchange(ctx context.Context, queue func(*pgx.Batch, db.Needs),
 	return found, err
 }
 
-// collect reads the results: the head, the locks if they were asked for, and the events, limit at most.
-func (r *Reader) collect(results pgx.BatchResults, locks bool, limit int) (found reading, err error) {
+// collect reads the results: the head, the locks if they were asked for, and the events, limit at most, which are handed out by f.
+func (r *Reader) collect(results pgx.BatchResults, locks bool, limit int, f flow) (found reading, err error) {
 	head, err := r.scanHead(results.QueryRow(), nil) // nil: the settings
 	if err != nil {
 		return found, err
@@ -278,11 +293,16 @@ func (r *Reader) collect(results pgx.BatchResults, locks bool, limit int) (found
 			return found, err
 		}
 	}
+	if f.hand != nil {
+		if f, err = r.counted(f, &found, head); err != nil {
+			return found, err
+		}
+	}
 	rows, err := results.Query()
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
-	collected, err := r.bound.Collect(rows, limit)
+	collected, err := r.bound.collect(rows, limit, f)
 	if err != nil {
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
@@ -335,8 +355,9 @@ func (f reading) batch(after, upTo int64, limit int) Batch {
 	}
 	b := Batch{From: after, To: after, Head: f.head, Settled: settled, Holders: f.holders, Push: f.push}
 	horizon := max(settled, after)
-	full := !f.whole || len(f.events) == limit
-	for i, ev := range f.events {
+	full := !f.whole || f.handed+len(f.events) == limit
+	for i := range f.events { // by index: an event is large to copy
+		ev := &f.events[i]
 		if ev.GlobalPosition-1 > horizon {
 			b.Blocked, full = true, false
 			f.events = f.events[:i]

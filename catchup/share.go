@@ -13,5 +13,8 @@ func (s *share) add(n int32) { s.holders.Add(n) }
 
 // each returns what a batch of one holder may have: at least leastBytes, so that small events come in whole batches.
 func (s *share) each() int {
-	return min(s.bytes, max(s.bytes/max(int(s.holders.Load()), 1), leastBytes))
+	return min(s.bytes, max(s.of(s.bytes), leastBytes))
 }
+
+// of returns the part of n that is one holder's.
+func (s *share) of(n int) int { return n / max(int(s.holders.Load()), 1) }

@@ -17,8 +17,11 @@ type SourceConfig struct {
 	// Pool is used to read the log. Each Feed takes one connection while it reads by itself, and the Source takes one.
 	Pool db.DB
 
-	// BatchSize bounds the events of one Batch, at least 1.
+	// BatchSize bounds the events of one Batch, at least 1, as long as no more wait than that.
 	BatchSize int
+
+	// MostBatch bounds them while more wait. 0, or less than BatchSize: BatchSize.
+	MostBatch int
 
 	// BatchBytes bounds the bytes of one Batch, beside an event that is larger. All Feeds that read by themselves share
 	// it, and so do all others, but each may have 1 MiB. 0 means DefaultBytes.

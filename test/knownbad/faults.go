@@ -13,7 +13,7 @@ var faults = []struct {
 
 	// A read brings as many events as there may be, whatever they weigh.
 	{"heavy", []change{
-		{"catchup/bound.go", "		if bytes > 0 && bytes+size > most {\n", "		if false {\n"},
+		{"catchup/bound.go", "	if bytes > 0 && bytes+size > most {\n", "	if false {\n"},
 	}},
 
 	// A save tests nothing at all.
