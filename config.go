@@ -25,6 +25,9 @@ const (
 	DefaultLeaseTTL       = partition.DefaultTTL
 )
 
+// maxBatchSize is the most events of one transaction, whatever is configured.
+const maxBatchSize = 10_000
+
 // Config configures a Worker. Projections or Effects must name at least one handler; the zero value of every other
 // field selects its default. New copies the Config and fills in the defaults; later changes have no effect.
 type Config struct {
@@ -78,13 +81,15 @@ type Config struct {
 	// share a projection.
 	Partitions int
 
-	// BatchSize is the maximum number of events that one transaction handles, from 1 to 10000. Default: 1000: with 500
-	// a catch-up took a quarter longer, because every save moves the checkpoints of all partitions, and beyond 1000
-	// little is gained.
+	// BatchSize is the maximum number of events that one transaction handles, from 1 to 10000, whatever waits. Default: 1000
+	// (DefaultBatchSize), and up to 10000 while a projection is behind and more wait, as long as such a batch takes no
+	// more than 100 ms and none fails; those of an Effect do not grow. Large batches save transactions, and a statement that
+	// takes the events of an aggregate together has fewer rows to write. To bound a transaction, set it: 1000 is at most 1000.
 	BatchSize int
 
 	// BatchBytes bounds the bytes of the events that are read at a time, whatever their number, from 65536 to 1 GiB; an
-	// event that is larger comes by itself. Projections that are far behind share it, and so do all others; each may have
+	// event that is larger comes by itself. A transaction of a projection that is far behind gets half of them, unless the one before
+	// it has left more. Projections that are far behind share it, and so do all others; each may have
 	// 1 MiB. It bounds the memory of the worker: events take up to five times as much, Go's garbage as much again.
 	// Default: 16 MiB.
 	BatchBytes int
@@ -142,9 +147,6 @@ func (c Config) withDefaults() Config {
 	if c.Label == "" {
 		c.Label = defaultLabel()
 	}
-	if c.BatchSize == 0 {
-		c.BatchSize = DefaultBatchSize
-	}
 	if c.BatchBytes == 0 {
 		c.BatchBytes = DefaultBatchBytes
 	}
@@ -167,6 +169,14 @@ func (c Config) withDefaults() Config {
 		c.Concurrency = 1
 	}
 	return c
+}
+
+// batchSizes returns the most events of a transaction, and the most while more wait.
+func (c Config) batchSizes() (first, most int) {
+	if c.BatchSize == 0 {
+		return DefaultBatchSize, maxBatchSize
+	}
+	return c.BatchSize, c.BatchSize
 }
 
 // validate returns an error that wraps ErrConfig and lists every fault at once, nil if there is none. c has its
@@ -196,8 +206,8 @@ func (c Config) validate() error {
 	if p := c.Partitions; p < 0 || p > 1024 || p&(p-1) != 0 {
 		fault("Partitions %d is not a power of two up to 1024", p)
 	}
-	if c.BatchSize < 1 || c.BatchSize > 10_000 {
-		fault("BatchSize %d is not from 1 to 10000", c.BatchSize)
+	if c.BatchSize < 0 || c.BatchSize > maxBatchSize {
+		fault("BatchSize %d is not from 1 to %d, or 0", c.BatchSize, maxBatchSize)
 	}
 	if c.BatchBytes < 64<<10 || c.BatchBytes > 1<<30 {
 		fault("BatchBytes %d is not from 65536 to 1073741824", c.BatchBytes)

@@ -183,8 +183,9 @@ func (w *Worker) prepare(ctx context.Context) error {
 			w.cfg.Observer.PushMissed()
 		}
 	}
+	size, most := w.cfg.batchSizes()
 	w.source = catchup.NewSource(catchup.SourceConfig{
-		Pool: w.db, BatchSize: w.cfg.BatchSize, BatchBytes: w.cfg.BatchBytes, Listener: w.listener, Members: w.control.Members,
+		Pool: w.db, BatchSize: size, MostBatch: most, BatchBytes: w.cfg.BatchBytes, Listener: w.listener, Members: w.control.Members,
 		IdleInterval: w.cfg.IdleInterval, Hooks: hooks, Log: w.log,
 	})
 	w.census = projector.NewCensus(w.db, w.cfg.Partitions)
@@ -257,12 +258,13 @@ func (w *Worker) checkSettings(ctx context.Context) error {
 
 // newProjector returns the projector of u, with the configuration of the worker in its terms.
 func (w *Worker) newProjector(log catchup.Log, u unit) *projector.Projector {
+	size, most := w.cfg.batchSizes()
 	return projector.New(projector.Config{
 		Process: projector.Process{
 			Pool: w.db, Log: log, Source: w.source, Control: w.control, Census: w.census, Instance: w.instance, Presence: w.presence,
 			Index: w.cfg.WorkerIndex, Total: w.cfg.TotalWorkers, Ended: w.ended,
 		},
-		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: w.cfg.BatchSize, Concurrency: w.cfg.Concurrency,
+		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: size, MostBatch: most, Concurrency: w.cfg.Concurrency,
 		Handler: u.handler, Types: u.types, Reset: u.reset, Pauses: w.pauses, Patience: w.patience,
 		Hooks: w.cfg.Observer.hooks(u.name), Logger: w.log.With().Str(keyProjection, u.name).Logger(),
 	})

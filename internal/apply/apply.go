@@ -33,7 +33,7 @@ type Config struct {
 	// Presence is the key of the presence lock, by which other workers find the sessions that work for this process.
 	Presence int32
 
-	// Pace has the size of the batches of Handler.ApplyBatch, over all Appliers of the projection, one after the other.
+	// Pace has the size of the batches of Handler, over all Appliers of the projection, one after the other.
 	// nil: batches are as large as the events that Apply gets.
 	Pace *Pace
 

@@ -126,7 +126,7 @@ func (c *committer) commitBatch(ctx context.Context, left *budget, events []even
 	default:
 		err = c.run.runPipelined(ctx, events, b.end)
 	}
-	if c.run.handler.ApplyBatch != nil && !each {
+	if c.run.handler.ApplyBatch == nil || !each {
 		c.keepPace(b, err)
 	}
 	err = c.conclude(b, handled, err)
@@ -134,14 +134,16 @@ func (c *committer) commitBatch(ctx context.Context, left *budget, events []even
 	return len(b.events), err
 }
 
-// keepPace tells the pace how the attempt b of a batch form went.
+// keepPace tells the pace how the attempt b went.
 func (c *committer) keepPace(b batch, err error) {
 	switch {
 	case c.pace == nil:
 	case err == nil:
 		c.pace.took(len(b.events), time.Since(b.began))
-	case ranOut(err):
+	case c.run.handler.ApplyBatch != nil && ranOut(err):
 		c.pace.timedOut(len(b.events))
+	case blameOf(err) != ofWorker:
+		c.pace.failed()
 	}
 }
 

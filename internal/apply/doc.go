@@ -38,6 +38,8 @@
 //	Apply, Do             ask the budget between two events; the transaction ends with what is done
 //	ApplyBatch            cannot be interrupted: the size of a batch follows the time of the last ones (Pace)
 //
+// Batches of Apply and ApplyBatch grow beyond the first size while they take 100 ms at most and none fails (Pace).
+//
 // So a batch that is tried may be smaller than the events that Apply got, and a transaction smaller than the batch.
 //
 // # Calls

@@ -13,17 +13,28 @@ const (
 	// slowGrowth is maxGrowth for a projection whose batches were too slow once.
 	slowGrowth = 2
 
+	// maxShare is more than maxGrowth needs, for a projection without any limit of time.
+	maxShare = 1e9
+
+	// grownTime is how long a batch may take that has more events than the first size of the worker's. Within it a larger one
+	// saves a transaction; beyond, nothing is gained that others would wait for: locks on the read model, a stop, a claim.
+	grownTime = 100 * time.Millisecond
+
 	// ceilingRest is how long no batch comes near the size that ran out of time. The cause may pass, such as a lock that
 	// somebody held; a handler whose time grows faster than its batches wastes one HandlerTimeout in ten minutes.
 	ceilingRest = 10 * time.Minute
 )
 
-// Pace is the size of the batches that the batch form of a projection gets. A batch of many statements travels whole, so
-// nothing can end it after Handler.BatchTime; instead the next one follows the time that the last one took. It begins
-// with one event, for nothing is known of a handler then. Its methods may be called by many goroutines.
+// Pace is the size of the batches of a projection, which follows the time that the last ones took. Up to a first size that
+// matters for the batch form alone: a batch of many statements travels whole, so nothing can end it after Handler.BatchTime.
+// It begins with one event, for nothing is known of a handler then. Beyond the first size batches grow in both forms, as long as
+// they are fast and none fails. Those of an effect do not, because what is done is done again after a crash. Its methods may be
+// called by many goroutines.
 type Pace struct {
-	limit  int           // the maximum
+	first  int           // the size up to which batches may take target
+	limit  int           // the maximum, while they take grownTime at most
 	target time.Duration // of one batch; 0: none
+	least  int           // they are not made smaller than that
 
 	mu      sync.Mutex // protects the fields below
 	size    int        // of the next batch
@@ -32,11 +43,17 @@ type Pace struct {
 	expires time.Time  // zero: there is no ceiling
 }
 
-// NewPace returns the Pace for batches of up to limit events of handler.
-func NewPace(handler Handler, limit int) *Pace {
-	p := &Pace{limit: limit, target: handler.BatchTime, size: 1, growth: maxGrowth}
-	if p.target == 0 {
-		p.size = limit
+// NewPace returns the Pace for batches of handler, of up to first events, and up to limit where they are fast.
+func NewPace(handler Handler, first, limit int) *Pace {
+	limit = max(first, limit)
+	p := &Pace{first: first, limit: limit, target: handler.BatchTime, least: 1, size: 1, growth: maxGrowth}
+	switch {
+	case handler.Do != nil:
+		p.size, p.least, p.limit = first, first, first
+	case handler.ApplyBatch == nil: // the budget ends its batches in time
+		p.size, p.least = first, first
+	case p.target == 0:
+		p.size = first
 	}
 	if half := handler.Timeout / 2; half > 0 && (p.target == 0 || half < p.target) {
 		p.target = half
@@ -54,17 +71,33 @@ func (p *Pace) next() int {
 // took notes that a batch of n events took a time. One that was too slow makes the next smaller. One that had as many
 // events as it could have, and took less than half of the time that it might, makes the next larger.
 func (p *Pace) took(n int, took time.Duration) {
-	if p.target == 0 {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch share := float64(p.target) / float64(max(took, 1)); {
+	took = max(took, 1)
+	share := maxShare
+	if p.target > 0 {
+		share = float64(p.target) / float64(took)
+	}
+	grown := int(float64(n) * float64(grownTime) / float64(took)) // what would take grownTime
+	switch {
 	case share < 1:
-		p.size, p.growth = max(1, int(float64(n)*share)), slowGrowth
+		p.size, p.growth = max(p.least, int(float64(n)*share)), slowGrowth
+	case n > p.first && took > grownTime:
+		p.size = max(p.first, grown)
 	case n >= p.size && share > 2:
 		p.size = min(p.highest(), int(float64(n)*min(share/2, float64(p.growth))))
+		if p.size > p.first {
+			p.size = max(p.first, min(p.size, grown))
+		}
 	}
+}
+
+// failed notes that a batch of n events has failed, which is now halved: the next ones are not larger than the first size, and grow
+// slowly.
+func (p *Pace) failed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.size, p.growth = min(p.size, p.first), slowGrowth
 }
 
 // timedOut notes that a batch of n events ran out of Handler.Timeout: none of more than half of it comes for
@@ -73,7 +106,7 @@ func (p *Pace) timedOut(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ceiling, p.expires, p.growth = max(1, n/2), time.Now().Add(ceilingRest), slowGrowth
-	p.size = min(p.size, p.ceiling)
+	p.size = max(p.least, min(p.size, p.ceiling))
 }
 
 // highest returns the maximum size of a batch at present. The caller holds the mutex.

@@ -46,7 +46,7 @@ func (a *Applier) applyLane(ctx, workCtx context.Context, left *budget, events [
 // tryBatch handles events as one batch, up to the size that the pace allows and until left is over, and returns how many
 // of the first are saved. A try is written down first at the events that may have killed the last owner.
 func (a *Applier) tryBatch(ctx, workCtx context.Context, left *budget, events []eventstore.Event) (done int, err error) {
-	if a.run.handler.ApplyBatch != nil && a.pace != nil {
+	if a.pace != nil {
 		events = events[:min(len(events), a.pace.next())]
 	}
 	err = a.suspecting(workCtx, a.attempts.suspected(events, a.checkpoints), func() (err error) {

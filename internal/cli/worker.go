@@ -80,7 +80,7 @@ func (f *workerFlags) register(flags *pflag.FlagSet, projections []Projection) {
 	flags.IntVar(&f.partitions, "partitions", 0, "partitions of a new projection, a power of two; 0: as the database says, 32 for a new one")
 	flags.IntVar(&f.maxPartitions, "max-partitions", 0, "the most partitions that this worker takes; 0: no limit")
 	flags.IntVar(&f.concurrency, "concurrency", 1, "how many batches are handled at once, each of partitions of its own")
-	flags.IntVar(&f.batch, "batch-size", rouse.DefaultBatchSize, "the most events of one transaction")
+	flags.IntVar(&f.batch, "batch-size", 0, "the most events of one transaction; 0: 1000, and up to 10000 while more wait and they are fast")
 	flags.IntVar(&f.batchBytes, "batch-bytes", rouse.DefaultBatchBytes, "the most bytes of events that are read at a time, which bounds the memory")
 	flags.DurationVar(&f.batchTime, "batch-time", rouse.DefaultBatchTime, "how long to handle events before what is done is committed; negative: no limit")
 	flags.BoolVar(&f.pollOnly, "poll-only", false, "do not listen, read every second or faster")

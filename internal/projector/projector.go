@@ -80,7 +80,8 @@ type Config struct {
 	// Partitions is the number of partitions that the database must agree with. 0: any number.
 	Partitions int
 
-	BatchSize, Concurrency int // as in rouse.Config
+	BatchSize, MostBatch int // the most events of a batch, and the most while more wait
+	Concurrency          int // as in rouse.Config
 
 	// Patience is how long failures that others may be the cause of do not count. 0: a minute.
 	Patience time.Duration
@@ -149,7 +150,7 @@ func New(cfg Config) *Projector {
 	}
 	p := &Projector{
 		cfg: cfg, log: cfg.Logger, progress: newProgress(), started: make(chan struct{}),
-		versions: apply.NewVersions(cfg.Logger, cfg.Hooks.VersionGap), pace: apply.NewPace(cfg.Handler, cfg.BatchSize), avoids: newAvoids(cfg.Logger, cfg.Process),
+		versions: apply.NewVersions(cfg.Logger, cfg.Hooks.VersionGap), pace: apply.NewPace(cfg.Handler, cfg.BatchSize, cfg.MostBatch), avoids: newAvoids(cfg.Logger, cfg.Process),
 	}
 	p.breaker = p.newBreaker()
 	p.cfg.Hooks.Retrying = func() {
