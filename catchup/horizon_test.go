@@ -278,12 +278,32 @@ func TestReaderWorksInEveryMode(t *testing.T) {
 			_, err := full.Next(b.ctx, 2)
 			require.ErrorIs(t, err, catchup.ErrUnguarded)
 			b.exec("alter table events enable always trigger rouse_append_before")
+			b.knowsAnother()
+			_, err = full.Next(b.ctx, 2)
+			require.ErrorIs(t, err, catchup.ErrUnguarded, "a trigger that looks at another sequence guards nothing")
+			require.ErrorIs(t, b.reopen(), catchup.ErrUnguarded)
+			b.knows("events_global_position_seq")
 			b.exec("delete from rouse_incarnation")
 			_, err = full.Next(b.ctx, 2)
 			require.ErrorIs(t, err, catchup.ErrIncarnation)
 			require.EqualValues(t, 0, pool.Stat().NewConnsCount()-1, "an error does not cost the connection")
 		})
 	}
+}
+
+// knows gives the append trigger another sequence.
+func (b *bundle) knows(sequence string) {
+	b.t.Helper()
+	b.exec(`do $$ begin execute format('create or replace trigger rouse_append_before before insert on events
+		for each statement execute function rouse_append_before(%L, %L)', 'events'::regclass::oid, '` + sequence + `'::regclass::oid); end $$`)
+	b.exec("alter table events enable always trigger rouse_append_before")
+}
+
+// knowsAnother has the append trigger look at a sequence that is not that of events.
+func (b *bundle) knowsAnother() {
+	b.t.Helper()
+	b.exec("create sequence if not exists another")
+	b.knows("another")
 }
 
 // A prepared transaction holds K without a session. It holds back what is above it until it ends.

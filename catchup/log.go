@@ -12,9 +12,10 @@ import (
 )
 
 var (
-	// ErrUnguarded means that the append trigger is missing or not ENABLE ALWAYS, so that commits could be missed.
-	ErrUnguarded = errors.New("catchup: the trigger rouse_append_before on events is missing or not enabled, and without it slow commits would be lost" +
-		" (run: alter table events enable always trigger rouse_append_before)")
+	// ErrUnguarded means that the append trigger is missing, not ENABLE ALWAYS, or made for another sequence, so that commits could
+	// be missed.
+	ErrUnguarded = errors.New("catchup: the trigger rouse_append_before on events is missing, not enabled, or made for another sequence, and without it" +
+		" slow commits would be lost (run: alter table events enable always trigger rouse_append_before; rouse doctor says more)")
 
 	// ErrSource means that the events table is not one that a worker may read from.
 	ErrSource = errors.New("catchup: this database cannot be the source")

@@ -198,7 +198,9 @@ func (b *bundle) shape() []string {
 		from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
 		where c.relnamespace = 'public'::regnamespace
 		union all select conrelid::regclass::text || ' ' || pg_get_constraintdef(oid) from pg_constraint where connamespace = 'public'::regnamespace
-		union all select tgenabled::text || pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+		union all select tgenabled::text || replace(pg_get_triggerdef(oid),
+			format('(%L, %L)', 'events'::regclass::oid, pg_get_serial_sequence('events', 'global_position')::regclass::oid), '(THE SEQUENCE)')
+			from pg_trigger where not tgisinternal
 		union all select pg_get_functiondef(oid) from pg_proc where pronamespace = 'public'::regnamespace
 		union all select relname || relpersistence::text || reloptions::text from pg_class where relnamespace = 'public'::regnamespace
 		union all select version || name || oldest_binary::text from rouse_migrations

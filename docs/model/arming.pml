@@ -7,7 +7,7 @@
  *   asleep_beside_an_event   a committed event that can be read is not handled, and no signal is on its way
  *
  * The reader has no fallback poll while it sleeps, so whatever it finds it finds by a signal. The writer is
- * migrations/0008_strangers.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
+ * migrations/0014_light.sql, the listener is listener/handler.go and listener.go, the prober is listener/probe.go, the
  * reader is catchup/loop.go. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of these
  * to fail.
  */

@@ -8,7 +8,7 @@
  *   stuck     once no append is open, and no stranger shares a key, one read finds everything that was committed
  *   kept_waiting   an append waits for a stranger
  *
- * The reader is catchup/reader.go, the writer is migrations/0008_strangers.sql with the transaction around it, the save is
+ * The reader is catchup/reader.go, the writer is migrations/0014_light.sql with the transaction around it, the save is
  * catchup/sql/save.sql. README.md says what is left out. A name below #ifdef breaks one thing; `make model` wants each of
  * these to fail.
  */

@@ -106,10 +106,10 @@ func (e *examination) triggers(ctx context.Context) ([]Finding, error) {
 
 // trigger returns the faults of one trigger, nil if there is none.
 func (e *examination) trigger(ctx context.Context, t trigger) ([]Finding, error) {
-	var enabled, body string
+	var enabled, body, sequence, mend string
 	var kind int16
-	var conditional, definer, path bool
-	err := e.pool.QueryRow(ctx, sqlTrigger, t.name).Scan(&enabled, &kind, &conditional, &body, &definer, &path)
+	var conditional, definer, bare bool
+	err := e.pool.QueryRow(ctx, sqlTrigger, t.name).Scan(&enabled, &kind, &conditional, &body, &definer, &bare, &sequence, &mend)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return one(fail(asPrinted, "%s is missing; %s", t.name, t.without)), nil
@@ -117,8 +117,12 @@ func (e *examination) trigger(ctx context.Context, t trigger) ([]Finding, error)
 		return nil, err
 	case kind != t.kind || conditional:
 		return one(fail(asPrinted, "%s does not run once for each INSERT statement, at its time; %s", t.name, t.without)), nil
-	case body != migrations.FunctionBody(t.name) || definer != t.definer || !path:
+	case body != migrations.FunctionBody(t.name) || definer != t.definer || !bare:
 		return one(fail(asPrinted, "the function of %s is not that of this version: it was replaced, or a migration was not applied as it is", t.name)), nil
+	case sequence == "wrong":
+		return one(fail("run: "+mend, "%s looks at a sequence that is not that of events, and workers stand still; %s", t.name, t.without)), nil
+	case sequence == "unknown" && enabled == "A":
+		return one(warn("run: "+mend, "%s looks its sequence up in every append, as after a restore: an append costs the server a tenth more", t.name)), nil
 	}
 	do := "run: alter table events enable always trigger " + t.name
 	switch enabled {

@@ -153,9 +153,10 @@ func RememberedFloor(projection string, partition int, floor int64) int64 {
 
 	// An append believes the note that says that it holds K, which any role can set: the trigger of migration 2.
 	{"believed-note", []change{
-		{"migrations/0008_strangers.sql", "  tag  constant bigint := (tg_relid::bigint & 16777215) << 40;\n", "  tag  constant bigint := (tg_relid::bigint & 16777215) << 40;\n  xact constant text := pg_current_xact_id()::text;\n"},
-		{"migrations/0008_strangers.sql", "  if tg_table_name <> 'events' then\n", "  if held is not distinct from xact then\n    return null;\n  end if;\n  if tg_table_name <> 'events' then\n"},
-		{"migrations/0008_strangers.sql", "    if held is distinct from key::text then\n      perform set_config(note, key::text, true);\n    end if;\n", "    perform set_config(note, xact, true);\n"},
+		{"migrations/0014_light.sql", "  held pg_catalog.text;\n", "  held pg_catalog.text := pg_catalog.current_setting('rouse.lw_' operator(pg_catalog.||) tg_relid::pg_catalog.text, true);\n  xact constant pg_catalog.text := pg_catalog.pg_current_xact_id()::pg_catalog.text;\n"},
+		{"migrations/0014_light.sql", "begin\n  if coalesce(pg_catalog.current_setting(", "begin\n  if held is not distinct from xact then\n    return null;\n  end if;\n  if coalesce(pg_catalog.current_setting("},
+		{"migrations/0014_light.sql", "tg_relid::pg_catalog.text, low::pg_catalog.text, true) ", "tg_relid::pg_catalog.text, xact, true) "},
+		{"migrations/0014_light.sql", "      perform pg_catalog.set_config(note, key::pg_catalog.text, true);\n", "      perform pg_catalog.set_config(note, xact, true);\n"},
 	}},
 
 	// The save believes that the transaction is the one that was begun.
