@@ -12,7 +12,7 @@
 //
 //	Polling   not listening, or the listening connection is not proven yet; readers poll
 //	Quiet     armed: S is held, an append notifies, readers sleep between wakes
-//	Torrent   S is released: the log moves fast or appends queue, so readers read every few milliseconds and no writer pays
+//	Torrent   S is released: the log moves fast or appends queue, so readers read all the time and no writer pays
 //	Deaf      the connection was proven not to deliver: it is closed and opened again; readers poll
 //
 // # One connection, any number of logs

@@ -157,7 +157,7 @@ func (l *Listener) State() State {
 }
 
 // Observe takes in the result of a read, from which the listener decides between quiet and torrent: the head of the
-// log, the number of open appends, and whether a wake led to the read.
+// log; the number of open appends, below 0 if the read has not counted them; and whether a wake led to the read.
 func (l *Listener) Observe(head int64, holders int, woken bool) {
 	l.pressure.observe(head, holders, woken, l.cfg.members(), time.Now())
 }
@@ -193,6 +193,7 @@ func (l *Listener) change(mode Mode) {
 	}
 	l.mu.Unlock()
 	if changed {
+		l.pressure.enter(mode == Torrent, time.Now())
 		l.cfg.Log.Info().Str("mode", string(mode)).Msg("push mode changed")
 		if l.cfg.OnMode != nil {
 			l.cfg.OnMode(mode)

@@ -25,6 +25,7 @@ type load struct {
 	turns   []turn    // one for each writer
 	free    time.Time // when the disk is done with the last commit of quiet mode
 	look    time.Time // when the reader looks next in a torrent
+	counted time.Time // when it counted the open appends
 	head    int64
 	torrent bool
 
@@ -49,6 +50,7 @@ func (l *load) start(torrent bool) {
 		l.head = 10_000
 		l.p.observe(0, 0, false, 1, l.now.Add(-time.Second))
 		l.p.observe(l.head, 16, true, 1, l.now)
+		l.p.enter(true, l.now)
 	}
 }
 
@@ -114,12 +116,19 @@ func (l *load) observe() {
 			open++
 		}
 	}
-	l.p.observe(l.head, open, true, 1, l.now)
+	if l.torrent && l.now.Sub(l.counted) < mostApart {
+		open = -1 // most reads of a torrent do not count them
+	} else {
+		l.counted = l.now
+	}
+	l.p.observe(l.head, open, !l.torrent, 1, l.now)
 	switch {
-	case l.torrent:
-		l.torrent = !l.p.calm()
-	case l.p.torrent():
+	case l.torrent && l.p.calm():
+		l.torrent = false
+		l.p.enter(false, l.now)
+	case !l.torrent && l.p.torrent():
 		l.torrent, l.look = true, l.now
+		l.p.enter(true, l.now)
 		l.torrents++
 	}
 }

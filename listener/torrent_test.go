@@ -76,6 +76,9 @@ func (f *follower) wait(ctx context.Context, batch catchup.Batch) (woken bool) {
 	return false
 }
 
+// atOnce is how many events a fast writer appends at once, so that their rate is that of a torrent on a machine that has much to do, too.
+const atOnce = 20
+
 // writeFast starts writers that append as fast as they can. It returns a function that stops them and tells how many events
 // they have committed.
 func (b *testBundle) writeFast(t *testing.T, writers int) (committed func() int64, stop func()) {
@@ -86,13 +89,12 @@ func (b *testBundle) writeFast(t *testing.T, writers int) (committed func() int6
 	for range writers {
 		a := b.appender(t, "", eventstore.NewID().String())
 		writing.Go(func() {
-			const rows = 3
-			for version := int64(1); ctx.Err() == nil; version += rows {
+			for version := int64(1); ctx.Err() == nil; version += atOnce {
 				// Not under ctx, so that it is known what was committed.
-				if _, err := a.conn.Exec(b.ctx, insertSQL, a.name, version, rows); !assert.NoError(t, err) {
+				if _, err := a.conn.Exec(b.ctx, insertSQL, a.name, version, atOnce); !assert.NoError(t, err) {
 					return
 				}
-				count.Add(rows)
+				count.Add(atOnce)
 			}
 		})
 	}
@@ -145,11 +147,11 @@ func (b *testBundle) requireNoPush(t *testing.T, e *ears, l *running, committed 
 	t.Helper()
 	b.requireNobodyAsleep(t)
 	e.heard(t) // what was sent by appends that had found S
-	const enough = 600
+	const enough = 200 * atOnce
 	before := committed()
 	testdb.Eventually(t, patience, "writers to go on", func() (bool, error) { return committed() > before+enough, nil })
 	wakes := len(e.heard(t))
-	commits := (committed() - before) / 3
+	commits := (committed() - before) / atOnce
 	require.Equal(t, listener.Torrent, l.State().Mode, "this was all in one torrent")
 	b.requireNobodyAsleep(t)
 	t.Logf("%d wakes for %d commits", wakes, commits)
