@@ -155,6 +155,19 @@ func (p *place) next(limit, most int) (found Batch, ok bool, err error) {
 	return found, true, nil
 }
 
+// fits reports whether the event behind the place that next would return first has no more than most bytes, where there is one.
+func (p *place) fits(most int) bool {
+	b := p.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := b.index(p.at); i < len(b.events); i++ {
+		if ev := &b.events[i]; p.slots.Has(ev.Slot) {
+			return size(ev) <= most
+		}
+	}
+	return most > 0
+}
+
 // count returns the number of events that are in the place's slots, up to limit and most bytes but at least one. full
 // means that there may be more.
 func (p *place) count(events []eventstore.Event, limit, most int) (n int, full bool) {

@@ -88,11 +88,8 @@ func (f *Feed) Run(ctx context.Context) {
 			f.err = err
 			return
 		}
-		f.pulse.Yielding()
-		select {
-		case f.out <- b:
-		case <-ctx.Done():
-			f.err = ctx.Err()
+		if err := f.offer(ctx, b); err != nil {
+			f.err = err
 			return
 		}
 	}
