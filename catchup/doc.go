@@ -45,11 +45,16 @@
 // timeout in this, nothing to remember between reads, and nothing to wait for but transactions older than the hole. The
 // events that a read has found below its horizon are good for that read only.
 //
+// Where the events that follow have no hole between them there is no position that anybody could fill, whatever the locks say.
+// So a read need not look at them for those: Glance does not after a wake in a calm log, and Follow does not in a torrent, where
+// it hands out what stands before a hole, and leaves the hole to a full read if it lasts.
+//
 // # What breaks it, and the consequence
 //
 //   - One snapshot for all three statements (REPEATABLE READ). The reader begins READ COMMITTED explicitly.
-//   - The append trigger missing or off. Statement 2 of every read checks its state; ErrUnguarded, and no event is handed
-//     out until it is back. That is safe, since ALTER TABLE waits for every writer in flight.
+//   - The append trigger missing or off. Statement 2 checks its state, wherever a read looks for more than what follows
+//     without a hole; ErrUnguarded, and no event is handed out until it is back. That is safe, since ALTER TABLE waits for
+//     every writer in flight.
 //   - A sequence with CACHE > 1: refused at Open.
 //   - A standby, or the subscriber of a logical replication: refused at Open.
 //   - A crash, a failover: the incarnation token differs, ErrIncarnation, and the caller starts over from its checkpoints.

@@ -2,7 +2,6 @@ package catchup
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/rouse-es/rouse/internal/pulse"
@@ -17,16 +16,6 @@ const (
 	// glancePause is the pause between a glance and the full read after it, so as not to compete with the handlers of
 	// the events that the glance has found.
 	glancePause = 2 * time.Millisecond
-)
-
-// In a torrent there is an event to read at any time, and every read takes processor time from the writers. So a loop
-// rests for restShare times the duration of its last read, between minRest and maxRest: it takes a ninth of one
-// processor where there is enough of it, and makes way where writers use it all, because then a read takes longer. With
-// 3 and 20 ms, 64 writers on two processors kept 0.82 of their rate.
-const (
-	restShare = 8
-	minRest   = 3 * time.Millisecond
-	maxRest   = 30 * time.Millisecond
 )
 
 // Where no push wakes them, all members together read at most once per memberRest, so that many processes cost the
@@ -59,8 +48,8 @@ type loop struct {
 	reader   *Reader
 	wake     *listener.Wake // nil without a listener
 	schedule *Schedule
-	calm     bool          // the last full read came to the head: nothing was open
-	took     time.Duration // the duration of the last full read
+	calm     bool    // the last full read came to the head: nothing was open
+	torrent  torrent // how it reads in one
 
 	pulse  pulse.Pulse
 	nudges chan struct{} // sent by Source.Check: read now; buffered to 1, one is enough for all calls
@@ -108,7 +97,7 @@ func (l *loop) run(ctx context.Context) {
 			return
 		}
 		l.buffer.add(b, slots)
-		if l.source.cfg.Listener != nil && l.push.noteRead(b, cause, l.source.push()) {
+		if l.source.cfg.Listener != nil && l.push.noteRead(b, cause, l.source.state()) {
 			hooks.PushMissed()
 		}
 		if len(b.Events) > 0 || b.Blocked {
@@ -136,8 +125,11 @@ func (l *loop) run(ctx context.Context) {
 // next reads on. After a wake in a calm log it glances first: the new events are handed out before the full read, which
 // follows at once. Where no push woke it, it peeks whether there is an event to read.
 func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error) {
-	mode := l.source.push().Mode
-	if cause == WakePoll && l.calm && mode != listener.Torrent {
+	mode := l.source.state().Mode
+	if mode == listener.Torrent {
+		return l.readInTorrent(ctx)
+	}
+	if cause == WakePoll && l.calm {
 		if b, ok, err := l.reader.Peek(ctx); ok || err != nil {
 			return b, err
 		}
@@ -149,12 +141,15 @@ func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error
 			return b, err
 		}
 	}
-	began := time.Now()
+	return l.full(ctx, woken)
+}
+
+// full reads on with a look at the locks.
+func (l *loop) full(ctx context.Context, woken bool) (Batch, error) {
 	b, err := l.reader.Next(ctx, l.source.cfg.BatchSize)
 	if err != nil {
 		return b, err
 	}
-	l.took = time.Since(began)
 	l.source.observe(b, woken)
 	l.calm = !b.More && b.To >= b.Head
 	return b, nil
@@ -185,7 +180,7 @@ func (l *loop) wait(ctx context.Context, b Batch) (cause string, woken bool) {
 	}
 	select {
 	case <-wakes:
-		if cause := l.wake.Source(); l.source.push().Mode != listener.Torrent {
+		if cause := l.wake.Source(); l.source.state().Mode != listener.Torrent {
 			return cause, true
 		}
 		return l.wait(ctx, b) // a torrent has begun, in which it is not woken
@@ -201,12 +196,12 @@ func (l *loop) wait(ctx context.Context, b Batch) (cause string, woken bool) {
 // pause returns how long to wait for a wake, which does not come in a torrent. With many members it is longer, except
 // for a poll behind a proven push, which is long anyway.
 func (l *loop) pause(b Batch) time.Duration {
-	state := l.source.push()
-	least := readInterval(l.source.cfg.Members(), l.source.idle())
-	least += time.Duration((rand.Float64() - 0.5) * float64(least) / 2) // so that loops woken together do not go on together
+	state := l.source.state()
+	members, idle := l.source.cfg.Members(), l.source.idle()
 	if state.Mode == listener.Torrent {
-		return max(torrentRest(l.took), least)
+		return l.torrent.pause(members, idle)
 	}
+	least := vary(readInterval(members, idle))
 	// The pause is short in two cases: while an open append holds back the events behind it, because no notification
 	// comes if it rolls back; and until everything that was open when the listener armed is settled, because that may
 	// not notify at all. Only after that is the loop asleep.
@@ -231,6 +226,3 @@ func readInterval(members int, idle bool) time.Duration {
 	}
 	return min(time.Duration(members)*share, maxApart)
 }
-
-// torrentRest returns how long a loop rests in a torrent, given the duration of its last read.
-func torrentRest(took time.Duration) time.Duration { return min(max(restShare*took, minRest), maxRest) }

@@ -73,6 +73,7 @@ type Source struct {
 
 	alone, joined share // of the feeds that read by themselves, and of the others
 	patience      patience
+	state         func() listener.State // of the listener; the zero value where there is none
 
 	// mu protects current, and feeds of every loop.
 	mu      sync.Mutex
@@ -95,7 +96,11 @@ func NewSource(cfg SourceConfig) *Source {
 	if cfg.BatchBytes == 0 {
 		cfg.BatchBytes = DefaultBytes
 	}
-	return &Source{cfg: cfg, alone: share{bytes: cfg.BatchBytes}, joined: share{bytes: cfg.BatchBytes}}
+	state := func() listener.State { return listener.State{} }
+	if cfg.Listener != nil {
+		state = cfg.Listener.State
+	}
+	return &Source{cfg: cfg, state: state, alone: share{bytes: cfg.BatchBytes}, joined: share{bytes: cfg.BatchBytes}}
 }
 
 // NoteUse notes that events of the log were for this process. A process that finds no event of its own for a while
@@ -175,10 +180,9 @@ func (s *Source) observe(b Batch, woken bool) {
 	}
 }
 
-// push returns the state of the listener. The zero value means that there is none.
-func (s *Source) push() listener.State {
-	if s.cfg.Listener == nil {
-		return listener.State{}
+// follow passes on the head that a read without a look at the locks has seen.
+func (s *Source) follow(b Batch) {
+	if s.cfg.Listener != nil {
+		s.cfg.Listener.Observe(b.Head, b.Holders, false)
 	}
-	return s.cfg.Listener.State()
 }
