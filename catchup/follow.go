@@ -38,7 +38,7 @@ func (r *Reader) Follow(ctx context.Context, limit int, probing bool) (b Batch, 
 	found, err := r.exchange(ctx, func(batch *pgx.Batch, needs db.Needs) {
 		r.queueHead(batch, needs)
 		batch.Queue(sqlRead.In(r.log.Schema), r.after, upTo, limit)
-	}, func(results pgx.BatchResults) (reading, error) { return r.collect(results, false, limit) })
+	}, func(results pgx.BatchResults) (reading, error) { return r.collect(results, false, limit, flow{}) })
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
 	}

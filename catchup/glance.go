@@ -16,9 +16,10 @@ const glanceRows = 100
 // Glance is a quicker read for a reader that had read everything: head and events, without the look at the locks, which
 // costs as much as all the rest. The two may share a snapshot, for nothing is concluded from the absence of a row. If
 // the events are contiguous up to the head, there is no hole that an append could fill, so they may be handed out, and
-// the cursor moves; the same goes for the first of them, where they are more than a read may bring. Otherwise Glance
-// changes nothing and ok is false. Either way a Next should follow soon: it looks at
-// the triggers, and at open appends.
+// the cursor moves; the same goes for the first of them, where they are more than a read may bring. If the cursor is at the
+// head, there is nothing, which an earlier glance has read. Otherwise Glance
+// changes nothing and ok is false. A Next should follow: at once, or within a second where the batch is AtHead, to look at
+// the triggers.
 func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	if r.patience.limit(r.bound.Limit(glanceRows)) < glanceRows {
 		return Batch{}, false, nil // the events of late are so large that it would bring more than there is room for
@@ -45,10 +46,11 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 		}
 		to++
 	}
-	if to == r.after || to < found.head && found.whole {
+	if to < found.head && found.whole || to > found.head && to == r.after { // behind the log, Next says what that means
 		return Batch{}, false, nil
 	}
-	b = Batch{From: r.after, To: to, Head: max(found.head, to), Settled: to, More: true, Glanced: true, Push: true}
+	b = Batch{From: r.after, To: to, Head: max(found.head, to), Settled: to, More: true, Glanced: true, Push: r.push}
+	b.AtHead = to == found.head && found.whole
 	for _, ev := range found.events {
 		if r.slots.Has(ev.Slot) {
 			b.Events = append(b.Events, ev)

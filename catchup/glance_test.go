@@ -24,8 +24,39 @@ func TestGlance(t *testing.T) {
 		require.Len(t, got.Events, 3)
 		require.Equal(t, want[2], got.To)
 		require.True(t, got.More, "a full look has to follow")
+		require.True(t, got.AtHead, "but not at once")
 		found, _ := b.next(reader, 100)
 		require.Empty(t, found, "handed out once")
+	})
+
+	t.Run("FindsNothingWhereEverythingIsRead", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.append(b.Pool, 3)
+		reader := b.reader(b.Pool, 0)
+		b.next(reader, 100)
+		got, ok, err := reader.Glance(b.ctx)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Empty(t, got.Events)
+		require.Equal(t, got.From, got.To)
+		require.True(t, got.AtHead)
+
+		slow := b.begin(pgx.ReadCommitted)
+		b.append(slow, 1)
+		_, ok, err = reader.Glance(b.ctx)
+		require.NoError(t, err)
+		require.False(t, ok, "an append is open")
+	})
+
+	t.Run("LeavesMoreThanItBringsToTheFullLook", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		reader := b.reader(b.Pool, 0)
+		b.append(b.Pool, 101)
+		_, ok, err := reader.Glance(b.ctx)
+		require.NoError(t, err)
+		require.False(t, ok, "the last of them may be anything")
 	})
 
 	t.Run("LeavesAHoleToTheFullLook", func(t *testing.T) {

@@ -16,6 +16,10 @@ const (
 	// glancePause is the pause between a glance and the full read after it, so as not to compete with the handlers of
 	// the events that the glance has found.
 	glancePause = 2 * time.Millisecond
+
+	// fullLookEvery is how old a full read may be for a glance to do without one behind it. Whatever the glance has done without
+	// follows within that time, and the states of the triggers are in no doubt for longer.
+	fullLookEvery = time.Second
 )
 
 // Where no push wakes them, all members together read at most once per memberRest, so that many processes cost the
@@ -48,8 +52,10 @@ type loop struct {
 	reader   *Reader
 	wake     *listener.Wake // nil without a listener
 	schedule *Schedule
-	calm     bool    // the last full read came to the head: nothing was open
-	torrent  torrent // how it reads in one
+	calm     bool      // the last read came to the head: nothing was open
+	torrent  torrent   // how it reads in one
+	looked   time.Time // when the last full read began
+	owes     bool      // a glance has done without a full read since
 
 	pulse  pulse.Pulse
 	nudges chan struct{} // sent by Source.Check: read now; buffered to 1, one is enough for all calls
@@ -123,7 +129,8 @@ func (l *loop) run(ctx context.Context) {
 }
 
 // next reads on. After a wake in a calm log it glances first: the new events are handed out before the full read, which
-// follows at once. Where no push woke it, it peeks whether there is an event to read.
+// follows at once, or later where the glance has shown all that matters now. Where no push woke it, it peeks whether there
+// is an event to read.
 func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error) {
 	mode := l.source.state().Mode
 	if mode == listener.Torrent {
@@ -135,9 +142,12 @@ func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error
 		}
 	}
 	if woken && l.calm && l.source.cfg.Members() <= glanceMembers && mode == listener.Quiet {
-		l.calm = false
 		b, ok, err := l.reader.Glance(ctx)
-		if ok || err != nil {
+		if l.calm = ok && l.suffices(b); l.calm {
+			b.More, l.owes = false, true
+			l.source.observe(b, woken)
+		}
+		if ok && (l.calm || b.To > b.From) || err != nil {
 			return b, err
 		}
 	}
@@ -146,13 +156,24 @@ func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error
 
 // full reads on with a look at the locks.
 func (l *loop) full(ctx context.Context, woken bool) (Batch, error) {
+	l.looked = time.Now()
 	b, err := l.reader.Next(ctx, l.source.cfg.BatchSize)
 	if err != nil {
 		return b, err
 	}
+	l.owes = false
 	l.source.observe(b, woken)
 	l.calm = !b.More && b.To >= b.Head
 	return b, nil
+}
+
+// suffices reports whether the loop may sleep behind a glance as it may behind a full read. What that would show besides is
+// known: there is an event at every position that was given out, so nothing is open that a reader could miss, and no append
+// has a position that it has not committed. Positions that are given out from then on are above the head at which the listener
+// armed, if that is not above the glance, which pause looks at; their appends find S held, and notify. The states of the
+// triggers are as old as the last full read.
+func (l *loop) suffices(b Batch) bool {
+	return b.AtHead && b.Push && time.Since(l.looked) < fullLookEvery
 }
 
 // yield waits after a glance, so that the handlers go first, unless there is another wake.
@@ -187,6 +208,9 @@ func (l *loop) wait(ctx context.Context, b Batch) (cause string, woken bool) {
 	case <-l.nudges:
 		return WakeProbe, false
 	case <-timer.C:
+		if l.owes {
+			return "", false // to the full read that belongs to an earlier wake
+		}
 		return WakePoll, false
 	case <-ctx.Done():
 		return "", false
@@ -213,6 +237,9 @@ func (l *loop) pause(b Batch) time.Duration {
 	pause := l.schedule.Poll(proven)
 	if proven {
 		pause = max(pause, idlePolls*l.source.cfg.IdleInterval)
+	}
+	if l.owes {
+		pause = min(pause, time.Until(l.looked.Add(fullLookEvery)))
 	}
 	return max(pause, least)
 }

@@ -97,8 +97,9 @@ type Batch struct {
 	// that an open append may still fill: read again soon, because no notification comes if that append rolls back.
 	More, Blocked bool
 
-	// Glanced means that Glance read the batch.
-	Glanced bool
+	// Glanced means that Glance read the batch. AtHead means that the batch ends at the head that Glance has seen: every
+	// position that was given out by then has its event.
+	Glanced, AtHead bool
 
 	// Partial means that events of the reader's slots were left out because of their types.
 	Partial bool
