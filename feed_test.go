@@ -39,7 +39,7 @@ func (c *counter) TraceBatchStart(ctx context.Context, conn *pgx.Conn, _ pgx.Tra
 }
 
 func (c *counter) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
-	if strings.Contains(data.SQL, `events where global_position > $1`) {
+	if strings.Contains(data.SQL, `events where global_position > $1`) || strings.Contains(data.SQL, `events where global_position = p.at`) {
 		c.events.Add(data.CommandTag.RowsAffected())
 	}
 }

@@ -86,10 +86,45 @@ func TestPlansMadeForASmallLogGoAlongThePrimaryKey(t *testing.T) {
 	b.append(b.Pool, 1)
 	_, err := b.Pool.Exec(b.ctx, "vacuum analyze events")
 	require.NoError(t, err)
-	for name, args := range map[string][2]string{"read": {"bigint, bigint, int", "0, 65536, 1000"}, "glance": {"bigint", "0"}} {
-		leaf := b.explain("force_generic_plan", name, args[0], args[1]).leaf()
-		require.Equal(t, "Index Scan", leaf.Node, name)
-		require.Equal(t, "events_pkey", leaf.Index, name)
+	leaf := b.explain("force_generic_plan", "read", "bigint, bigint, int", "0, 65536, 1000").leaf()
+	require.Equal(t, "Index Scan", leaf.Node)
+	require.Equal(t, "events_pkey", leaf.Index)
+}
+
+// A glance makes no settings. It reads a table of a few pages as the planner likes, and any other by a probe of the primary key for
+// each position; and the plan that is kept is the one for all positions.
+func TestGlanceGoesAlongThePrimaryKeyWithoutSettings(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	text, err := os.ReadFile(filepath.Join("sql", "glance.sql"))
+	require.NoError(t, err)
+	for _, events := range []int{0, 1, 480, 2000, 20_000} {
+		for _, analyzed := range []bool{false, true} {
+			b.exec("truncate events restart identity")
+			if events > 0 {
+				b.append(b.Pool, events)
+			}
+			if analyzed {
+				b.exec("vacuum analyze events")
+			}
+			conn := b.Conn(t)
+			_, err := conn.Prepare(b.ctx, "glance", strings.ReplaceAll(string(text), "rouse.", ""))
+			require.NoError(t, err)
+			var nodes string
+			for range 7 { // the sixth chooses between a plan for its values and one for all
+				rows, err := conn.Query(b.ctx, "explain (verbose) execute glance ("+strconv.Itoa(int(b.log.Sequence))+", "+strconv.Itoa(max(events-1, 0))+")", pgx.QueryExecModeSimpleProtocol)
+				require.NoError(t, err)
+				lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				require.NoError(t, err)
+				nodes = strings.Join(lines, "\n")
+			}
+			require.Contains(t, nodes, "generate_series(($2 + ", "%d events, analyzed: %v", events, analyzed)
+			if events >= 480 {
+				require.Contains(t, nodes, "Index Scan using events_pkey on public.events", "%d events, analyzed: %v", events, analyzed)
+				require.NotContains(t, nodes, "Seq Scan on public.events")
+				require.NotContains(t, nodes, "Sort")
+			}
+		}
 	}
 }
 

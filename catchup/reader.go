@@ -44,6 +44,7 @@ type Reader struct {
 	head   int64 // as the read saw it that is handing out
 	beyond int64 // the highest position seen above the head of its read; 0: none was since the head has passed it
 
+	wary     bool // a glance makes the settings of a read; set for good once it was refused without
 	bound    Bound
 	patience *patience
 }

@@ -137,8 +137,14 @@ func (s Save) size() int {
 	for _, f := range s.Fences {
 		furthest = max(furthest, f.Spot.at.BlockNumber)
 	}
-	return (bits.Len32(furthest>>4) + 1) / 2
+	return sizeOf(uint64(furthest))
 }
+
+// sizeOf returns the size of a table of so many pages.
+func sizeOf(pages uint64) int { return (bits.Len64(pages>>4) + 1) / 2 }
+
+// forPages is forSize for a table of so many pages.
+func forPages(sql string, pages uint64) string { return forSize(sql, sizeOf(pages)) }
 
 // forSize returns the statement for a table of a size.
 func forSize(sql string, size int) string {
