@@ -30,7 +30,7 @@ func (f *Feed) offer(ctx context.Context, b Batch) error {
 
 // extend adds what follows b in the buffer, as far as the bounds of a batch reach. It reports whether there is room for more.
 func (f *Feed) extend(b *Batch) bool {
-	limit, most := f.source.cfg.BatchSize-len(b.Events), f.source.joined.each()-weigh(b.Events)
+	limit, most := f.source.cfg.most()-len(b.Events), f.source.joined.each()-weigh(b.Events)
 	if limit <= 0 || !f.place.fits(most) {
 		return false
 	}
