@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,9 @@ import (
 	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
+
+// minPlaces is how many connections of the pool the projections of a worker use at once at least for what is short.
+const minPlaces = 4
 
 // Worker runs projections. It runs once; its methods may be called by many goroutines.
 //
@@ -162,6 +166,9 @@ func (w *Worker) prepare(ctx context.Context) error {
 		return err
 	}
 	w.db = &db.Pool{Pool: w.pool, Schema: log.Schema, Leads: w.cfg.Schema != ""}
+	if len(w.units) > 1 && !w.group {
+		w.db.Gate = db.NewGate(max(minPlaces, 2*runtime.GOMAXPROCS(0), w.cfg.Concurrency+2))
+	}
 	if !w.group { // whose workers wait for each other by design
 		w.checkPool()
 	}

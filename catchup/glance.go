@@ -155,6 +155,11 @@ func (t tail) Scan(into ...any) error { return t.rows.Scan(append(make([]any, t.
 func (r *Reader) Peek(ctx context.Context) (b Batch, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
+	pass, err := db.Enter(ctx, r.pool)
+	if err != nil {
+		return Batch{}, false, fmt.Errorf("catchup: wait to read the log: %w", err)
+	}
+	defer pass.Leave()
 	conn, err := db.Acquire(ctx, r.pool)
 	if err != nil {
 		return Batch{}, false, fmt.Errorf("catchup: connect to read the log: %w", err)

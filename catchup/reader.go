@@ -258,6 +258,11 @@ func namesOrNull(names []string) []string {
 // exchange sends the statements of one read, which queue queues for a connection, in one round trip, and calls collect with their
 // results.
 func (r *Reader) exchange(ctx context.Context, queue func(*pgx.Batch, db.Needs), collect func(pgx.BatchResults) (reading, error)) (found reading, err error) {
+	pass, err := db.Enter(ctx, r.pool)
+	if err != nil {
+		return reading{}, fmt.Errorf("catchup: wait to read the log: %w", err)
+	}
+	defer pass.Leave()
 	conn, err := db.Acquire(ctx, r.pool)
 	if err != nil {
 		return reading{}, fmt.Errorf("catchup: connect to read the log: %w", err)

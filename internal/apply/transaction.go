@@ -332,6 +332,11 @@ func (t *transactions) save(ctx context.Context, end txEnd) error {
 		own("to lock a partition", batch.Queue(sqlParkedHold.In(t.pool.Schema), end.save.Projection, end.partitions()))
 	}
 	end.queue(&batch, nil)
+	pass, err := db.Enter(ctx, t.pool)
+	if err != nil {
+		return outage{fmt.Errorf("rouse: wait to save the checkpoints: %w", err)}
+	}
+	defer pass.Leave()
 	conn, err := t.acquire(ctx)
 	if err != nil {
 		return err

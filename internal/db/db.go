@@ -34,6 +34,9 @@ type Pool struct {
 
 	// Leads puts Schema before the search_path of the session in the transactions of handlers.
 	Leads bool
+
+	// Gate bounds how many connections are used at once. nil: the pool does.
+	Gate *Gate
 }
 
 // Leave closes the connections of the pool if err came of a standby: the name led there, and the next connections go to where

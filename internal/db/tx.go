@@ -135,6 +135,11 @@ func run(ctx context.Context, s Sender, begin, sql string, args []any, read func
 	if !is {
 		return runOn(ctx, s, begin, sql, args, read)
 	}
+	pass, err := Enter(ctx, pool)
+	if err != nil {
+		return err
+	}
+	defer pass.Leave()
 	for tries := 1; ; tries++ {
 		conn, err := Acquire(ctx, pool)
 		if err != nil {
@@ -178,6 +183,11 @@ func runOn(ctx context.Context, s Sender, begin, sql string, args []any, read fu
 // partition: an epoch that a crash took back would be given out twice. It commits if f returns nil, and else rolls back and
 // returns f's error. The server ends it once nothing has been sent for IdleTimeout.
 func Tx(ctx context.Context, d DB, f func(tx pgx.Tx) error) error {
+	pass, err := Enter(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer pass.Leave()
 	begun := false
 	conn, err := Acquire(ctx, d)
 	if err != nil {
@@ -204,6 +214,11 @@ func Tx(ctx context.Context, d DB, f func(tx pgx.Tx) error) error {
 // what must not be committed has to raise in the server. It returns the first error of a statement, or of the function that reads
 // its results.
 func TxBatch(ctx context.Context, d DB, queue func(batch *pgx.Batch)) error {
+	pass, err := Enter(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer pass.Leave()
 	conn, err := Acquire(ctx, d)
 	if err != nil {
 		return BeginError(err)
