@@ -268,7 +268,7 @@ func (w *Worker) newProjector(log catchup.Log, u unit) *projector.Projector {
 	size, most := w.cfg.batchSizes()
 	return projector.New(projector.Config{
 		Process: projector.Process{
-			Pool: w.db, Log: log, Source: w.source, Control: w.control, Census: w.census, Instance: w.instance, Presence: w.presence,
+			Pool: w.db, Log: log, Source: w.source, Control: w.control, Census: w.census, Projections: len(w.units), Instance: w.instance, Presence: w.presence,
 			Index: w.cfg.WorkerIndex, Total: w.cfg.TotalWorkers, Ended: w.ended,
 		},
 		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: size, MostBatch: most, Concurrency: w.cfg.Concurrency,

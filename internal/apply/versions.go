@@ -9,11 +9,14 @@ import (
 )
 
 const (
-	// watchedStreams is the number of aggregates whose last version a projection remembers: 1 MiB, a power of two. Two
+	// watchedStreams is the most aggregates whose last version a projection remembers: 1 MiB, a power of two. The projections of a process
+	// remember allStreams together, 8 MiB, each the same number, and leastStreams at least. Two
 	// aggregates whose hashes end alike push each other out. The watch is a second, independent check and may miss a
 	// gap, but it must cost neither memory without end nor much time: 10 to 12 ns an event, where a map took 32 to 100
 	// (BenchmarkVersions).
 	watchedStreams = 1 << 16
+	allStreams     = 1 << 19
+	leastStreams   = 1 << 10
 
 	// maxReported bounds the number of aggregates whose gap was reported, at about 100 bytes each.
 	maxReported = 100_000
@@ -25,6 +28,7 @@ type Versions struct {
 	log    zerolog.Logger
 	jumped func(ev eventstore.Event, want int64) // nil: a jump is only logged
 
+	streams  uint64 // the length of last, a power of two
 	seed     maphash.Seed
 	last     []lastVersion                  // by the end of the hash; nil: no event was seen
 	reported map[eventstore.Stream]struct{} // aggregates whose jump was reported, up to maxReported
@@ -38,10 +42,19 @@ type lastVersion struct {
 	version int64 // 0: none
 }
 
-// NewVersions returns a watch that has seen no event. It calls jumped, if not nil, once for each aggregate whose
-// version has jumped; want is the version that was due.
-func NewVersions(log zerolog.Logger, jumped func(ev eventstore.Event, want int64)) *Versions {
-	return &Versions{log: log, jumped: jumped, seed: maphash.MakeSeed(), reported: map[eventstore.Stream]struct{}{}}
+// NewVersions returns a watch that has seen no event, for one of so many projections of the process. It calls jumped, if not nil,
+// once for each aggregate whose version has jumped; want is the version that was due.
+func NewVersions(log zerolog.Logger, jumped func(ev eventstore.Event, want int64), projections int) *Versions {
+	return &Versions{log: log, jumped: jumped, streams: streams(projections), seed: maphash.MakeSeed(), reported: map[eventstore.Stream]struct{}{}}
+}
+
+// streams returns how many aggregates each of so many projections remembers.
+func streams(projections int) uint64 {
+	each := uint64(watchedStreams)
+	for each > leastStreams && each*uint64(max(projections, 1)) > allStreams {
+		each /= 2
+	}
+	return each
 }
 
 // Forget starts over, because events may come again or have been handled by another worker.
@@ -50,10 +63,10 @@ func (v *Versions) Forget() { v.last = nil }
 // see takes in the next event of its aggregate, and reports it if its version is not the next.
 func (v *Versions) see(ev *eventstore.Event) {
 	if v.last == nil {
-		v.last = make([]lastVersion, watchedStreams)
+		v.last = make([]lastVersion, v.streams)
 	}
 	hash := maphash.String(v.seed, ev.AggregateID) ^ maphash.String(v.seed, ev.AggregateType)<<1
-	place := &v.last[hash%watchedStreams]
+	place := &v.last[hash&(v.streams-1)]
 	last := *place
 	*place = lastVersion{hash, ev.AggregateVersion}
 	if last.version == 0 || last.hash != hash || ev.AggregateVersion == last.version+1 {

@@ -14,7 +14,7 @@ import (
 func TestVersionsOfManyAggregatesAreNotMistakenForGaps(t *testing.T) {
 	t.Parallel()
 	reported := 0
-	v := NewVersions(zerolog.Nop(), func(eventstore.Event, int64) { reported++ })
+	v := NewVersions(zerolog.Nop(), func(eventstore.Event, int64) { reported++ }, 1)
 	const aggregates = 2 * watchedStreams
 	see := func(version int64) {
 		for i := range aggregates {
@@ -34,6 +34,22 @@ func TestVersionsOfManyAggregatesAreNotMistakenForGaps(t *testing.T) {
 	require.Zero(t, reported)
 }
 
+// Many projections in one process watch with the memory of a few.
+func TestVersionsOfManyProjectionsShareTheirMemory(t *testing.T) {
+	t.Parallel()
+	require.EqualValues(t, watchedStreams, streams(1))
+	for projections := range 600 {
+		require.LessOrEqual(t, int(streams(projections))*projections, max(allStreams, leastStreams*projections))
+		require.Zero(t, streams(projections)&(streams(projections)-1), "a power of two")
+	}
+	reported := 0
+	v := NewVersions(zerolog.Nop(), func(eventstore.Event, int64) { reported++ }, 200)
+	for version := range 3 {
+		v.see(&eventstore.Event{AggregateID: "a", AggregateVersion: int64(1 + 2*version)})
+	}
+	require.Equal(t, 1, reported, "a gap is reported once")
+}
+
 // BenchmarkVersions watches over the versions of 1000 aggregates that take turns, and of ones that come once. One operation is
 // one event.
 func BenchmarkVersions(b *testing.B) {
@@ -42,7 +58,7 @@ func BenchmarkVersions(b *testing.B) {
 		aggregates int
 	}{{"turns", 1000}, {"once", 200_000}} {
 		b.Run(of.name, func(b *testing.B) {
-			v := NewVersions(zerolog.Nop(), nil)
+			v := NewVersions(zerolog.Nop(), nil, 1)
 			events := make([]eventstore.Event, of.aggregates)
 			for i := range events {
 				events[i] = eventstore.Event{AggregateType: "thing", AggregateID: fmt.Sprint("aggregate-", i)}

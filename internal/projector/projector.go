@@ -61,6 +61,9 @@ type Process struct {
 	Instance string
 	Presence int32
 
+	// Projections is how many there are in the process.
+	Projections int
+
 	// Index and Total make the process static: it owns the partitions p with p mod Total = Index. Total 0: the process
 	// is elastic.
 	Index, Total int
@@ -150,7 +153,7 @@ func New(cfg Config) *Projector {
 	}
 	p := &Projector{
 		cfg: cfg, log: cfg.Logger, progress: newProgress(), started: make(chan struct{}),
-		versions: apply.NewVersions(cfg.Logger, cfg.Hooks.VersionGap), pace: apply.NewPace(cfg.Handler, cfg.BatchSize, cfg.MostBatch), avoids: newAvoids(cfg.Logger, cfg.Process),
+		versions: apply.NewVersions(cfg.Logger, cfg.Hooks.VersionGap, cfg.Process.Projections), pace: apply.NewPace(cfg.Handler, cfg.BatchSize, cfg.MostBatch), avoids: newAvoids(cfg.Logger, cfg.Process),
 	}
 	p.breaker = p.newBreaker()
 	p.cfg.Hooks.Retrying = func() {
