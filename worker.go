@@ -69,6 +69,7 @@ type Worker struct {
 	control    *partition.Control
 	source     *catchup.Source
 	census     *projector.Census
+	joint      *apply.Joint // nil: there is one projection
 	projectors []*projector.Projector
 }
 
@@ -196,6 +197,9 @@ func (w *Worker) prepare(ctx context.Context) error {
 		IdleInterval: w.cfg.IdleInterval, Hooks: hooks, Log: w.log,
 	})
 	w.census = projector.NewCensus(w.db, w.cfg.Partitions)
+	if len(w.units) > 1 {
+		w.joint = apply.NewJoint(w.db, w.presence, !w.cfg.SyncCommit)
+	}
 	for _, u := range w.units {
 		w.projectors = append(w.projectors, w.newProjector(log, u))
 	}
@@ -268,7 +272,7 @@ func (w *Worker) newProjector(log catchup.Log, u unit) *projector.Projector {
 	size, most := w.cfg.batchSizes()
 	return projector.New(projector.Config{
 		Process: projector.Process{
-			Pool: w.db, Log: log, Source: w.source, Control: w.control, Census: w.census, Projections: len(w.units), Instance: w.instance, Presence: w.presence,
+			Pool: w.db, Log: log, Source: w.source, Control: w.control, Census: w.census, Joint: w.joint, Projections: len(w.units), Instance: w.instance, Presence: w.presence,
 			Index: w.cfg.WorkerIndex, Total: w.cfg.TotalWorkers, Ended: w.ended,
 		},
 		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: size, MostBatch: most, Concurrency: w.cfg.Concurrency,

@@ -26,6 +26,7 @@ var (
 	sqlSave        = db.Load(files, "save")
 	sqlSaveAt      = db.Load(files, "save_at")
 	sqlSaveOne     = db.Load(files, "save_one")
+	sqlSaveJoint   = db.Load(files, "save_joint")
 	sqlProbeCommit = db.Load(files, "probe_commit")
 	sqlProbeHold   = db.Load(files, "probe_hold")
 	sqlProbeLook   = db.Load(files, "probe_look")

@@ -56,6 +56,9 @@ type Config struct {
 	// Patience is how long failures that others may be the cause of do not count. 0: a minute.
 	Patience time.Duration
 
+	// Joint is that of all projections of the process. nil: there is no other.
+	Joint *Joint
+
 	// NothingLeft means that earlier owners have left neither attempts nor parked events behind, as Left has found after the claim.
 	NothingLeft bool
 
@@ -88,7 +91,7 @@ func Open(ctx context.Context, cfg Config, checkpoints *Checkpoints, leases []pa
 	}
 	a := &Applier{
 		committer: committer{
-			run: runner{handler: cfg.Handler, tx: transactions{
+			run: runner{handler: cfg.Handler, joint: cfg.Joint, apart: cfg.Joint.apart(checkpoints.projection), tx: transactions{
 				pool: cfg.Pool, limit: cfg.Handler.Timeout, async: cfg.Handler.AsyncCommit, effects: cfg.Handler.Do != nil,
 				presence: cfg.Presence, restores: &atomic.Bool{},
 			}},

@@ -190,8 +190,10 @@ func (c *committer) advance(ctx context.Context, behind []*catchup.Fence, to cat
 		return nil
 	}
 	end := txEnd{save: c.checkpoints.save(behind, to), at: new(catchup.Saved)}
-	if err := c.run.tx.save(ctx, end); err != nil {
-		return err
+	if p := c.run.joint.part(nil, nil, end, &c.run.tx, c.run.apart); p == nil || !c.run.joint.commit(ctx, p) {
+		if err := c.run.tx.save(ctx, end); err != nil {
+			return err
+		}
 	}
 	c.checkpoints.moved(behind, end)
 	return nil

@@ -25,6 +25,7 @@
 //	handler            function      round trips
 //	Apply              runEach       1; 3, one for each statement of the handler; 4 to 6
 //	ApplyBatch         runPipelined  1 and 3 to 6 in one; if the handler reads results: 1 and 3, then 4 to 6
+//	  beside others    Joint          1 and 3 to 6 of several projections in one, without step 4
 //	behind parked      runBehindParked, runParked
 //	                                 1 and 2; then 3 to 6 as above
 //	Do                 transactions.save, after the work

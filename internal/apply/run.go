@@ -11,12 +11,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/db"
 )
 
 // runner runs the handler of one projection in a working transaction, with one method for each way.
 type runner struct {
 	handler Handler
 	tx      transactions
+	joint   *Joint // nil: there is no other projection
+	apart   *apart // from joint
 }
 
 // runPipelined runs a batch handler: begin, effects, save and commit in one round trip, in another one if the handler reads
@@ -35,6 +38,15 @@ func (r *runner) runPipelined(ctx context.Context, events []eventstore.Event, en
 	if err != nil {
 		return err
 	}
+	if p := r.joint.part(events, batch.QueuedQueries[before:], end, &r.tx, r.apart); p != nil && r.joint.commit(ctx, p) {
+		return nil
+	}
+	pass, err := db.Enter(ctx, r.tx.pool)
+	if err != nil {
+		return outage{fmt.Errorf("rouse: wait to handle events: %w", err)}
+	}
+	defer pass.Leave()
+	began := time.Now()
 	conn, err := r.tx.acquire(ctx)
 	if err != nil {
 		return err
@@ -47,7 +59,10 @@ func (r *runner) runPipelined(ctx context.Context, events []eventstore.Event, en
 	if err == nil {
 		err = r.send(ctx, left, conn, &batch, before, w, end)
 	}
-	return r.tx.release(ctx, conn, w, err)
+	if err = r.tx.release(ctx, conn, w, err); err == nil && r.apart != nil {
+		r.apart.went(time.Since(began))
+	}
+	return err
 }
 
 // queueEvents calls the handler to queue the statements of events, and returns what is left of the time of a call, for the

@@ -10,6 +10,7 @@ import (
 var files embed.FS
 
 var (
+	sqlJoint            = db.Load(files, "joint")
 	sqlWork             = db.Load(files, "work")
 	sqlRestore          = db.Load(files, "restore")
 	sqlForms            = db.Load(files, "forms")

@@ -58,6 +58,7 @@ type Process struct {
 	Source   *catchup.Source
 	Control  *partition.Control
 	Census   *Census
+	Joint    *apply.Joint // nil: there is one projection
 	Instance string
 	Presence int32
 

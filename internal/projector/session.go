@@ -177,7 +177,7 @@ func (s *session) adopt(ctx context.Context, leases []partition.Lease) (err erro
 	}
 	s.applier, err = apply.Open(ctx, apply.Config{
 		Pool: s.process.Pool, Handler: s.cfg.Handler, Types: s.cfg.Types, Concurrency: s.cfg.Concurrency, Presence: s.process.Presence,
-		Breaker: s.breaker, Pace: s.pace, Versions: s.versions, Untried: &s.untried, Untold: &s.untold, Patience: s.cfg.Patience,
+		Breaker: s.breaker, Pace: s.pace, Versions: s.versions, Untried: &s.untried, Untold: &s.untold, Patience: s.cfg.Patience, Joint: s.process.Joint,
 		Handled: &s.handled, NothingLeft: !left, Hooks: s.cfg.Hooks.Hooks, Log: s.log,
 	}, checkpoints, leases)
 	s.checkpoints, s.done = checkpoints, checkpoints.Lowest()

@@ -1,0 +1,65 @@
+package apply
+
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// What one projection does to its session or its transaction must not meet the statements of another. So only statements go together that
+// read and write rows; what sets something, begins, ends, locks or listens goes by itself, and so does what names something that is not
+// a statement. A function that a statement calls is not looked into: the save finds the role, the search_path and the temporary tables
+// that it has left.
+
+// mustGoAlone reports whether a statement may not be sent in one transaction with those of other projections.
+func mustGoAlone(q *pgx.QueuedQuery) bool {
+	return q.Fn != nil || // the handler reads its result, and may refuse it
+		rewritten(q.Arguments) || !isPlain(q.SQL)
+}
+
+// rewritten reports whether arguments may turn their statement into another one.
+func rewritten(arguments []any) bool {
+	if len(arguments) == 0 {
+		return false
+	}
+	switch arguments[0].(type) {
+	case pgx.NamedArgs, pgx.StrictNamedArgs:
+		return false
+	case pgx.QueryRewriter:
+		return true
+	}
+	return false
+}
+
+// isPlain reports whether a statement reads and writes rows, and sets nothing.
+func isPlain(sql string) bool {
+	text := beginning(sql)
+	end := strings.IndexFunc(text, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
+	if end < 0 {
+		return false
+	}
+	switch strings.ToLower(text[:end]) {
+	case "insert", "update", "delete", "merge", "with", "select":
+		return !strings.Contains(strings.ToLower(text), "set_config")
+	}
+	return false
+}
+
+// beginning returns a statement without the space and the comments that it begins with, "" where that is not clear.
+func beginning(sql string) string {
+	for {
+		sql = strings.TrimLeft(sql, " \t\r\n\f")
+		switch {
+		case strings.HasPrefix(sql, "--"):
+			_, sql, _ = strings.Cut(sql, "\n")
+		case strings.HasPrefix(sql, "/*"):
+			comment, rest, ends := strings.Cut(sql[2:], "*/")
+			if !ends || strings.Contains(comment, "/*") { // one inside another
+				return ""
+			}
+			sql = rest
+		default:
+			return sql
+		}
+	}
+}

@@ -1,0 +1,287 @@
+package apply
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/db"
+)
+
+const (
+	// jointParts, jointRows, jointEvents and jointStatements bound a joint transaction: the parts of one and their checkpoints, and the events
+	// and statements of each. Larger batches gain nothing by it, and would keep the others waiting.
+	jointParts      = 64
+	jointRows       = 512
+	jointEvents     = 100
+	jointStatements = 100
+
+	// jointLock and jointStatement are how long a statement may wait for a lock in it, and how long it may take.
+	jointLock      = 25 * time.Millisecond
+	jointStatement = 50 * time.Millisecond
+
+	// jointsAtOnce is how many are under way.
+	jointsAtOnce = 2
+
+	// jointYields is how often who goes lets others go first that can run: those whom the same event has woken come along. It takes
+	// microseconds where there is nobody.
+	jointYields = 4
+
+	// firstJointRest and longestJointRest are the pauses of all behind one that has failed without anybody's being seen to be the cause.
+	firstJointRest   = 100 * time.Millisecond
+	longestJointRest = 10 * time.Second
+)
+
+// Joint makes one transaction of the batches that several projections of a process have in hand at the same time: begin, the statements of
+// each, one save of all checkpoints, commit. It is an optimisation and nothing else: whatever goes wrong in it rolls it back, and then
+// everybody goes by himself, with the time, the tries and the judgement that he would have had without. A batch that was in the way stays
+// apart for a while.
+//
+// Nobody waits for company. Who finds no other under way goes at once, with all who are there; who comes meanwhile goes with the next.
+// There is no goroutine: who goes takes the others along, and hands over to one of those who have come since.
+//
+// Its methods may be called by many goroutines.
+type Joint struct {
+	tx   transactions
+	rest apart // of all
+
+	mu      sync.Mutex // protects the fields below
+	of      map[string]*apart
+	running int
+	waiting []*part
+}
+
+// NewJoint returns a Joint for pool, whose transactions commit without waiting for the disk if async; nil if nobody may go together, because
+// one text may be several statements in the mode in which pool sends them, or a pooler deals out the sessions.
+func NewJoint(pool *db.Pool, presence int32, async bool) *Joint {
+	if pool.Config().ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
+		return nil
+	}
+	return &Joint{tx: transactions{pool: pool, async: async, presence: presence, restores: &atomic.Bool{}}, of: map[string]*apart{}}
+}
+
+// apart returns that of a projection; nil where nobody goes together.
+func (j *Joint) apart(projection string) *apart {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	a := j.of[projection]
+	if a == nil {
+		a = &apart{}
+		j.of[projection] = a
+	}
+	return a
+}
+
+// part is what one projection has in hand.
+type part struct {
+	queued []*pgx.QueuedQuery
+	save   catchup.Save
+	saved  *catchup.Saved // written if it was saved
+	apart  *apart
+	turn   chan turn // buffered to 1, so that nobody waits for who has left
+}
+
+// turn is what one who waits is told: that he goes, or what has become of his part.
+type turn struct{ lead, saved bool }
+
+// part returns the part of a batch of events whose statements are queued, nil if it has to go by itself.
+func (j *Joint) part(events []eventstore.Event, queued []*pgx.QueuedQuery, end txEnd, t *transactions, a *apart) *part {
+	switch {
+	case j == nil || len(events) > jointEvents || len(queued) > jointStatements || len(end.save.Fences) > jointRows:
+		return nil
+	case len(end.forget)+len(end.park)+len(end.done) > 0:
+		return nil
+	case t.restores.Load() || t.async != j.tx.async || slices.ContainsFunc(queued, mustGoAlone):
+		return nil
+	case a.is() || j.rest.is():
+		return nil
+	}
+	return &part{queued: queued, save: end.save, saved: end.at, apart: a, turn: make(chan turn, 1)}
+}
+
+// commit handles and saves p, together with others. It reports whether that is done; if not, nothing of p has been.
+func (j *Joint) commit(ctx context.Context, p *part) (done bool) {
+	j.mu.Lock()
+	if j.running == jointsAtOnce {
+		j.waiting = append(j.waiting, p)
+		j.mu.Unlock()
+		if t := <-p.turn; !t.lead {
+			return t.saved
+		}
+		j.mu.Lock()
+	} else {
+		j.running++
+	}
+	j.mu.Unlock()
+	for range jointYields {
+		runtime.Gosched()
+	}
+	j.mu.Lock()
+	group := append([]*part{p}, j.take(p)...)
+	j.mu.Unlock()
+	done = j.run(ctx, group)
+	j.pass()
+	for _, other := range group[1:] {
+		other.turn <- turn{saved: done}
+	}
+	return done
+}
+
+// take takes those who may go with p. The caller holds the mutex.
+func (j *Joint) take(p *part) (taken []*part) {
+	left, rows := j.waiting[:0], len(p.save.Fences)
+	for _, other := range j.waiting {
+		if len(taken) < jointParts-1 && rows+len(other.save.Fences) <= jointRows && other.save.Alike(p.save) {
+			taken = append(taken, other)
+			rows += len(other.save.Fences)
+		} else {
+			left = append(left, other)
+		}
+	}
+	clear(j.waiting[len(left):])
+	j.waiting = left
+	return taken
+}
+
+// pass hands over to one who waits.
+func (j *Joint) pass() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.waiting) == 0 {
+		j.running--
+		return
+	}
+	next := j.waiting[0]
+	j.waiting = slices.Delete(j.waiting, 0, 1)
+	next.turn <- turn{lead: true}
+}
+
+// run makes one transaction of group, whose locks are taken in the order of projections and partitions, as in every process. It reports
+// whether it has committed. If it is not known, it has not: the fences of who then goes by himself know better.
+func (j *Joint) run(ctx context.Context, group []*part) bool {
+	group = slices.SortedStableFunc(slices.Values(group), func(a, b *part) int { return cmp.Compare(a.save.Projection, b.save.Projection) })
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	pass, err := db.Enter(ctx, j.tx.pool)
+	if err != nil {
+		return false
+	}
+	defer pass.Leave()
+	conn, err := j.tx.acquire(ctx)
+	if err != nil {
+		return false
+	}
+	w, blamed, err := j.send(ctx, conn, group)
+	if err != nil {
+		err = outage{err} // whose fault it is shows when each goes by himself
+	}
+	err = j.tx.release(ctx, conn, w, err)
+	if err == nil {
+		j.rest.joined()
+		for _, p := range group {
+			p.apart.joined()
+		}
+		return true
+	}
+	if blamed == nil {
+		j.rest.stay(firstJointRest, longestJointRest, true)
+	} else {
+		blamed.apart.stay(firstApart, longestApart, false)
+	}
+	return false
+}
+
+// send sends the transaction of group on conn. With an error comes the part whose statement has failed, if it was one's.
+func (j *Joint) send(ctx context.Context, conn *pgxpool.Conn, group []*part) (w *working, blamed *part, err error) {
+	var batch pgx.Batch
+	w = &working{name: name(), limit: db.Milliseconds(jointStatement), restores: j.tx.restores}
+	queueBegin(&batch)
+	w.settings = j.tx.queueSettings(&batch, w.limit, w.name)
+	w.settings.Arguments[2] = db.Milliseconds(saveTimeout)
+	own("the settings of a transaction", batch.Queue(sqlJoint.In(""), db.Milliseconds(jointLock)))
+	if err := j.tx.start(ctx, w, conn.Conn()); err != nil {
+		return w, nil, err
+	}
+	if j.tx.pool.Leads { // it begins apart, as runPipelined does
+		if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
+			return w, nil, err
+		}
+		batch = pgx.Batch{}
+	}
+	for _, p := range group {
+		for _, q := range p.queued {
+			mine := *q // the part may have to go by itself yet
+			mine.Fn = func(results pgx.BatchResults) error {
+				_, err := results.Exec()
+				if err != nil {
+					blamed = p
+				}
+				return err
+			}
+			batch.QueuedQueries = append(batch.QueuedQueries, &mine)
+		}
+	}
+	saved := j.queueEnd(&batch, group, w)
+	err = conn.SendBatch(ctx, &batch).Close()
+	if errors.Is(err, catchup.ErrEnded) { // somebody has left something on the session, or had before
+		_ = conn.Conn().Close(ctx)
+	}
+	if err != nil {
+		return w, cmp.Or(blamed, unprepared(group, err)), err
+	}
+	for i, p := range group {
+		*p.saved = (*saved)[i]
+	}
+	return w, nil, nil
+}
+
+// queueEnd queues the save of group and the commit. It returns where the rows are, once their results are read.
+func (j *Joint) queueEnd(batch *pgx.Batch, group []*part, w *working) *[]catchup.Saved {
+	saves := make(catchup.JointSave, len(group))
+	for i, p := range group {
+		saves[i] = p.save
+	}
+	saves[0].Work, saves[0].Wait = w.name, jointLock
+	w.after = w.before // or the save raises
+	saved := new([]catchup.Saved)
+	saves.Queue(batch, catchup.Session{Role: w.before.role, Path: cmp.Or(w.path, w.before.path)}).Fn = func(results pgx.BatchResults) (err error) {
+		*saved, err = saves.Scan(results.QueryRow())
+		return err
+	}
+	batch.Queue("commit").Fn = func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
+		if err == nil && tag.String() != "COMMIT" {
+			return errEndedByHandler
+		}
+		return err
+	}
+	w.queueLeft(batch)
+	return saved
+}
+
+// unprepared returns the part of a statement that the server did not prepare, nil if err says nothing of the kind.
+func unprepared(group []*part, err error) *part {
+	var early pgx.ErrPreprocessingBatch
+	if !errors.As(err, &early) {
+		return nil
+	}
+	for _, p := range group {
+		if slices.ContainsFunc(p.queued, func(q *pgx.QueuedQuery) bool { return q.SQL == early.SQL() }) {
+			return p
+		}
+	}
+	return nil
+}
