@@ -24,6 +24,8 @@ type Census struct {
 	opened  *together[string, opening]
 	stood   *together[string, partition.Standing]
 	checked *together[claimed, bool]
+	visible *together[int64, catchup.Mark]
+	dead    *together[struct{}, int64]
 }
 
 // NewCensus returns a Census of the projections in pool, of which a new one has create partitions; 0: the default.
@@ -32,6 +34,8 @@ func NewCensus(pool *db.Pool, create int) *Census {
 	c.opened = newTogether(askTimeout, c.open)
 	c.stood = newTogether(askTimeout, c.look)
 	c.checked = newTogether(askTimeout, c.check)
+	c.visible = newTogether(askTimeout, c.lastVisible)
+	c.dead = newTogether(askTimeout, c.deadRows)
 	return c
 }
 
@@ -150,4 +154,35 @@ func (c *Census) sound(ctx context.Context, one claimed) (left bool, err error) 
 		return true, c.compare(ctx, one)
 	}
 	return left, err
+}
+
+// lastVisible answers which is the last visible event up to positions, of which most are the same.
+func (c *Census) lastVisible(ctx context.Context, positions []int64) ([]catchup.Mark, error) {
+	known := map[int64]catchup.Mark{}
+	answers := make([]catchup.Mark, len(positions))
+	for i, position := range positions {
+		mark, is := known[position]
+		if !is {
+			var err error
+			if mark, err = catchup.LastVisible(ctx, c.pool, position); err != nil {
+				return nil, err
+			}
+			known[position] = mark
+		}
+		answers[i] = mark
+	}
+	return answers, nil
+}
+
+// deadRows answers how many dead rows of checkpoints there are, the same to all.
+func (c *Census) deadRows(ctx context.Context, all []struct{}) ([]int64, error) {
+	var rows int64
+	if err := db.QueryRow(ctx, c.pool, []any{&rows}, sqlDead.For(c.pool), c.pool.Schema); err != nil {
+		return nil, err
+	}
+	answers := make([]int64, len(all))
+	for i := range answers {
+		answers[i] = rows
+	}
+	return answers, nil
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/rouse-es/rouse/catchup"
-	"github.com/rouse-es/rouse/internal/db"
 )
 
 // A partition without events has nothing to save; its checkpoint follows the log so that others see that nothing waits, and that a
@@ -81,11 +80,8 @@ func (s *session) advanceOld(ctx context.Context) error {
 
 // lookForDead reads how many dead rows of checkpoints there are.
 func (s *session) lookForDead(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	var rows int64
-	pool := s.process.Pool
-	if err := db.QueryRow(ctx, pool, []any{&rows}, sqlDead.For(pool), pool.Schema); err != nil {
+	rows, err := s.process.Census.dead.answer(ctx, struct{}{})
+	if err != nil {
 		return err
 	}
 	s.idle.noteDead(rows)
@@ -128,5 +124,5 @@ func (s *session) idlePosition(ctx context.Context) (catchup.Mark, error) {
 	if s.done == s.barrier.at {
 		return catchup.Mark{Position: s.done}, nil
 	}
-	return catchup.LastVisible(ctx, s.process.Pool, s.done)
+	return s.process.Census.visible.answer(ctx, s.done)
 }
