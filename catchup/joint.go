@@ -17,63 +17,55 @@ func (s Save) Alike(other Save) bool {
 	return s.Schema == other.Schema && s.Instance == other.Instance && s.Token == other.Token
 }
 
+// AtSpots reports whether a row of s is not to be looked for by its key, as a JointSave does.
+func (s Save) AtSpots() bool {
+	_, spots := s.spotsOf(s.Fences)
+	return spots != nil
+}
+
 // Session is what a JointSave finds of its session, if no handler has changed it.
 type Session struct{ Role, Path string }
 
-// Queue adds the saves to a pipelined transaction. Each of them has to hold, or it raises in the server: pass the error of its result
-// to SaveError, and to Scan the result.
+// Queue adds the saves, which are in the order of their projections, to a pipelined transaction. Each of them has to hold, or it raises
+// in the server: pass the error of its result to SaveError, and to Scan the result.
 func (j JointSave) Queue(batch *pgx.Batch, session Session) *pgx.QueuedQuery {
-	n, size := 0, 0
+	n, watches := 0, false
 	for _, s := range j {
-		n, size = n+len(s.Fences), max(size, s.size())
+		n, watches = n+len(s.Fences), watches || s.watches()
 	}
 	projections, partitions := make([]string, 0, n), make([]int32, 0, n)
 	epochs, floors, goals := make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
 	events := make([]*string, 0, n)
-	var large []bool       // null: none is
-	var spots []pgtype.TID // null: all are looked for by their key
+	var large []bool // null: none is
 	for _, s := range j {
-		for _, f := range s.Fences {
-			at := len(partitions)
-			projections, partitions = append(projections, s.Projection), append(partitions, int32(f.Partition))
-			epochs, floors, goals, events = append(epochs, f.Epoch), append(floors, f.Floor), append(goals, s.To), append(events, orNull(s.Event))
+		for _, f := range s.inOrder() {
 			if f.Spot.large(s.Projection) {
 				if large == nil {
 					large = make([]bool, n)
 				}
-				large[at] = true
+				large[len(partitions)] = true
 			}
-			if spot, use := f.Spot.use(s.Projection); use {
-				if spots == nil {
-					spots = make([]pgtype.TID, n)
-				}
-				spots[at] = spot
-			}
+			projections, partitions = append(projections, s.Projection), append(partitions, int32(f.Partition))
+			epochs, floors, goals, events = append(epochs, f.Epoch), append(floors, f.Floor), append(goals, s.To), append(events, orNull(s.Event))
 		}
 	}
 	first := j[0]
-	return batch.Queue(forSize(sqlSaveJoint.In(first.Schema), size), projections, first.Instance, string(first.Token), partitions, epochs, floors, goals,
-		events, first.Work, db.Milliseconds(max(first.Wait, time.Millisecond)), large, spots, session.Role, session.Path)
+	return batch.Queue(sqlSaveJoint.In(first.Schema), projections, first.Instance, string(first.Token), partitions, epochs, floors, goals,
+		events, first.Work, db.Milliseconds(max(first.Wait, time.Millisecond)), large, watches, session.Role, session.Path)
 }
 
 // Scan reads the result, and returns where the rows of each save are now.
 func (j JointSave) Scan(row pgx.Row) ([]Saved, error) {
-	var numbers []int64
 	var spots []pgtype.TID
-	if err := row.Scan(nil, nil, nil, nil, &numbers, &spots); err != nil {
+	if err := row.Scan(nil, nil, nil, nil, &spots); err != nil {
 		return nil, SaveError(err)
 	}
-	at := make(map[int64]pgtype.TID, len(numbers))
-	for i, number := range numbers {
-		at[number] = spots[i]
-	}
-	saved, number := make([]Saved, len(j)), int64(0)
+	saved := make([]Saved, len(j))
 	for i, s := range j {
-		for _, f := range s.Fences {
-			number++
-			saved[i].partitions = append(saved[i].partitions, int32(f.Partition))
-			saved[i].at = append(saved[i].at, at[number])
+		if spots == nil {
+			break
 		}
+		saved[i].at, spots = spots[:len(s.Fences)], spots[len(s.Fences):]
 	}
 	return saved, nil
 }

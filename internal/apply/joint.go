@@ -102,7 +102,7 @@ func (j *Joint) part(events []eventstore.Event, queued []*pgx.QueuedQuery, end t
 	switch {
 	case j == nil || len(events) > jointEvents || len(queued) > jointStatements || len(end.save.Fences) > jointRows:
 		return nil
-	case len(end.forget)+len(end.park)+len(end.done) > 0:
+	case len(end.forget)+len(end.park)+len(end.done) > 0, end.save.AtSpots():
 		return nil
 	case t.restores.Load() || t.async != j.tx.async || slices.ContainsFunc(queued, mustGoAlone):
 		return nil
