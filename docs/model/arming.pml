@@ -225,10 +225,33 @@ active proctype world()
 active proctype reader()
 {
 	byte head, low, settled, horizon, q;
-	bool blocked, sound;
+	bool blocked, sound, glanced;
 	do
 	::
 		head = seq;
+		if
+		:: d_step {                               /* a glance: what follows without a hole, and whether that is all up to the head */
+			horizon = after;
+			for (q : 1 .. TOP) {
+				if
+				:: q == horizon + 1 && row[q] == SEEN -> horizon = q
+				:: else
+				fi
+			}
+#ifdef GLANCE_SHORT
+			if :: horizon > after -> after = horizon; glanced = true :: else fi;
+#else
+			if :: horizon > after && horizon >= head -> after = horizon; glanced = (horizon == head) :: else fi;
+#endif
+			q = 0; horizon = 0
+		   }
+		:: true
+		fi;
+		if
+		:: glanced -> atomic { glanced = false; head = 0 }
+			goto pause                        /* no look at the locks */
+		:: else -> head = seq
+		fi;
 		d_step {
 			low = ANY;
 			for (q : 0 .. WRITERS - 1) {
@@ -252,7 +275,8 @@ active proctype reader()
 			if :: settled > after -> after = settled :: else fi;
 			q = 0; horizon = 0; head = 0; low = 0; settled = 0
 		}
-		d_step {                                  /* tail.pause: how long to wait for a wake */
+pause:		true;
+		d_step {                                  /* loop.pause: how long to wait for a wake */
 			sound = (mode == quiet);          /* without a push it polls in earnest */
 #ifndef NO_SETTLED_CHECK
 			if :: after < armed_head -> sound = false :: else fi;
