@@ -13,7 +13,8 @@ var faults = []struct {
 
 	// A read brings as many events as there may be, whatever they weigh.
 	{"heavy", []change{
-		{"catchup/bound.go", "	if bytes > 0 && bytes+size > most {\n", "	if false {\n"},
+		{"catchup/bound.go", "	if bytes > 0 && bytes+size > most {\n", "	if bytes < 0 && bytes+size > most {\n"},
+		{"catchup/bound.go", "	return !last && m.weight+size > m.most/flowParts\n", "	return false\n"},
 	}},
 
 	// A save tests nothing at all.
