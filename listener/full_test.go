@@ -57,12 +57,11 @@ func TestFullQueue_ReleasesSUntilItHasDrained(t *testing.T) {
 	requireHeld(Quiet, 1)
 
 	// The same where a torrent ends: here at once, since the log has been calm for an hour.
-	l.Observe(0, 0, true)
-	l.pressure.at = l.pressure.at.Add(-time.Hour)
-	l.Observe(0, 0, true)
 	l.c.setFull(true)
 	require.NoError(t, h.release(ctx, h.in(armed), torrent))
 	require.Equal(t, Torrent, l.State().Mode)
+	l.Observe(0, 0, false)
+	l.pressure.calmSince = l.pressure.calmSince.Add(-time.Hour)
 	require.NoError(t, h.rest(ctx))
 	requireHeld(Polling, 0)
 	l.c.setFull(false)
