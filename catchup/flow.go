@@ -31,7 +31,7 @@ func (r *Reader) Flow(ctx context.Context, size, batches int, hand func(Batch)) 
 	}
 	return r.next(ctx, size*batches, flow{size: size, batches: batches, hand: func(events []eventstore.Event) {
 		b := Batch{
-			Events: events, From: r.after, To: events[len(events)-1].GlobalPosition, Head: r.head, Settled: r.settled, Holders: r.holders,
+			Events: events, From: r.after, To: events[len(events)-1].GlobalPosition, Head: r.head, Settled: r.settled, Holders: -1,
 			More: true, Partial: !r.only.all(), Push: r.push,
 		}
 		r.after = b.To

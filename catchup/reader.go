@@ -38,7 +38,6 @@ type Reader struct {
 	// As the last full read saw them. Nothing can be added at or below settled any more for as long as the incarnation
 	// lives.
 	settled int64
-	holders int
 	push    bool
 
 	head   int64 // as the read saw it that is handing out
@@ -90,7 +89,7 @@ type Batch struct {
 	From, To int64
 
 	// Head is the highest position given out and Settled the horizon, both as this read saw them; Holders is the number
-	// of transactions that held K.
+	// of transactions that held K, negative if this read did not look at the locks.
 	Head, Settled int64
 	Holders       int
 
@@ -140,10 +139,10 @@ func (r *Reader) next(ctx context.Context, limit int, f flow) (Batch, error) {
 		return Batch{}, err
 	}
 	if !locks {
-		found.lowWater, found.holders, found.push = &r.settled, r.holders, r.push
+		found.lowWater, found.holders, found.push = &r.settled, -1, r.push
 	}
 	b := found.batch(r.after, upTo, limit)
-	r.settled, r.holders, r.push = max(r.settled, b.Settled), b.Holders, b.Push
+	r.settled, r.push = max(r.settled, b.Settled), b.Push
 	b.Partial = !r.only.all()
 	if err := r.leap(ctx, &b, upTo); err != nil {
 		return Batch{}, err

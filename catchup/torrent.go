@@ -91,6 +91,9 @@ func (l *loop) look(ctx context.Context) (Batch, error) {
 // noteLook takes in a read with a look at the locks that began then.
 func (t *torrent) noteLook(b Batch, began time.Time) {
 	t.note(b, began)
+	if b.Holders < 0 {
+		return // it was below the horizon, where a read has no need to
+	}
 	t.looked = time.Now()
 	if t.known = b.Blocked; t.known {
 		t.next = t.looked.Add(min(max(t.looked.Sub(t.since)/10, holeFor), maxSettlePause))
