@@ -10,18 +10,22 @@ import (
 // handlers have queued, also on a connection that has to be opened.
 const lent = 250 * time.Millisecond
 
+// waits is how long one waits for a place, and goes in without one then: where statements are so slow, the pool bounds them.
+const waits = time.Second
+
 // Gate bounds how many connections the projections of a process use at once for what is short, so that hundreds of them do not open
 // hundreds. Nobody is kept out for long by one that is not short after all, because a lock or a slow statement holds it up: it stays
-// inside, and its place is given to another. A nil Gate lets everybody through. Its methods may be called by many goroutines.
+// inside, and its place is given to another; nor by many of them, for nobody waits longer than a second. A nil Gate lets everybody through. Its methods may be called by many goroutines.
 type Gate struct {
 	lent   time.Duration
+	waits  time.Duration
 	free   chan struct{} // has one for each free place
 	passes sync.Pool     // of *Pass, whose timers are stopped
 }
 
 // NewGate returns a gate with places for n.
 func NewGate(n int) *Gate {
-	g := &Gate{lent: lent, free: make(chan struct{}, n)}
+	g := &Gate{lent: lent, waits: waits, free: make(chan struct{}, n)}
 	for range n {
 		g.free <- struct{}{}
 	}
@@ -34,7 +38,7 @@ type Pass struct {
 	lent *time.Timer // gives the place back
 }
 
-// Enter waits for a place, which Leave gives back.
+// Enter waits for a place, which Leave gives back. After a second it is let through without one.
 func (g *Gate) Enter(ctx context.Context) (*Pass, error) {
 	if g == nil {
 		return nil, nil //nolint:nilnil // nil is a Pass
@@ -42,8 +46,12 @@ func (g *Gate) Enter(ctx context.Context) (*Pass, error) {
 	select {
 	case <-g.free:
 	default:
+		timer := time.NewTimer(g.waits)
+		defer timer.Stop()
 		select {
 		case <-g.free:
+		case <-timer.C:
+			return nil, nil //nolint:nilnil // nil is a Pass
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -63,3 +63,20 @@ func TestGate_GivesThePlaceOfWhoStaysToAnother(t *testing.T) {
 	}
 	require.Len(t, g.free, 2)
 }
+
+// However many stay inside, whoever comes is let through in the end.
+func TestGate_LetsThroughWhoHasWaited(t *testing.T) {
+	t.Parallel()
+	g := NewGate(1)
+	g.lent, g.waits = time.Hour, time.Millisecond
+	inside, err := g.Enter(t.Context())
+	require.NoError(t, err)
+	for range 3 {
+		pass, err := g.Enter(t.Context())
+		require.NoError(t, err)
+		pass.Leave()
+		require.Empty(t, g.free, "who had no place gives none back")
+	}
+	inside.Leave()
+	require.Len(t, g.free, 1)
+}
