@@ -60,6 +60,12 @@ func TestCheckRightsNamesWhatIsMissing(t *testing.T) {
 	b.exec("grant insert (projection_name, partitions), update (state) on projections to " + role)
 	require.NoError(t, check(), "grants on columns may do")
 
+	b.exec("revoke insert on projection_checkpoints from " + role)
+	b.exec("grant insert (projection_name, partition) on projection_checkpoints to " + role)
+	require.ErrorContains(t, check(), "grant insert on public.projection_checkpoints to "+role, "a save inserts more than that")
+	b.exec("grant insert (epoch, last_global_position, event_id, event_position, room) on projection_checkpoints to " + role)
+	require.NoError(t, check())
+
 	b.exec("revoke execute on function rouse_incarnation_now(uuid) from public")
 	require.ErrorContains(t, check(), "(run as the owner of the schema: grant execute on function rouse_incarnation_now(uuid) to "+role+")")
 	b.exec("grant execute on function rouse_incarnation_now(uuid) to public")
