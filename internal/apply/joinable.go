@@ -35,12 +35,13 @@ func rewritten(arguments []any) bool {
 func isPlain(sql string) bool {
 	text := beginning(sql)
 	end := strings.IndexFunc(text, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
-	if end < 0 {
+	if end < 0 || !strings.ContainsRune(" \t\r\n\f(*\"'/@$", rune(text[end])) { // or it is the name of a prepared statement
 		return false
 	}
 	switch strings.ToLower(text[:end]) {
 	case "insert", "update", "delete", "merge", "with", "select":
-		return !strings.Contains(strings.ToLower(text), "set_config")
+		lower := strings.ToLower(text)
+		return !strings.Contains(lower, "set_config") && !strings.Contains(lower, "pg_settings") // which can be updated
 	}
 	return false
 }

@@ -19,8 +19,8 @@ func TestJoint_TakesOnlyWhatReadsAndWritesRows(t *testing.T) {
 	}
 	for _, sql := range []string{
 		"", "set role x", "SET LOCAL search_path = x", "reset all", "begin", "commit", "end", "rollback", "savepoint a", "listen x", "notify x", "lock t",
-		"truncate t", "create temp table t ()", "do $$ begin end $$", "call p()", "a_prepared_statement", "insert", "-- select", "/* insert", "/*/ select",
-		"/* /* */ insert into t */ set role x", "select set_config('a', 'b', true)", "with x as (select Set_Config('a', 'b', true)) select 1",
+		"truncate t", "create temp table t ()", "do $$ begin end $$", "call p()", "a_prepared_statement", "insert", "insert_order", "select-x", "-- select", "/* insert", "/*/ select",
+		"update pg_settings set setting = '1' where name = 'work_mem'", "/* /* */ insert into t */ set role x", "select set_config('a', 'b', true)", "with x as (select Set_Config('a', 'b', true)) select 1",
 	} {
 		require.False(t, isPlain(sql), sql)
 	}

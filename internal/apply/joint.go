@@ -19,16 +19,22 @@ import (
 )
 
 const (
-	// jointParts, jointRows, jointEvents and jointStatements bound a joint transaction: the parts of one and their checkpoints, and the events
-	// and statements of each. Larger batches gain nothing by it, and would keep the others waiting.
+	// jointParts, jointRows and jointSum bound a joint transaction: its parts, their checkpoints and their statements; jointEvents and
+	// jointStatements are the events and the statements of one part. Larger batches gain nothing by it, and would keep the others waiting.
 	jointParts      = 64
 	jointRows       = 512
+	jointSum        = 200
 	jointEvents     = 100
 	jointStatements = 100
 
 	// jointLock and jointStatement are how long a statement may wait for a lock in it, and how long it may take.
 	jointLock      = 25 * time.Millisecond
 	jointStatement = 50 * time.Millisecond
+
+	// jointTime is how long all of it may take, and jointSlow from when on all rest behind it: what is one after the other in it is beside
+	// each other without it.
+	jointTime = 10 * jointStatement
+	jointSlow = 5 * jointStatement
 
 	// jointsAtOnce is how many are under way.
 	jointsAtOnce = 2
@@ -140,13 +146,15 @@ func (j *Joint) commit(ctx context.Context, p *part) (done bool) {
 	return done
 }
 
-// take takes those who may go with p. The caller holds the mutex.
+// take takes those who may go with p, of each projection one. The caller holds the mutex.
 func (j *Joint) take(p *part) (taken []*part) {
-	left, rows := j.waiting[:0], len(p.save.Fences)
+	left, rows, statements := j.waiting[:0], len(p.save.Fences), len(p.queued)
+	of := map[string]bool{p.save.Projection: true} // the rows of two lanes would not be in order
 	for _, other := range j.waiting {
-		if len(taken) < jointParts-1 && rows+len(other.save.Fences) <= jointRows && other.save.Alike(p.save) {
+		if len(taken) < jointParts-1 && rows+len(other.save.Fences) <= jointRows && statements+len(other.queued) <= jointSum &&
+			!of[other.save.Projection] && other.save.Alike(p.save) {
 			taken = append(taken, other)
-			rows += len(other.save.Fences)
+			rows, statements, of[other.save.Projection] = rows+len(other.save.Fences), statements+len(other.queued), true
 		} else {
 			left = append(left, other)
 		}
@@ -170,10 +178,11 @@ func (j *Joint) pass() {
 }
 
 // run makes one transaction of group, whose locks are taken in the order of projections and partitions, as in every process. It reports
-// whether it has committed. If it is not known, it has not: the fences of who then goes by himself know better.
+// whether it has committed. If it is not known, it has not: the fences of who then goes by himself know better. It goes on where ctx, which is
+// that of one of them, ends.
 func (j *Joint) run(ctx context.Context, group []*part) bool {
 	group = slices.SortedStableFunc(slices.Values(group), func(a, b *part) int { return cmp.Compare(a.save.Projection, b.save.Projection) })
-	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jointTime)
 	defer cancel()
 	pass, err := db.Enter(ctx, j.tx.pool)
 	if err != nil {
@@ -184,28 +193,34 @@ func (j *Joint) run(ctx context.Context, group []*part) bool {
 	if err != nil {
 		return false
 	}
+	began := time.Now()
 	w, blamed, err := j.send(ctx, conn, group)
 	if err != nil {
 		err = outage{err} // whose fault it is shows when each goes by himself
 	}
 	err = j.tx.release(ctx, conn, w, err)
 	if err == nil {
-		j.rest.joined()
+		if time.Since(began) > jointSlow {
+			j.rest.stay(firstJointRest, longestJointRest, true)
+		} else {
+			j.rest.joined()
+		}
 		for _, p := range group {
 			p.apart.joined()
 		}
 		return true
 	}
-	if blamed == nil {
+	if len(blamed) == 0 {
 		j.rest.stay(firstJointRest, longestJointRest, true)
-	} else {
-		blamed.apart.stay(firstApart, longestApart, false)
+	}
+	for _, p := range blamed {
+		p.apart.stay(firstApart, longestApart, false)
 	}
 	return false
 }
 
-// send sends the transaction of group on conn. With an error comes the part whose statement has failed, if it was one's.
-func (j *Joint) send(ctx context.Context, conn *pgxpool.Conn, group []*part) (w *working, blamed *part, err error) {
+// send sends the transaction of group on conn. With an error come the parts whose statement has failed, if it was one.
+func (j *Joint) send(ctx context.Context, conn *pgxpool.Conn, group []*part) (w *working, blamed []*part, err error) {
 	var batch pgx.Batch
 	w = &working{name: name(), limit: db.Milliseconds(jointStatement), restores: j.tx.restores}
 	queueBegin(&batch)
@@ -221,18 +236,20 @@ func (j *Joint) send(ctx context.Context, conn *pgxpool.Conn, group []*part) (w 
 		}
 		batch = pgx.Batch{}
 	}
-	for _, p := range group {
+	sent := make([][]*pgx.QueuedQuery, len(group))
+	for i, p := range group {
 		for _, q := range p.queued {
 			mine := *q // the part may have to go by itself yet
 			mine.Fn = func(results pgx.BatchResults) error {
 				_, err := results.Exec()
 				if err != nil {
-					blamed = p
+					blamed = []*part{p}
 				}
 				return err
 			}
-			batch.QueuedQueries = append(batch.QueuedQueries, &mine)
+			sent[i] = append(sent[i], &mine)
 		}
+		batch.QueuedQueries = append(batch.QueuedQueries, sent[i]...)
 	}
 	saved := j.queueEnd(&batch, group, w)
 	err = conn.SendBatch(ctx, &batch).Close()
@@ -240,7 +257,10 @@ func (j *Joint) send(ctx context.Context, conn *pgxpool.Conn, group []*part) (w 
 		_ = conn.Conn().Close(ctx)
 	}
 	if err != nil {
-		return w, cmp.Or(blamed, unprepared(group, err)), err
+		if blamed == nil && !conn.Conn().IsClosed() { // a connection that breaks is no statement's fault
+			blamed = unprepared(group, sent, err)
+		}
+		return w, blamed, err
 	}
 	for i, p := range group {
 		*p.saved = (*saved)[i]
@@ -272,16 +292,17 @@ func (j *Joint) queueEnd(batch *pgx.Batch, group []*part, w *working) *[]catchup
 	return saved
 }
 
-// unprepared returns the part of a statement that the server did not prepare, nil if err says nothing of the kind.
-func unprepared(group []*part, err error) *part {
+// unprepared returns the parts of a statement that the server did not prepare or that had no form to be sent in, of those that were sent
+// for each of group; none if err says nothing of the kind.
+func unprepared(group []*part, sent [][]*pgx.QueuedQuery, err error) (blamed []*part) {
 	var early pgx.ErrPreprocessingBatch
 	if !errors.As(err, &early) {
 		return nil
 	}
-	for _, p := range group {
-		if slices.ContainsFunc(p.queued, func(q *pgx.QueuedQuery) bool { return q.SQL == early.SQL() }) {
-			return p
+	for i, p := range group {
+		if slices.ContainsFunc(sent[i], func(q *pgx.QueuedQuery) bool { return q.SQL == early.SQL() }) {
+			blamed = append(blamed, p)
 		}
 	}
-	return nil
+	return blamed
 }
