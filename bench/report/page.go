@@ -72,7 +72,7 @@ func (p *page) write(r results) {
 	}
 	p.say("\n")
 	if len(r.servers()) > 0 {
-		p.say("%s", limits)
+		p.say("%s", strings.ReplaceAll(limits, "](../../docs/", "](")) // the page is in docs
 	}
 	p.latency(r)
 	p.ladder(r)
