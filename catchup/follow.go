@@ -64,8 +64,14 @@ func (r *Reader) follow(found reading, limit int) Batch {
 	b.Head, b.Settled = max(found.head, b.To), b.To
 	b.Blocked = n < len(found.events)
 	b.More = !b.Blocked && (!found.whole || n == limit)
-	if b.Events = found.events[:n]; !r.full {
-		b.Events = slices.DeleteFunc(b.Events, func(ev eventstore.Event) bool { return !r.slots.Has(ev.Slot) })
-	}
+	b.Events = r.mine(found.events[:n])
 	return b
+}
+
+// mine returns those of events that are in the reader's slots, in the place of events.
+func (r *Reader) mine(events []eventstore.Event) []eventstore.Event {
+	if r.full {
+		return events
+	}
+	return slices.DeleteFunc(events, func(ev eventstore.Event) bool { return !r.slots.Has(ev.Slot) })
 }

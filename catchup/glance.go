@@ -53,11 +53,7 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	}
 	b = Batch{From: r.after, To: to, Head: found.head, Settled: to, More: true, Glanced: true, Push: r.push}
 	b.AtHead = to == found.head
-	for _, ev := range found.events {
-		if r.slots.Has(ev.Slot) {
-			b.Events = append(b.Events, ev)
-		}
-	}
+	b.Events = r.mine(found.events)
 	r.after = to
 	return b, true, nil
 }
