@@ -16,9 +16,6 @@ import (
 const (
 	// busyTurns is how often each side has its turn in one step.
 	busyTurns = 4
-
-	// lostAfter is how long the floor may get no further until what it has not handled counts as lost.
-	lostAfter = time.Second
 )
 
 // stamps are the times of events, by position. The first half of an event's latency is known to a writer, the other to a worker.
@@ -27,7 +24,6 @@ type stamps struct {
 	step     int        // that the next events belong to
 	appended map[int64]appended
 	handled  map[int64]time.Time
-	lost     int             // that were given up
 	writing  []time.Duration // how long each append took
 }
 
@@ -61,20 +57,6 @@ func (s *stamps) handle(positions []int64, committed time.Time) {
 	for _, p := range positions {
 		s.handled[p] = committed
 	}
-}
-
-// missing is how many events are appended, not handled and not given up.
-func (s *stamps) missing() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.appended) - len(s.handled) - s.lost
-}
-
-// giveUp forgets what is missing, so that nobody waits for it again.
-func (s *stamps) giveUp() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lost = len(s.appended) - len(s.handled)
 }
 
 // took are the latencies of what was handled.
@@ -177,28 +159,40 @@ func (b *Bench) busyFloor() *busySide {
 		if err := do(); err != nil {
 			return err
 		}
-		return side.stamps.settle(ctx)
+		return side.stamps.settle(ctx, loop.ended)
 	}
 	return side
 }
 
-// settle waits until nothing is missing, or nothing more comes, and gives that up.
-func (s *stamps) settle(ctx context.Context) error {
+// settle waits until the floor has handled the last event that was appended, for it passes over others only. What is missing then it
+// has lost. ended is closed when the floor's loop has ended.
+func (s *stamps) settle(ctx context.Context, ended <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, longTimeout)
+	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	last, moved := s.missing(), time.Now()
-	for last > 0 && time.Since(moved) < lostAfter {
+	for !s.hasLast() {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("bench: the floor did not handle the last event: %w", ctx.Err())
+		case <-ended:
+			return errEnded
 		case <-tick.C:
 		}
-		if now := s.missing(); now != last {
-			last, moved = now, time.Now()
-		}
 	}
-	s.giveUp()
 	return nil
+}
+
+// hasLast reports whether the event with the highest position is handled, or there is none.
+func (s *stamps) hasLast() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := int64(0)
+	for position := range s.appended {
+		last = max(last, position)
+	}
+	_, handled := s.handled[last]
+	return handled || last == 0
 }
 
 // busyAlone runs nothing: nobody reads what is appended, until the next turn of a worker.

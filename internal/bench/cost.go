@@ -42,8 +42,8 @@ type CostSide struct {
 	Lines map[string]float64 `json:"statements_by_line"`
 }
 
-// Cost is of one event, and of the rest before it. What the rest would have taken in the time is subtracted. What a system does not
-// tell is 0.
+// Cost is of one event, and of the rest after the last one. What the rest would have taken in the time is subtracted, so a figure that
+// is all noise may be below 0. What a system does not tell is 0.
 type Cost struct {
 	// Statements are those that were executed, with the append, without those that begin and end transactions, which are Ends.
 	Statements float64 `json:"statements"`
@@ -81,10 +81,15 @@ type costSide struct {
 
 // costRun is a side that runs.
 type costRun struct {
-	bell  *bell
-	ended <-chan struct{}
-	stop  func() error
+	bell   *bell
+	ended  <-chan struct{}
+	atRest func(ctx context.Context) error // waits until it has handled everything and sleeps
+	stop   func() error
 }
+
+// restAtLeast is how long a rest is measured at least: two heartbeats of a worker at rest. In a shorter one, what comes once in a
+// while would count for what it is not if it fell into it.
+const restAtLeast = 4 * time.Second
 
 // Cost lets each side rest and then gives it events one by one, the sides in turn.
 func (b *Bench) Cost(ctx context.Context, o CostOptions) (r CostResult, err error) {
@@ -121,7 +126,8 @@ func (b *Bench) costSides(r *CostResult) []costSide {
 			if err != nil {
 				return costRun{}, err
 			}
-			return costRun{f.handled, f.ended, f.stop}, nil
+			waits := func(context.Context) error { return nil } // the last event was the last of it
+			return costRun{f.handled, f.ended, waits, f.stop}, nil
 		}
 	}
 	appendFloor := func(ctx context.Context, conn *pgx.Conn, _ int) error {
@@ -158,7 +164,7 @@ func (b *Bench) costRouse(ctx context.Context) (_ costRun, err error) {
 	if err := worker.asleep(ctx); err != nil {
 		return costRun{}, errors.Join(err, stop())
 	}
-	return costRun{rang, worker.ended, stop}, nil
+	return costRun{rang, worker.ended, worker.asleep, stop}, nil
 }
 
 // countedPool opens a pool of up to so many connections, whose statements are counted; nil: they are not.
@@ -193,15 +199,20 @@ func (b *Bench) costRound(ctx context.Context, o CostOptions, side *costSide) (e
 	if err := side.events(ctx, run, writer, o.Rate, 0, warm); err != nil {
 		return err
 	}
-	window := time.Duration(float64(o.Events) / o.Rate * float64(time.Second))
-	if err := pause(ctx, time.Second); err != nil { // what follows an event is no rest
-		return err
-	}
-	rest, err := b.window(ctx, func() error { return pause(ctx, window) })
+	busy, err := b.window(ctx, func() error { return side.events(ctx, run, writer, o.Rate, warm, o.Events) })
 	if err != nil {
 		return err
 	}
-	busy, err := b.window(ctx, func() error { return side.events(ctx, run, writer, o.Rate, warm, o.Events) })
+	// The rest comes last: what is left of the start, however long that takes, is not subtracted from the events.
+	if err := pause(ctx, time.Second); err != nil { // what follows an event is no rest
+		return err
+	}
+	if err := run.atRest(ctx); err != nil {
+		return err
+	}
+	rest, err := b.window(ctx, func() error {
+		return pause(ctx, max(restAtLeast, time.Duration(float64(o.Events)/o.Rate*float64(time.Second))))
+	})
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"context"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -21,4 +23,48 @@ func TestCost(t *testing.T) {
 	assert.Greater(t, r.Rouse.Statements, 2.0, "append, read, save")
 	assert.NotEmpty(t, r.Rouse.Lines)
 	requireServer(t, r.Server)
+}
+
+// TestStartIsNoRest: a side that is still at work on its start when the first events are handled, and that comes to rest at one of
+// those which are counted, costs no less than one that was at rest. If the rest were measured in between, it would be full of that.
+func TestStartIsNoRest(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	require.NoError(t, b.makeFloor(b.ctx))
+	var r CostResult
+	side := b.costSides(&r)[0]
+	conns, start, appended := make(chan *pgx.Conn, 1), side.start, side.append
+	side.start = func(ctx context.Context) (costRun, error) {
+		conn, err := b.connect(ctx)
+		require.NoError(t, err)
+		conns <- conn
+		return start(ctx)
+	}
+	enough, began, ended := make(chan struct{}), false, make(chan struct{})
+	side.append = func(ctx context.Context, conn *pgx.Conn, n int) error {
+		switch {
+		case !began:
+			began = true
+			starting := <-conns
+			go func() {
+				defer close(ended)
+				defer closeConn(starting)
+				for {
+					select {
+					case <-enough:
+						return
+					default:
+						_, _ = starting.Exec(ctx, "select")
+					}
+				}
+			}()
+		case n == 21: // the first one that is counted
+			close(enough)
+			<-ended
+		}
+		return appended(ctx, conn, n)
+	}
+	require.NoError(t, b.costRound(b.ctx, CostOptions{Events: 3, Rate: 50}, &side))
+	assert.Greater(t, r.Floor.Rounds[0].Statements, 4.99)
+	assert.InDelta(t, 0, r.Floor.Rounds[0].Rest, 1e-9)
 }

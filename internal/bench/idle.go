@@ -147,8 +147,8 @@ func (b *Bench) idleCount(ctx context.Context, o IdleOptions, r *IdleResult, t *
 	if err != nil {
 		return err
 	}
+	began, _ := w.read() // before what the tracer sees, which is to be less
 	t.reset()
-	began, _ := w.read()
 	for n := range int64(o.Length / time.Second) {
 		if err := pause(ctx, time.Second); err != nil {
 			return err
