@@ -23,11 +23,13 @@ const (
 	toldBefore = 1500 * time.Millisecond
 
 	// At rest an elastic member sends a heartbeat every restInterval, or so often that one of two may be lost (restBeats); a
-	// static one, from which nobody takes over, every staticInterval. All logs of one session together send logBeats a second.
+	// static one, from which nobody takes over, every staticInterval. All logs of one session together send logBeats a second, and
+	// all members of one log memberBeats.
 	restInterval   = 2 * time.Second
 	restBeats      = 2.5
 	staticInterval = 12 * time.Second
 	logBeats       = 20
+	memberBeats    = 14
 )
 
 // rhythm is how often a Control sends what, at one moment.
@@ -73,7 +75,7 @@ func (c *Control) restBeat(logs int, told bool) time.Duration {
 		beat = staticInterval
 	}
 	if told {
-		beat = max(beat, c.cfg.IdleInterval)
+		beat = max(beat, c.cfg.IdleInterval, time.Duration(c.Members())*time.Second/memberBeats)
 	}
 	return max(beat, time.Duration(logs)*time.Second/logBeats)
 }
