@@ -55,6 +55,7 @@ type Connection struct {
 	pid      uint32 // of the server's process, if present
 	// unsettled means that the handler has something to try again at the next probe.
 	unsettled bool
+	shared    bool // the present connection listens to the probes of other processes
 
 	// ticked is when the prober's loop last went round, in Unix nanoseconds.
 	ticked atomic.Int64
@@ -174,7 +175,7 @@ func (c *Connection) lost(err error) {
 func (c *Connection) forget() (deaf bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.conn, c.provenAt, c.present, c.pid, c.unsettled = nil, time.Time{}, false, 0, false
+	c.conn, c.provenAt, c.present, c.pid, c.unsettled, c.shared = nil, time.Time{}, false, 0, false, false
 	return c.deaf
 }
 

@@ -29,6 +29,7 @@ type handler struct {
 
 	conn    *pgx.Conn // written by HandleBacklog
 	ready   bool      // its settings are made
+	shares  bool      // it listens to the probes of other processes
 	present bool      // it holds the presence lock
 
 	seats   map[*Listener]*seat
@@ -95,11 +96,11 @@ func (h *handler) handle(ctx context.Context, n *pgconn.Notification) error {
 
 // take handles one notification without waiting for another.
 func (h *handler) take(ctx context.Context, n *pgconn.Notification) error {
-	if n.Channel == h.c.prober.channel() {
-		if !h.c.prober.arrived(n.Payload) {
-			return nil
-		}
+	switch own, current := h.c.prober.takes(n); {
+	case current:
 		return h.round(ctx)
+	case own:
+		return nil
 	}
 	if n.PID != h.conn.PgConn().PID() {
 		h.c.heard()
@@ -241,9 +242,13 @@ func (h *handler) giveUp(ctx context.Context, seats []*seat) error {
 	return h.exec(ctx, unlisten.String())
 }
 
-// seat takes seats: it listens for all of them in one round trip.
+// seat takes seats: it listens for all of them in one round trip, and with the first to the probes of other processes.
 func (h *handler) seat(ctx context.Context, seats []*seat) error {
 	var listen strings.Builder
+	if !h.shares && len(seats) > 0 {
+		listen.WriteString("listen " + sharedChannel + "; ")
+		h.handles(sharedChannel)
+	}
 	for _, s := range seats {
 		for _, channel := range s.channels() {
 			if len(h.hearing[channel]) == 0 {
@@ -256,6 +261,10 @@ func (h *handler) seat(ctx context.Context, seats []*seat) error {
 	}
 	if err := h.exec(ctx, listen.String()); err != nil {
 		return err
+	}
+	if len(seats) > 0 {
+		h.shares = true
+		h.c.setShared()
 	}
 	for _, s := range seats {
 		s.l.membersChanged()

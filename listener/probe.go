@@ -19,8 +19,10 @@ const (
 	// triesInterval is between two probes where something is to be tried again with the next one.
 	triesInterval = 4 * time.Second
 
-	// maxPostponed is how long the notifications of appends may stand in for a probe, which also looks at the server's queue.
-	maxPostponed = 28 * time.Second
+	// maxPostponed is how long the notifications of others may stand in for a probe, which also looks at the server's queue. Each
+	// member adds memberPostponed, so that all of them together look once a second at most.
+	maxPostponed    = 28 * time.Second
+	memberPostponed = time.Second
 
 	// roundInterval is how often the loop goes round at least, for those who watch that it does.
 	roundInterval = 4 * time.Second
@@ -54,8 +56,11 @@ type prober struct {
 	silent bool      // the log has the message that nothing arrives; for run's goroutine alone
 	sentAt time.Time // when the last probe was sent; for run's goroutine alone
 
-	mu     sync.Mutex // protects number
+	late time.Duration // lateness, for it never changes
+
+	mu     sync.Mutex // protects the fields below
 	number int64      // of the current probe
+	leads  bool       // the last shared probe that has arrived was this process's
 }
 
 // init makes p the prober of c.
@@ -64,6 +69,7 @@ func (p *prober) init(c *Connection) {
 	p.fresh = make(chan struct{}, 1)
 	p.kicked = make(chan struct{}, 1)
 	p.arrival = make(chan struct{}, 1)
+	p.late = lateness()
 }
 
 // channel returns the name of the probe's own channel, so that a probe wakes no other process.
@@ -88,7 +94,7 @@ func (p *prober) kick() {
 	}
 }
 
-// arrived reports whether payload is the current probe's, and signals its arrival.
+// arrived reports whether payload is the current probe's number, and signals its arrival.
 func (p *prober) arrived(payload string) bool {
 	p.mu.Lock()
 	current := payload == strconv.FormatInt(p.number, 10)
@@ -108,50 +114,53 @@ func (p *prober) run(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		p.c.tick()
-		now := true
+		now, shared := true, false
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.fresh:
 		case <-p.kicked:
 		case <-timer.C:
-			now = p.due() <= 0
+			now, shared = p.due() <= 0, p.c.isShared()
 		}
 		pause := probeRetry
 		switch {
 		case p.c.connection() == nil:
 			pause = roundInterval
-		case !now || p.probe(ctx):
+		case !now || p.probe(ctx, shared):
 			pause = min(max(p.due(), probeRetry), roundInterval)
 		}
 		timer.Reset(pause)
 	}
 }
 
-// due returns when the next probe is due, from now on. An append's notification that has arrived says the same as a probe, but
-// for a time only.
+// due returns when the next probe is due, from now on. A notification of another process that has arrived says the same as a probe,
+// but for a time only.
 func (p *prober) due() time.Duration {
 	interval := p.c.atRest()
 	p.c.mu.Lock()
 	proven, unsettled := p.c.provenAt, p.c.unsettled || p.c.full
 	p.c.mu.Unlock()
 	at := p.sentAt.Add(interval)
+	if p.c.isShared() && p.follows() {
+		interval += p.late
+	}
 	if unsettled {
 		if p.c.cfg.ProbeInterval <= 0 {
 			at = p.sentAt.Add(triesInterval)
 		}
 	} else if later := proven.Add(interval); later.After(at) {
 		at = later
-		if latest := p.sentAt.Add(max(interval, maxPostponed)); latest.Before(at) {
+		if latest := p.sentAt.Add(max(interval, p.c.postponed())); latest.Before(at) {
 			at = latest
 		}
 	}
 	return time.Until(at)
 }
 
-// probe sends one probe and waits for its arrival; sent is false if it could not be sent. A probe that cannot be sent
-// proves nothing about the listener, neither does one whose connection has been replaced meanwhile.
-func (p *prober) probe(ctx context.Context) (sent bool) {
+// probe sends one probe, a shared one or one to this process alone, and waits for its arrival; sent is false if it could not be sent.
+// A probe that cannot be sent proves nothing about the listener, neither does one whose connection has been replaced meanwhile.
+func (p *prober) probe(ctx context.Context, shared bool) (sent bool) {
 	conn := p.c.connection()
 	p.sentAt = time.Now()
 	p.mu.Lock()
@@ -163,7 +172,7 @@ func (p *prober) probe(ctx context.Context) (sent bool) {
 	case <-p.arrival:
 	default:
 	}
-	if err := p.send(ctx, number); err != nil {
+	if err := p.send(ctx, number, shared); err != nil {
 		if ctx.Err() == nil {
 			p.c.cfg.Log.Debug().Err(err).Msg("cannot send a probe")
 		}
@@ -187,11 +196,15 @@ func (p *prober) probe(ctx context.Context) (sent bool) {
 }
 
 // send sends probe number, and takes in how full the notification queue is.
-func (p *prober) send(ctx context.Context, number int64) error {
+func (p *prober) send(ctx context.Context, number int64, shared bool) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
+	channel, payload := p.channel(), strconv.FormatInt(number, 10)
+	if shared {
+		channel, payload = sharedChannel, p.c.cfg.Instance+"/"+payload
+	}
 	var usage float64
-	err := p.c.cfg.Pool.QueryRow(ctx, sqlProbe, p.channel(), strconv.FormatInt(number, 10)).Scan(nil, &usage)
+	err := p.c.cfg.Pool.QueryRow(ctx, sqlProbe, channel, payload).Scan(nil, &usage)
 	if err != nil {
 		return err
 	}
