@@ -23,6 +23,10 @@ type FeedConfig struct {
 
 	// After is the position behind which the Feed begins.
 	After int64
+
+	// MostBatch bounds the batches of the Feed while it is far behind and more events wait, where that is more than the Source's
+	// MostBatch. One read brings fewer of those that are larger, so it holds no more events. 0: that of the Source.
+	MostBatch int
 }
 
 // Feed brings one caller its events in order, one Batch ahead of it. While it is far behind it reads by itself; once it
@@ -176,7 +180,7 @@ func (f *Feed) readAlone(ctx context.Context) (Batch, error) {
 
 // ended notes that b is the last batch of a read.
 func (f *Feed) ended(b Batch) error {
-	f.size = f.source.cfg.grown(f.size, b)
+	f.size = f.source.cfg.grown(f.size, f.cfg.MostBatch, b)
 	if len(b.Events) > 0 || b.More {
 		f.source.cfg.Hooks.Stirred()
 	}

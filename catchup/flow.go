@@ -60,12 +60,12 @@ func (r *Reader) counted(f flow, found *reading, head *int64) (flow, error) {
 func (c *SourceConfig) most() int { return max(c.BatchSize, c.MostBatch) }
 
 // grown returns the size of the batches behind a read with batches of up to size, which has ended with last: larger while events
-// wait that are settled, and the first size once none do.
-func (c *SourceConfig) grown(size int, last Batch) int {
+// wait that are settled, up to most if that is more than all feeds may have, and the first size once none do.
+func (c *SourceConfig) grown(size, most int, last Batch) int {
 	if last.To >= last.Settled {
 		return c.BatchSize
 	}
-	return min(size*batchGrowth, c.most())
+	return min(size*batchGrowth, max(c.most(), most))
 }
 
 // portion returns the size and the number of the batches of the next read of a feed that reads by itself, where it would have batches of
@@ -73,7 +73,11 @@ func (c *SourceConfig) grown(size int, last Batch) int {
 // same; each may have one batch of the first size.
 func (s *Source) portion(size int) (each, batches int) {
 	events := s.alone.of(s.cfg.most() * flowBatches)
-	each = min(size, max(events/flowBatches, s.cfg.BatchSize))
+	parts := flowBatches
+	if size > s.cfg.most() {
+		parts = 1
+	}
+	each = min(size, max(events/parts, s.cfg.BatchSize))
 	return each, min(max(events/each, 1), flowBatches)
 }
 

@@ -12,7 +12,7 @@ func TestSource_FeedsThatReadAloneShareTheEventsOfAFlow(t *testing.T) {
 	t.Parallel()
 	s := NewSource(SourceConfig{BatchSize: 1000, MostBatch: 10_000})
 	for _, c := range []struct{ feeds, size, each, batches int }{
-		{1, 1000, 1000, 4}, {1, 10_000, 10_000, 4}, {2, 10_000, 5000, 4}, {10, 10_000, 1000, 4}, {20, 10_000, 1000, 2}, {40, 10_000, 1000, 1}, {200, 10_000, 1000, 1},
+		{1, 1000, 1000, 4}, {1, 10_000, 10_000, 4}, {1, 16_000, 16_000, 2}, {1, 40_000, 40_000, 1}, {1, 80_000, 40_000, 1}, {2, 40_000, 20_000, 1}, {2, 10_000, 5000, 4}, {10, 10_000, 1000, 4}, {20, 10_000, 1000, 2}, {40, 10_000, 1000, 1}, {200, 10_000, 1000, 1},
 	} {
 		s.alone.add(int32(c.feeds))
 		each, batches := s.portion(c.size)

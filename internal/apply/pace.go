@@ -20,6 +20,10 @@ const (
 	// saves a transaction; beyond, nothing is gained that others would wait for: locks on the read model, a stop, a claim.
 	grownTime = 100 * time.Millisecond
 
+	// rowEvents is how many events a checkpoint that is saved should serve while a projection is far behind. A row takes as long as
+	// thirty events that are handled by nothing: with 1,024 partitions batches of 10,000 would spend a third of the time on saves.
+	rowEvents = 40
+
 	// ceilingRest is how long no batch comes near the size that ran out of time. The cause may pass, such as a lock that
 	// somebody held; a handler whose time grows faster than its batches wastes one HandlerTimeout in ten minutes.
 	ceilingRest = 10 * time.Minute
@@ -32,11 +36,12 @@ const (
 // called by many goroutines.
 type Pace struct {
 	first  int           // the size up to which batches may take target
-	limit  int           // the maximum, while they take grownTime at most
+	most   int           // the maximum that is configured, while they take grownTime at most
 	target time.Duration // of one batch; 0: none
 	least  int           // they are not made smaller than that
 
 	mu      sync.Mutex // protects the fields below
+	limit   int        // the maximum, written by Widen: most, or more where there are many checkpoints
 	size    int        // of the next batch
 	growth  int        // maxGrowth, or slowGrowth
 	ceiling int        // the maximum until expires
@@ -45,11 +50,10 @@ type Pace struct {
 
 // NewPace returns the Pace for batches of handler, of up to first events, and up to limit where they are fast.
 func NewPace(handler Handler, first, limit int) *Pace {
-	limit = max(first, limit)
-	p := &Pace{first: first, limit: limit, target: handler.BatchTime, least: 1, size: 1, growth: maxGrowth}
+	p := &Pace{first: first, most: max(first, limit), target: handler.BatchTime, least: 1, size: 1, growth: maxGrowth}
 	switch {
 	case handler.Do != nil:
-		p.size, p.least, p.limit = first, first, first
+		p.size, p.least, p.most = first, first, first
 	case handler.ApplyBatch == nil: // the budget ends its batches in time
 		p.size, p.least = first, first
 	case p.target == 0:
@@ -58,7 +62,21 @@ func NewPace(handler Handler, first, limit int) *Pace {
 	if half := handler.Timeout / 2; half > 0 && (p.target == 0 || half < p.target) {
 		p.target = half
 	}
+	p.limit = p.most
 	return p
+}
+
+// Widen notes how many checkpoints a save may move, and returns the most events of a batch: what NewPace was told, or rowEvents for
+// each of the checkpoints where batches may grow.
+func (p *Pace) Widen(checkpoints int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = p.most
+	if p.most > p.first {
+		p.limit = max(p.most, checkpoints*rowEvents)
+	}
+	p.size = min(p.size, p.limit)
+	return p.limit
 }
 
 // next returns the maximum number of events of the next batch.

@@ -127,6 +127,20 @@ func TestPaceGrowsBeyondTheFirstSizeWhileBatchesAreFast(t *testing.T) {
 	}
 }
 
+// A save of many checkpoints is dear, so batches grow until each serves forty events. What is configured stays, and so do effects.
+func TestPaceGrowsWithTheCheckpointsOfASave(t *testing.T) {
+	t.Parallel()
+	p := NewPace(Handler{ApplyBatch: queuesNothing}, 1000, 10_000)
+	assert.Equal(t, 10_000, p.Widen(32))
+	assert.Equal(t, 40_960, p.Widen(1024))
+	assert.Equal(t, []int{1000, 8000, 40_960, 40_960}, handled(p, 4, fast))
+	assert.Equal(t, 10_000, p.Widen(32), "they belong to another worker now")
+	assert.Equal(t, []int{10_000, 10_000}, handled(p, 2, fast))
+	assert.Equal(t, 500, NewPace(Handler{ApplyBatch: queuesNothing}, 500, 0).Widen(1024), "a size that is configured")
+	effect := NewPace(Handler{Do: func(context.Context, int, int64, eventstore.Event) error { return nil }}, 1000, 10_000)
+	assert.Equal(t, 1000, effect.Widen(1024))
+}
+
 // After a failure, which halves a batch until the event is found, batches are of the first size again.
 func TestPaceAfterAFailureIsTheFirstSize(t *testing.T) {
 	t.Parallel()

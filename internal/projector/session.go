@@ -209,6 +209,7 @@ func (s *session) run(ctx, workCtx context.Context) error {
 	s.shares.moved = time.Now()
 	feed := s.process.Source.Feed(catchup.FeedConfig{
 		Log: s.events, Token: s.token, Slots: catchup.SlotsOf(owned, s.total()), Types: s.cfg.Types, After: s.done,
+		MostBatch: s.pace.Widen(len(owned)),
 	})
 	s.feed.Store(feed)
 	feedCtx, cancel := context.WithCancel(ctx)
