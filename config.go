@@ -68,7 +68,7 @@ type Config struct {
 	// and a worker that was killed is replaced with the first event. But a heartbeat is valid for two and a half times as long,
 	// so a worker that was frozen or cut off while there was nothing to do keeps its partitions for that long, and a push that
 	// was lost is made good for after that time. It needs the push, so not PollOnly. Default: a heartbeat every 2 s, every 12 s
-	// if the worker is static, and a read of the log every 30 s.
+	// if the worker is static, 14 a second of all where they are more than 28, and a read of the log every 30 s.
 	IdleInterval time.Duration
 
 	// Concurrency is how many handlers of one projection run at once, each for its own partitions and on its own
@@ -82,8 +82,8 @@ type Config struct {
 	Partitions int
 
 	// BatchSize is the maximum number of events that one transaction handles, from 1 to 10000, whatever waits. Default: 1000
-	// (DefaultBatchSize), and up to 10000 while a projection is behind and more wait, as long as such a batch takes no
-	// more than 100 ms and none fails; those of an Effect do not grow. Large batches save transactions, and a statement that
+	// (DefaultBatchSize), and up to 10000, or 20 for each partition that the worker owns where that is more, while a projection is behind
+	// and more wait, as long as such a batch takes no more than 100 ms and none fails; those of an Effect do not grow. Large batches save transactions, and a statement that
 	// takes the events of an aggregate together has fewer rows to write. To bound a transaction, set it: 1000 is at most 1000.
 	BatchSize int
 

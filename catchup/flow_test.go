@@ -15,8 +15,14 @@ import (
 // feed runs a Feed of all slots of the log until the test ends.
 func (b *bundle) feed(pool *pgxpool.Pool, cfg catchup.SourceConfig) *catchup.Feed {
 	b.t.Helper()
+	return b.feedOfMost(pool, cfg, 0)
+}
+
+// feedOfMost is feed for a Feed whose batches may have most events.
+func (b *bundle) feedOfMost(pool *pgxpool.Pool, cfg catchup.SourceConfig, most int) *catchup.Feed {
+	b.t.Helper()
 	cfg.Pool = pool
-	feed := catchup.NewSource(cfg).Feed(catchup.FeedConfig{Log: b.log, Token: b.token, Slots: allSlots()})
+	feed := catchup.NewSource(cfg).Feed(catchup.FeedConfig{Log: b.log, Token: b.token, Slots: allSlots(), MostBatch: most})
 	ctx, cancel := context.WithCancel(b.ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); feed.Run(ctx) }()
@@ -68,6 +74,21 @@ func TestFeed_BatchesGrowWhileMoreWait(t *testing.T) {
 		require.Equal(t, next-1, batch.To)
 	}
 	require.Equal(t, []int{100, 400, 400, 400, 400, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 300, 100, 400, 100}, sizes)
+}
+
+// One Feed may have larger batches than all others. A read brings as many events as before, and so fewer of them.
+func TestFeed_MayGrowFurtherThanOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(b.Pool, 10_000)
+	feed := b.feedOfMost(b.Pool, catchup.SourceConfig{BatchSize: 100, MostBatch: 1000}, 2000)
+	var sizes []int
+	for at := int64(0); at < 10_000; {
+		batch := b.take(feed)
+		require.Equal(t, at, batch.From)
+		sizes, at = append(sizes, len(batch.Events)), batch.To
+	}
+	require.Equal(t, []int{100, 400, 400, 400, 400, 1600, 1600, 2000, 2000, 1100}, sizes)
 }
 
 // A size that is the only one holds, however many wait.

@@ -21,8 +21,8 @@ const (
 	maxWindow = 1 << 20 // doubled up to here while nothing is found: about 0.3 s of filtering in memory
 )
 
-// maxExpected bounds the memory that is reserved for events before they come: 2 MB.
-const maxExpected = 10_000
+// maxExpected bounds the memory that is reserved for events before they come: 10 MB, for more than the largest batch has.
+const maxExpected = 50_000
 
 // Reader reads the events of some slots from a cursor on. It is for one goroutine at a time.
 type Reader struct {

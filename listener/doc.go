@@ -41,8 +41,11 @@
 // and one is sent every seven seconds from then on. A connection on which it does not arrive is deaf. A self-notification
 // proves nothing, nor does pg_listening_channels(). On a connection that is proven to be a direct one, the notification of an
 // append proves as much as a probe: it was sent from another session, and it arrived. So it stands in for the next probe,
-// but not for longer than 28 seconds, because a probe also looks at the server's notification queue and is when what has
-// failed is tried again. In a torrent nothing stands in for it.
+// but not for longer than 28 seconds, or a second for each member, because a probe also looks at the server's notification queue and is
+// when what has failed is tried again. In a torrent no append stands in for it.
+//
+// A probe stands in for those of other processes in the same way. It goes to a channel to which all of them listen, and whoever sent the
+// last one sends the next (together.go). So many processes at rest are one that probes.
 //
 // Before the first proof the connection listens to the probes alone, and everything it sends has a time limit, the LISTEN of
 // pgxlisten too.

@@ -257,3 +257,21 @@ func (m *muted) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Among many each speaks more rarely and says so, until there is something to do.
+func TestControlAmongManyRestsLonger(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	held := newPresence()
+	b.present("another", held)
+	for range 59 {
+		b.member("another", held)
+	}
+	b.exec("update projection_workers set valid_ms = 3600000")
+	c, _ := b.controlWith(func(*partition.ControlConfig, *pgx.ConnConfig) {})
+	c.atRest()
+	b.eventuallyInt(1, "select count(*) from projection_workers where valid_ms between 10000 and 11000") // two and a half times 61/14 s
+	c.Stir()
+	b.eventuallyInt(1, "select count(*) from projection_workers where valid_ms is null")
+	require.EqualValues(t, 61, c.Members())
+}

@@ -127,13 +127,13 @@ func TestPaceGrowsBeyondTheFirstSizeWhileBatchesAreFast(t *testing.T) {
 	}
 }
 
-// A save of many checkpoints is dear, so batches grow until each serves forty events. What is configured stays, and so do effects.
+// A save of many checkpoints is dear, so batches grow until each serves twenty events. What is configured stays, and so do effects.
 func TestPaceGrowsWithTheCheckpointsOfASave(t *testing.T) {
 	t.Parallel()
 	p := NewPace(Handler{ApplyBatch: queuesNothing}, 1000, 10_000)
 	assert.Equal(t, 10_000, p.Widen(32))
-	assert.Equal(t, 40_960, p.Widen(1024))
-	assert.Equal(t, []int{1000, 8000, 40_960, 40_960}, handled(p, 4, fast))
+	assert.Equal(t, 20_480, p.Widen(1024))
+	assert.Equal(t, []int{1000, 8000, 20_480, 20_480}, handled(p, 4, fast))
 	assert.Equal(t, 10_000, p.Widen(32), "they belong to another worker now")
 	assert.Equal(t, []int{10_000, 10_000}, handled(p, 2, fast))
 	assert.Equal(t, 500, NewPace(Handler{ApplyBatch: queuesNothing}, 500, 0).Widen(1024), "a size that is configured")
