@@ -56,6 +56,8 @@ type loop struct {
 	torrent  torrent   // how it reads in one
 	looked   time.Time // when the last full read began
 	owes     bool      // a glance has done without a full read since
+	counted  time.Time // when a read last began that tells how many appends are open
+	carried  time.Time // when a push last carried what came next
 
 	pulse  pulse.Pulse
 	nudges chan struct{} // sent by Source.Check: read now; buffered to 1, one is enough for all calls
@@ -65,7 +67,7 @@ type loop struct {
 // newLoop returns a loop that has read nothing. cancel ends the context of its run.
 func newLoop(s *Source, log Log, token Token, cancel context.CancelFunc) *loop {
 	reader := NewReader(s.cfg.Pool, log, token, SlotSet{}, 0)
-	reader.patience = &s.patience
+	reader.patience, reader.warn = &s.patience, s.cfg.Log
 	reader.SetBytes(s.cfg.BatchBytes / 2) // of which the buffer holds two
 	return &loop{
 		source: s, log: log, token: token, buffer: newBuffer(s.cfg.BatchSize, s.cfg.BatchBytes), cancel: cancel, ended: make(chan struct{}),
@@ -128,10 +130,11 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// next reads on. After a wake in a calm log it glances first: the new events are handed out before the full read, which
-// follows at once, or later where the glance has shown all that matters now. Where no push woke it, it peeks whether there
-// is an event to read.
+// next reads on. After a wake in a calm log it takes what the push has carried, or glances first: the new events are handed out before
+// the full read, which follows at once, or later where the glance has shown all that matters now. Where no push woke it, it peeks
+// whether there is an event to read.
 func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error) {
+	payloads, all := l.payloads()
 	mode := l.source.state().Mode
 	if mode == listener.Torrent {
 		return l.readInTorrent(ctx)
@@ -141,7 +144,13 @@ func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error
 			return b, err
 		}
 	}
+	if woken && l.calm && all && mode == listener.Quiet {
+		if b, ok := l.take(ctx, payloads); ok {
+			return b, nil
+		}
+	}
 	if woken && l.calm && l.source.cfg.Members() <= glanceMembers && mode == listener.Quiet {
+		l.counted = time.Now()
 		b, ok, err := l.reader.Glance(ctx)
 		if l.calm = ok && l.suffices(b); l.calm {
 			b.More, l.owes = false, true
@@ -157,6 +166,7 @@ func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error
 // full reads on with a look at the locks.
 func (l *loop) full(ctx context.Context, woken bool) (Batch, error) {
 	l.looked = time.Now()
+	l.counted = l.looked
 	b, err := l.reader.Next(ctx, l.source.cfg.BatchSize)
 	if err != nil {
 		return b, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/db"
@@ -46,6 +47,8 @@ type Reader struct {
 	wary     bool // a glance makes the settings of a read; set for good once it was refused without
 	bound    Bound
 	patience *patience
+	seal     sealer
+	warn     zerolog.Logger // the zero value says nothing
 }
 
 // Types selects the events that a reader wants of its slots. The zero value selects all.

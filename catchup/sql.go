@@ -29,5 +29,6 @@ var (
 	sqlSaveJoint   = db.Load(files, "save_joint")
 	sqlProbeCommit = db.Load(files, "probe_commit")
 	sqlProbeHold   = db.Load(files, "probe_hold")
+	sqlPushKey     = db.Load(files, "push_key")
 	sqlProbeLook   = db.Load(files, "probe_look")
 )

@@ -111,7 +111,7 @@ func (h *handler) take(ctx context.Context, n *pgconn.Notification) error {
 		case n.Channel != s.wakes:
 			s.l.membersChanged()
 		case s.phase != torrent: // in which readers read by themselves
-			s.l.woken()
+			s.l.woken(n.Payload)
 			if s.phase == armed && s.l.pressure.torrent() {
 				fast = append(fast, s)
 			}

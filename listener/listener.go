@@ -228,15 +228,15 @@ func (l *Listener) armed(head int64) {
 	})
 }
 
-// woken takes in a wake.
-func (l *Listener) woken() {
+// woken takes in a wake, and what it carries.
+func (l *Listener) woken(payload string) {
 	l.told(func() {
 		now := time.Now()
 		l.mu.Lock()
 		l.state.LastWake = now
 		l.mu.Unlock()
 		l.pressure.woken(l.cfg.members(), now)
-		l.hub.broadcast(push)
+		l.hub.send(push, payload)
 	})
 }
 

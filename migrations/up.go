@@ -104,9 +104,14 @@ func (u *upgrade) run(ctx context.Context) (applied int, err error) {
 	if err != nil || version >= len(u.to) {
 		return 0, err
 	}
+	return u.try(ctx, u.attempt)
+}
+
+// try makes attempts until one is not kept from a lock.
+func (u *upgrade) try(ctx context.Context, attempt func(context.Context) (int, error)) (applied int, err error) {
 	var blocked *BlockedError
 	for until := time.Now().Add(Timeout); ; {
-		applied, err = u.attempt(ctx)
+		applied, err = attempt(ctx)
 		switch {
 		case err == nil:
 			return applied, nil
