@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/testdb"
 )
 
 // What the triggers leave out to cost less is nothing that a promise needs.
@@ -82,13 +83,15 @@ func TestSearchPathOfAWriterBendsNoAppend(t *testing.T) {
 			for o in select p.proname as name, pg_get_function_identity_arguments(p.oid) as args, p.prorettype::regtype as result
 				from pg_proc p where p.pronamespace = 'pg_catalog'::regnamespace and p.proname in ('current_setting', 'set_config', 'pg_sequence_last_value',
 				'pg_relation_filenode', 'random', 'pg_notify', 'current_database', 'pg_advisory_unlock', 'pg_advisory_unlock_shared',
-				'pg_try_advisory_lock', 'pg_try_advisory_lock_shared', 'pg_try_advisory_xact_lock_shared') loop
+				'pg_try_advisory_lock', 'pg_try_advisory_lock_shared', 'pg_try_advisory_xact_lock_shared', 'encode', 'int2send', 'int4send', 'int8send',
+				'uuid_send', 'timestamptz_send', 'octet_length', 'sha256', 'convert_to', 'pg_postmaster_start_time',
+				'pg_stat_get_bgwriter_stat_reset_time') loop
 				execute format('create function evil.%I(%s) returns %s language plpgsql as ''begin raise exception $x$bent by %s$x$; end''', o.name, o.args, o.result, o.name);
 			end loop;
 			for o in select p.oid::text as id, p.oprname as name, p.oprleft::regtype as l, p.oprright::regtype as r, p.oprresult::regtype as result
 				from pg_operator p where p.oprnamespace = 'pg_catalog'::regnamespace and p.oprname in ('=', '<>', '<', '>', '~', '||', '&', '|', '<<', '>>', '-', '*')
-				and p.oprleft = any ('{text,bigint,int,smallint,oid,name,"\"char\"",float8,anynonarray}'::regtype[])
-				and p.oprright = any ('{text,bigint,int,smallint,oid,name,"\"char\"",float8,anynonarray}'::regtype[]) loop
+				and p.oprleft = any ('{text,bigint,int,smallint,oid,name,"\"char\"",float8,anynonarray,bytea}'::regtype[])
+				and p.oprright = any ('{text,bigint,int,smallint,oid,name,"\"char\"",float8,anynonarray,bytea}'::regtype[]) loop
 				execute format('create function evil.op%s(%s, %s) returns %s language plpgsql as ''begin raise exception $x$bent by %s$x$; end''', o.id, o.l, o.r, o.result, o.name);
 				execute format('create operator evil.%s (leftarg = %s, rightarg = %s, function = evil.op%s)', o.name, o.l, o.r, o.id);
 			end loop;
@@ -98,6 +101,14 @@ func TestSearchPathOfAWriterBendsNoAppend(t *testing.T) {
 			create table evil.pg_depend (n int);
 			create table evil.pg_locks (n int);
 			create table evil.pg_database (n int);
+			create table evil.rouse_push_key (n int);
+			create table evil.appended (n int);
+			create table evil.rouse_incarnation (n int);
+			create function evil.pg_column_size(pg_catalog.json) returns int language sql as 'select 1 / 0';
+			create function evil.count(pg_catalog.text) returns int language sql as 'select 1 / 0';
+			create function evil.string_agg(pg_catalog.text, pg_catalog.text) returns int language sql as 'select 1 / 0';
+			create function evil.sum(int) returns int language sql as 'select 1 / 0';
+			create function evil.format(pg_catalog.text, pg_catalog.name) returns int language sql as 'select 1 / 0';
 		end $$`)
 	require.Greater(t, b.int("select count(*) from pg_operator where oprnamespace = 'evil'::regnamespace"), int64(30), "or nothing is shown")
 	conn := b.Conn(t)
@@ -139,7 +150,18 @@ func TestSearchPathOfAWriterBendsNoAppend(t *testing.T) {
 	stranger := holds("pg_advisory_lock")
 	appends("beside a stranger")
 	require.NoError(t, stranger.Close(b.ctx))
+	b.carry(true)
+	appends("carrying, where nobody sleeps")
 	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}).WaitStarted()
+	require.NoError(t, w.Drain(b.ctx))
+	testdb.Eventually(t, patience, "the worker to be armed", func() (bool, error) { return w.Status().Mode == "quiet", nil })
+	ears := b.Conn(t)
+	_, err = ears.Exec(b.ctx, "listen rouse_"+b.text("select 'events'::regclass::oid::text"))
+	require.NoError(t, err)
+	appends("carrying")
+	push, err := ears.WaitForNotification(b.ctx)
+	require.NoError(t, err)
+	require.NotEmpty(t, push.Payload)
 	require.NoError(t, w.Drain(b.ctx))
 	require.Len(t, b.done("p"), version)
 }

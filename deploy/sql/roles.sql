@@ -37,7 +37,7 @@ grant insert (event_id, aggregate_type, aggregate_id, aggregate_version, event_t
 
 -- Workers, `rouse parked`, `rouse projection` (resize excepted, which is the owner's) and `rouse
 -- doctor`. They read events and never write one. What your projections write is yours to grant.
-grant select on events, rouse_migrations, rouse_members to rouse_worker;
+grant select on events, rouse_migrations, rouse_members, rouse_push_key to rouse_worker;
 grant select on sequence events_global_position_seq to rouse_worker;
 grant select, insert, update on projections, projection_checkpoints to rouse_worker;
 grant select, insert on rouse_incarnation to rouse_worker;

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/migrations"
 )
 
 // LatencyOptions say how much to measure.
@@ -26,6 +27,9 @@ type LatencyOptions struct {
 
 	// Hold adds to every step one during which a foreign transaction that has written is open.
 	Hold bool
+
+	// Carry adds to every step one in which pushes carry the events.
+	Carry bool
 }
 
 // LatencyResult is the time from an append's acknowledged commit to the acknowledged commit of its effect.
@@ -44,6 +48,7 @@ type LatencyStep struct {
 	Rate      float64 `json:"rate"`       // that was asked for
 	TableRows int64   `json:"table_rows"` // in the log before
 	Held      bool    `json:"held"`       // a foreign transaction was open all the time
+	Carried   bool    `json:"carried"`    // pushes carried the events
 	Events    int     `json:"events"`     // of each side
 
 	// Appended, FloorAppended and AloneAppended are the rates that the writers came to, in events per second: to the log beside a worker,
@@ -112,6 +117,11 @@ func (o LatencyOptions) steps() (all []LatencyStep) {
 				s.Events = max(int(rate*defaultLength.Seconds()), 1)
 			}
 			all = append(all, s)
+			if o.Carry {
+				carried := s
+				carried.Carried = true
+				all = append(all, carried)
+			}
 			if o.Hold {
 				s.Held = true
 				all = append(all, s)
@@ -128,6 +138,12 @@ func (b *Bench) latencyStep(ctx context.Context, writers int, s *LatencyStep, to
 	}
 	if err := b.exec(ctx, statementTimeout, "delete from bench_counts"); err != nil {
 		return err
+	}
+	if s.Carried {
+		if err := b.carry(ctx, true); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.carry(context.WithoutCancel(ctx), false)) }()
 	}
 	if s.Held {
 		release, err := b.hold(ctx)
@@ -155,6 +171,16 @@ func (b *Bench) grow(ctx context.Context, rows int64) error {
 		return err
 	}
 	return b.fillFrom(ctx, there, rows)
+}
+
+// carry has pushes carry events, or not.
+func (b *Bench) carry(ctx context.Context, on bool) error {
+	conn, err := b.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	return migrations.Carry(ctx, conn, on, nil)
 }
 
 // hold opens a transaction on a connection of its own that has written, and returns what ends it.

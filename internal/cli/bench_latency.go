@@ -33,6 +33,7 @@ what commits out of order, and the same appends are measured beside nobody.`,
 	cmd.Flags().Float64SliceVar(&o.Rates, "rate", []float64{60}, "events per second of each side, at most; several: one after the other")
 	cmd.Flags().IntVar(&o.Writers, "writers", 1, "how many append at once, on schedule; 1: each event is waited for, and workers sleep in between")
 	cmd.Flags().Int64SliceVar(&o.TableRows, "table-rows", nil, "how many events there are before; several, rising: one after the other")
+	cmd.Flags().BoolVar(&o.Carry, "carry", false, "measure a second time, with pushes that carry the events")
 	cmd.Flags().BoolVar(&o.Hold, "hold", false, "measure a second time, while a foreign transaction that has written is open")
 	return cmd
 }
@@ -97,6 +98,9 @@ func latencyConditions(r bench.LatencyResult, s bench.LatencyStep) (text string)
 	}
 	if s.TableRows > 0 {
 		text += fmt.Sprintf(", %s events before", console.Grouped(s.TableRows))
+	}
+	if s.Carried {
+		text += ", carried by the push"
 	}
 	if s.Held {
 		text += ", a foreign transaction open"

@@ -13,11 +13,14 @@ import (
 type migrated struct {
 	Applied int `json:"applied"`
 	Version int `json:"version"`
+
+	// Carry is what was asked for: on or off; empty: nothing was.
+	Carry string `json:"carry,omitempty"`
 }
 
 func migrateVerb(e *env) *cobra.Command {
 	var script bool
-	var schemas string
+	var schemas, carry string
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Create the tables and triggers, or bring them up to date",
@@ -26,33 +29,58 @@ time and by many processes at once; where the schema is current it changes nothi
 Beside a dump or a long transaction it waits for short moments only, so that nobody
 queues behind it, says what is in the way, and tries again for two minutes.
 
+With --carry on, the push of an append carries its events, so that workers need not read
+them, which halves the time until they are handled; anybody who may connect to the
+database can then hear them (see Security in the docs). Each time it makes a new key for
+that. With --carry off, pushes carry nothing, as at first. Without, it stays as it is.
+
 With --print it prints the whole schema as a script, for people who apply schemas with a
 tool of their own, and needs no database.`,
 		Args: cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error {
-			if script {
+			switch {
+			case carry != "" && carry != "on" && carry != "off":
+				return usagef("--carry %q: on or off", carry)
+			case script && carry != "":
+				return usagef("--print and --carry exclude each other (the script is of a schema whose pushes carry nothing)")
+			case script:
 				return migrations.Print(e.out)
 			}
-			return inSchemas(ctx, e, schemas, migrate)
+			return inSchemas(ctx, e, schemas, func(ctx context.Context, e *env) error { return migrate(ctx, e, carry) })
 		}),
 	}
 	schemasFlag(cmd.Flags(), &schemas, "migrate each of these schemas of the database, which must exist")
+	cmd.Flags().StringVar(&carry, "carry", "", "on: pushes carry the events of their appends, on which anybody may listen; off: they do not")
 	cmd.Flags().BoolVar(&script, "print", false, "print the SQL instead of running it")
 	return cmd
 }
 
-func migrate(ctx context.Context, e *env) error {
-	applied, version, err := e.db.Migrate(ctx, func(blocked *migrations.BlockedError) {
+// migrate brings the schema up to date, and has the pushes carry events or not, where carry is on or off.
+func migrate(ctx context.Context, e *env, carry string) error {
+	waiting := func(blocked *migrations.BlockedError) {
 		_, _ = fmt.Fprintln(e.err, "rouse: waiting:", oneLine(blocked.Error()))
-	})
-	done := migrated{Applied: applied, Version: version}
+	}
+	applied, version, err := e.db.Migrate(ctx, waiting)
+	if err == nil && carry != "" {
+		err = e.db.Carry(ctx, carry == "on", waiting)
+	}
+	done := migrated{Applied: applied, Version: version, Carry: carry}
 	switch {
 	case err != nil:
 		return err
 	case e.json:
 		return e.printJSON(done)
-	case done.Applied == 0:
-		return e.say("the schema is at version %d, nothing to do", done.Version)
 	}
-	return e.say("applied %d migrations, the schema is at version %d", done.Applied, done.Version)
+	said := "nothing to do"
+	if carry != "" {
+		said = "pushes carry " + map[string]string{"on": "the events of their appends", "off": "nothing"}[carry]
+	}
+	if done.Applied > 0 {
+		text := fmt.Sprintf("applied %d migrations, the schema is at version %d", done.Applied, done.Version)
+		if carry != "" {
+			text += ", " + said
+		}
+		return e.say("%s", text)
+	}
+	return e.say("the schema is at version %d, %s", done.Version, said)
 }

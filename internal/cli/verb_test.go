@@ -78,6 +78,25 @@ func TestMigrateTwiceAndAtOnce(t *testing.T) {
 	assert.Contains(t, mustRouse(t, db, "migrate"), "nothing to do")
 }
 
+// TestMigrateHasPushesCarryEventsOrNot: in a new schema and in one that is current, in one schema and in all of them.
+func TestMigrateHasPushesCarryEventsOrNot(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	function := func() string {
+		return value[string](t, db.Pool, "select tgfoid::regproc::text from pg_trigger where tgrelid = 'events'::regclass and tgname = 'rouse_append_after'")
+	}
+	assert.Contains(t, mustRouse(t, db, "migrate", "--carry", "on"), "pushes carry the events of their appends")
+	assert.Equal(t, "rouse_append_carry", function())
+	assert.Contains(t, mustRouse(t, db, "migrate"), "nothing to do")
+	assert.Equal(t, "rouse_append_carry", function(), "as it was")
+	done := decode[migrated](t, mustRouse(t, db, "migrate", "--carry", "off", "--json"))
+	assert.Equal(t, migrated{Version: migrations.Latest(), Carry: "off"}, done)
+	assert.Equal(t, "rouse_append_after", function())
+	requireFault(t, runRouse(t, on(db), "migrate", "--carry", "yes"), 64, "--carry", "on or off")
+	requireFault(t, runRouse(t, on(db), "migrate", "--carry", "on", "--print"), 64, "exclude each other")
+	assert.Equal(t, "rouse_append_after", function())
+}
+
 func TestPrintedSchemaIsTheSchema(t *testing.T) {
 	t.Parallel()
 	r := runRouse(t, []string{"DATABASE_URL=postgres://" + closedPort(t) + "/x"}, "migrate", "--print")

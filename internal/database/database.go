@@ -182,6 +182,16 @@ func (d *Database) Migrate(ctx context.Context, blocked func(*migrations.Blocked
 	return applied, version, err
 }
 
+// Carry has the pushes of the log carry events, or not, and calls blocked as Migrate does.
+func (d *Database) Carry(ctx context.Context, on bool, blocked func(*migrations.BlockedError)) error {
+	conn, err := d.Connect(ctx, "rouse migrate")
+	if err != nil {
+		return err
+	}
+	defer Close(conn)
+	return migrations.Carry(ctx, conn, on, blocked)
+}
+
 // Close says goodbye to the server, for which it takes a second at most.
 func Close(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

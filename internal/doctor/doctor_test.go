@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -31,6 +32,21 @@ func TestHealthyDatabaseIsWellEverywhere(t *testing.T) {
 func TestNewDatabaseIsWell(t *testing.T) {
 	t.Parallel()
 	bare(t, testdb.New(t)).requireWell()
+}
+
+// A log whose pushes carry events is as well as any other, for a role that may read the key.
+func TestPushesThatCarryEventsAreWell(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, migrations.Carry(t.Context(), b.Conn(t), true, nil))
+	b.requireWell()
+	role := b.Name + "_worker"
+	b.exec("revoke pg_read_all_data, pg_write_all_data from " + role)
+	b.exec("grant all on all tables in schema public to " + role)
+	b.exec("grant select on all sequences in schema public to " + role)
+	b.requireWell()
+	b.exec("revoke all on rouse_push_key from " + role)
+	b.requireOnly(b.examine(), "triggers", Warn, "may not read the key", "grant select on rouse_push_key")
 }
 
 // TestFindings causes each thing that can be caused with a statement, in a database that is healthy otherwise.
@@ -57,6 +73,10 @@ func TestFindings(t *testing.T) {
 		{"AfterIsMissing", []string{"drop trigger rouse_append_after on events"}, "triggers", Fail, []string{"rouse_append_after is missing", "wakes"}},
 		{"AfterIsNotAlways", []string{"alter table events enable trigger rouse_append_after"}, "triggers", Fail, []string{"enable always trigger rouse_append_after"}},
 		{"AfterHasASetting", []string{"alter function rouse_append_after() set search_path = public"}, "triggers", Fail, []string{"rouse_append_after is not that of this version"}},
+		{"PushesCarryNothing", []string{"create or replace trigger rouse_append_after after insert on events referencing new table as appended for each statement execute function rouse_append_carry('1', '2')",
+			"alter table events enable always trigger rouse_append_after"}, "triggers", Warn, []string{"as after a restore: pushes carry nothing", "run: rouse migrate --carry on"}},
+		{"PublicMayRunTheCarrier", []string{"grant execute on function rouse_append_carry() to public"}, "definer", Fail,
+			[]string{"PUBLIC may execute rouse_append_carry()", "run: revoke execute on function rouse_append_carry() from public"}},
 		{"BeforeHasASetting", []string{"alter function rouse_append_before() set synchronous_commit = off"}, "triggers", Fail, []string{"rouse_append_before is not that of this version"}},
 		{"BeforeKnowsNoSequence", []string{"create or replace trigger rouse_append_before before insert on events for each statement execute function rouse_append_before('1', '2')",
 			"alter table events enable always trigger rouse_append_before"}, "triggers", Warn,

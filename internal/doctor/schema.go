@@ -16,6 +16,9 @@ const (
 	triggerBefore = "rouse_append_before"
 	triggerAfter  = "rouse_append_after"
 
+	// functionCarry is the function of the second where pushes carry events.
+	functionCarry = "rouse_append_carry"
+
 	typeBefore = 4 | 2
 	typeAfter  = 4
 )
@@ -106,10 +109,15 @@ func (e *examination) triggers(ctx context.Context) ([]Finding, error) {
 
 // trigger returns the faults of one trigger, nil if there is none.
 func (e *examination) trigger(ctx context.Context, t trigger) ([]Finding, error) {
-	var enabled, body, sequence, mend string
+	var enabled, function, body, sequence, mend string
 	var kind int16
-	var conditional, definer, bare bool
-	err := e.pool.QueryRow(ctx, sqlTrigger, t.name).Scan(&enabled, &kind, &conditional, &body, &definer, &bare, &sequence, &mend)
+	var conditional, definer, bare, key bool
+	err := e.pool.QueryRow(ctx, sqlTrigger, t.name).Scan(&enabled, &kind, &conditional, &function, &body, &definer, &bare, &sequence, &mend, &key)
+	if function == functionCarry && t.name == triggerAfter {
+		t.definer = true
+	} else {
+		function = t.name
+	}
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return one(fail(asPrinted, "%s is missing; %s", t.name, t.without)), nil
@@ -117,9 +125,13 @@ func (e *examination) trigger(ctx context.Context, t trigger) ([]Finding, error)
 		return nil, err
 	case kind != t.kind || conditional:
 		return one(fail(asPrinted, "%s does not run once for each INSERT statement, at its time; %s", t.name, t.without)), nil
-	case body != migrations.FunctionBody(t.name) || definer != t.definer || !bare:
+	case body != migrations.FunctionBody(function) || definer != t.definer || !bare:
 		return one(fail(asPrinted, "the function of %s is not that of this version: it was replaced, or a migration was not applied as it is", t.name)), nil
-	case sequence == "wrong":
+	case function == functionCarry && sequence != "known" && enabled == "A":
+		return one(warn("run: rouse migrate --carry on", "%s has the arguments of another table or sequence, as after a restore: pushes carry nothing", t.name)), nil
+	case function == functionCarry && !key && enabled == "A":
+		return one(warn("grant select on rouse_push_key to the role of workers", "pushes carry events, and this role may not read the key that they are sealed with: they are read all the same")), nil
+	case sequence == "wrong" && function == triggerBefore:
 		return one(fail("run: "+mend, "%s looks at a sequence that is not that of events, and workers stand still; %s", t.name, t.without)), nil
 	case sequence == "unknown" && enabled == "A":
 		return one(warn("run: "+mend, "%s looks its sequence up in every append, as after a restore: an append costs the server a tenth more", t.name)), nil

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,19 +19,29 @@ const (
 	strangerStays = 200 * time.Millisecond
 )
 
-// definer checks who may do what with the function of the append trigger, which runs with its owner's rights.
+// definer checks who may do what with the functions of the triggers that run with their owner's rights.
 func (e *examination) definer(ctx context.Context) ([]Finding, error) {
-	var function, owner, owns string
-	var public bool
-	var elsewhere []string
-	err := e.pool.QueryRow(ctx, sqlDefiner).Scan(&function, &owner, &owns, &public, &elsewhere)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows): // which the check of the triggers says
-		return one(ok("there is none")), nil
-	case err != nil:
+	rows, err := e.pool.Query(ctx, sqlDefiner)
+	if err != nil {
 		return nil, err
 	}
 	var found []Finding
+	var function, owner, owns string
+	var public bool
+	var elsewhere []string
+	_, err = pgx.ForEachRow(rows, []any{&function, &owner, &owns, &public, &elsewhere}, func() error {
+		found = append(found, definerFaults(function, owner, owns, public, elsewhere)...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return orOK(found, "those that are there are of the owner of events, for events alone"), nil // one that is missing is for the check of the triggers
+}
+
+// definerFaults are the faults of one such function: whose it is, whose events is, whether everybody may attach it, and the statements
+// that detach it from other tables.
+func definerFaults(function, owner, owns string, public bool, elsewhere []string) (found []Finding) {
 	if public {
 		found = append(found, fail("run: revoke execute on function "+function+" from public",
 			"PUBLIC may execute %s, so every role may attach what runs with the rights of %s to a table of its own", function, owner))
@@ -45,7 +54,7 @@ func (e *examination) definer(ctx context.Context) ([]Finding, error) {
 		found = append(found, warn(fmt.Sprintf("run: alter function %s owner to %s", function, pgx.Identifier{owns}.Sanitize()),
 			"%s belongs to %s and events to %s: who owns it says what every append runs", function, owner, owns))
 	}
-	return orOK(found, "rouse_append_before is of the owner of events, for events alone"), nil
+	return found
 }
 
 // rowSecurity looks for row level security, which hides rows instead of refusing.

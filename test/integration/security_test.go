@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/internal/report"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/test/checkout"
 )
 
@@ -82,7 +84,7 @@ func TestStrangerCannotAttachTheFunctionsOfTheTriggers(t *testing.T) {
 	s.exec("grant usage, create on schema lair to " + s.Name + "_stranger")
 	_, err := conn.Exec(s.ctx, "create table lair.events (global_position bigint generated always as identity, n int)")
 	require.NoError(t, err)
-	for _, function := range []string{"rouse_append_before", "rouse_append_after"} {
+	for _, function := range []string{"rouse_append_before", "rouse_append_after", "rouse_append_carry"} {
 		refusedTo(s.ctx, t, conn, "create trigger t before insert on lair.events for each statement execute function public."+function+"()")
 		refusedTo(s.ctx, t, conn, "alter function public."+function+"() owner to "+s.Name+"_stranger")
 		assert.Zero(t, s.int("select has_function_privilege($1, $2, 'execute')::int", s.Name+"_stranger", "public."+function+"()"))
@@ -120,6 +122,44 @@ func TestStrangerThatNotifiesOnlyWakes(t *testing.T) {
 	}
 	s.exact("r")
 	require.True(t, w.Health(s.ctx).Alive())
+}
+
+// Where pushes carry events, whoever connects hears them, and can send them again and make others up. Nothing of that is handled.
+func TestStrangerHearsWhatPushesCarryAndForgesNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, testdb.New(t))
+	require.NoError(t, migrations.Carry(s.ctx, s.Conn(t), true, nil))
+	w := s.start(s.pool(s.URL), rouse.Config{Projections: []rouse.Projection{recorder{name: "r"}}}).WaitStarted()
+	testdb.Eventually(t, patience, "the worker to be armed", func() (bool, error) { return w.Status().Mode == "quiet", nil })
+	conn := s.stranger()
+	refusedTo(s.ctx, t, conn, "select from rouse_push_key")
+	channel := fmt.Sprintf("rouse_%d", s.int("select 'events'::regclass::oid::bigint"))
+	_, err := conn.Exec(s.ctx, "listen "+channel)
+	require.NoError(t, err)
+	sent := func() string {
+		ctx, cancel := context.WithTimeout(s.ctx, patience)
+		defer cancel()
+		n, err := conn.WaitForNotification(ctx)
+		require.NoError(t, err)
+		return n.Payload
+	}
+	at := s.append(s.Pool, "a")
+	heard := sent()
+	require.Contains(t, heard, "happened", "the event is there to be read")
+	s.exact("r")
+	for range 20 {
+		next := strings.Replace(heard, fmt.Sprintf("\n%016x", at), fmt.Sprintf("\n%016x", at+1), 1)
+		require.NotEqual(t, heard, next)
+		for _, payload := range []string{heard, next, strings.Replace(heard, "happened", "occurred", 1)} {
+			_, err := conn.Exec(s.ctx, "select pg_notify($1, $2)", channel, payload)
+			require.NoError(t, err)
+			require.Equal(t, payload, sent())
+		}
+		at = s.append(s.Pool, "a")
+		for heard = sent(); heard == ""; heard = sent() { // of a wake in which the worker was not armed
+		}
+		s.exact("r")
+	}
 }
 
 // A shared lock on the key of position 0 looks like an append that is open for ever. Events that follow without a gap are not held

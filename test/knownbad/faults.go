@@ -11,6 +11,16 @@ var faults = []struct {
 		{"catchup/reader.go", "	if f.lowWater != nil {\n", "	if false {\n"},
 	}},
 
+	// What a push has carried is handed out wherever it is above the cursor.
+	{"carried-ahead", []change{
+		{"catchup/carried.go", "		if events[i].GlobalPosition != to+1 {\n			return Batch{}, false\n		}\n		to++\n", "		to = events[i].GlobalPosition\n"},
+	}},
+
+	// Whoever may notify is believed.
+	{"unsealed", []change{
+		{"catchup/push.go", "	if !hmac.Equal([]byte(payload[:sealLength]), k.seal(message)) {\n", "	if !hmac.Equal(k.seal(message), k.seal(message)) {\n"},
+	}},
+
 	// A read brings as many events as there may be, whatever they weigh.
 	{"heavy", []change{
 		{"catchup/bound.go", "	if bytes > 0 && bytes+size > most {\n", "	if bytes < 0 && bytes+size > most {\n"},

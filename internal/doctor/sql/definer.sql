@@ -1,4 +1,5 @@
--- Returns the function of the append trigger, which runs with its owner's rights: its signature, its owner, the owner of events,
+-- Returns the functions of triggers that run with their owner's rights, that of the append trigger and that of pushes that carry
+-- events, whether they do or not: for each its signature, its owner, the owner of events,
 -- whether PUBLIC may execute it and so attach it elsewhere, and the statements that detach it from tables other than events.
 -- Lock: none but on catalogs.
 select p.oid::regprocedure::text, pg_get_userbyid(p.proowner)::text, pg_get_userbyid(c.relowner)::text,
@@ -6,6 +7,7 @@ select p.oid::regprocedure::text, pg_get_userbyid(p.proowner)::text, pg_get_user
        array(select format('drop trigger %I on %s', o.tgname, o.tgrelid::regclass) from pg_trigger o
              where o.tgfoid = p.oid and o.tgrelid <> c.oid and o.tgparentid = 0 order by 1)
 from pg_class c
-join pg_trigger t on t.tgrelid = c.oid and t.tgname = 'rouse_append_before' and not t.tgisinternal
-join pg_proc p on p.oid = t.tgfoid
+join pg_proc p on p.oid = (select t.tgfoid from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'rouse_append_before' and not t.tgisinternal)
+                  or p.pronamespace = c.relnamespace and p.proname = 'rouse_append_carry'
 where c.oid = 'events'::regclass
+order by p.proname
