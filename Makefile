@@ -145,10 +145,13 @@ ROUSE_BENCH = bin/rouse bench --json --log-level warn
 
 bench: $(BENCHES) bench-report ## all benchmarks, on servers of their own, and docs/performance.md; about 45 minutes
 
-bench-latency: bench-quiet bench-busy bench-held bench-rows ## latency at rest, under writers, beside a foreign transaction and in a long log; about 10 minutes
+bench-latency: bench-quiet bench-carried bench-busy bench-held bench-rows ## latency at rest, under writers, beside a foreign transaction and in a long log; about 10 minutes
 
 bench-quiet: build ## latency at rest, at 10, 50 and 100 events/s; about 2 minutes
 	@$(MEASURE) latency-quiet $(ROUSE_BENCH) latency --rate 10,50,100 --events 600 --table-rows 10000
+
+bench-carried: build ## latency at rest, with pushes that carry the events and without; about 4 minutes
+	@$(MEASURE) latency-carried $(ROUSE_BENCH) latency --rate 10,50,100 --events 600 --table-rows 10000 --carry
 
 bench-busy: build ## latency under 16 writers, at 1,000 and 3,000 events/s; about 2 minutes
 	@$(MEASURE) latency-busy $(ROUSE_BENCH) latency --rate 1000,3000 --writers 16 --table-rows 10000

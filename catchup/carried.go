@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/db"
@@ -21,6 +22,7 @@ type sealer struct {
 	key   pushKey
 	asked time.Time // when the key was last asked for
 	said  bool      // the log has the message that it may not be read
+	log   zerolog.Logger
 }
 
 // Carried is a read that needs no statement: it hands out the events that pushes have carried. Those that the cursor has passed are left
@@ -83,10 +85,10 @@ func (r *Reader) askKey(ctx context.Context) {
 		r.seal.key = pushKey{inner, outer}
 	case migrations.Lacking(err) && !r.seal.said:
 		r.seal.said = true
-		r.warn.Warn().Err(err).Msg("pushes carry events, and this role may not read the key that they are sealed with: the events are read" +
+		r.seal.log.Warn().Err(err).Msg("pushes carry events, and this role may not read the key that they are sealed with: the events are read" +
 			" (run as the owner of the schema: grant select on rouse_push_key to this role)")
 	case !errors.Is(err, pgx.ErrNoRows) && ctx.Err() == nil:
-		r.warn.Debug().Err(err).Msg("cannot read the key of the pushes")
+		r.seal.log.Debug().Err(err).Msg("cannot read the key of the pushes")
 	}
 }
 

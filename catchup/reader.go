@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/db"
@@ -48,7 +47,6 @@ type Reader struct {
 	bound    Bound
 	patience *patience
 	seal     sealer
-	warn     zerolog.Logger // the zero value says nothing
 }
 
 // Types selects the events that a reader wants of its slots. The zero value selects all.

@@ -88,16 +88,17 @@ begin
     ) few;
   end if;
   if pg_catalog.octet_length(events) operator(pg_catalog.<) 7999 then
+    -- The planner is told that each table has one row: it would take this for a join of thousands, and have it compiled.
     execute pg_catalog.format(
       'select pg_catalog.encode(pg_catalog.sha256(key.outer_pad operator(pg_catalog.||)
                 pg_catalog.sha256(key.inner_pad operator(pg_catalog.||) pg_catalog.convert_to(m.message, ''UTF8''))), ''hex'')
               operator(pg_catalog.||) '' '' operator(pg_catalog.||) m.message
-       from %1$I.rouse_push_key key, %1$I.rouse_incarnation i, pg_catalog.pg_database d,
+       from (select k.inner_pad, k.outer_pad from %1$I.rouse_push_key k limit 1) key, (select t.token from %1$I.rouse_incarnation t limit 1) i,
+            (select b.oid from pg_catalog.pg_database b where b.datname operator(pg_catalog.=) pg_catalog.current_database() limit 1) d,
             lateral (select pg_catalog.concat_ws('' '',
               pg_catalog.encode(pg_catalog.uuid_send(i.token) operator(pg_catalog.||) pg_catalog.timestamptz_send(pg_catalog.pg_postmaster_start_time())
                                 operator(pg_catalog.||) pg_catalog.timestamptz_send(coalesce(pg_catalog.pg_stat_get_bgwriter_stat_reset_time(), ''-infinity'')), ''hex''),
-              d.oid, $1, pg_catalog.pg_relation_filenode($2), $3)) m (message)
-       where d.datname operator(pg_catalog.=) pg_catalog.current_database()', tg_table_schema)
+              d.oid, $1, pg_catalog.pg_relation_filenode($2), $3)) m (message)', tg_table_schema)
     into push using tg_relid, tg_argv[1]::pg_catalog.oid, events;
   end if;
   if (push is null) or (pg_catalog.octet_length(push) operator(pg_catalog.>) 7999) then

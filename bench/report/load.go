@@ -17,6 +17,7 @@ import (
 // results are what was measured; nil: it was not.
 type results struct {
 	quiet, busy, rows, held *bench.LatencyResult
+	carried                 *bench.LatencyResult
 	ladder                  *bench.LadderResult
 	cost                    *bench.CostResult
 	append, beside          *bench.AppendResult
@@ -35,13 +36,13 @@ type results struct {
 func load(dir string) (r results, err error) {
 	err = errors.Join(
 		read(dir, "latency-quiet", &r.quiet), read(dir, "latency-busy", &r.busy), read(dir, "latency-rows", &r.rows),
-		read(dir, "latency-held", &r.held), read(dir, "ladder", &r.ladder), read(dir, "cost", &r.cost), read(dir, "append", &r.append),
+		read(dir, "latency-held", &r.held), read(dir, "latency-carried", &r.carried), read(dir, "ladder", &r.ladder), read(dir, "cost", &r.cost), read(dir, "append", &r.append),
 		read(dir, "append-idle", &r.beside), read(dir, "writers", &r.writers), read(dir, "catchup", &r.catchup),
 		read(dir, "partitions", &r.partitions), read(dir, "payloads", &r.payloads), read(dir, "scale", &r.scale),
 		read(dir, "projections", &r.projections), read(dir, "idle", &r.idle), read(dir, "idle-many", &r.crowd),
 		read(dir, "tenants", &r.tenants), read(dir, "compare", &r.compare))
 	// A floor that was read without its index is another floor: what was measured beside it is no result of today.
-	for _, l := range []**bench.LatencyResult{&r.quiet, &r.busy, &r.rows, &r.held} {
+	for _, l := range []**bench.LatencyResult{&r.quiet, &r.busy, &r.rows, &r.held, &r.carried} {
 		if *l != nil && (*l).FloorRows == 0 {
 			*l = nil
 		}
@@ -76,7 +77,7 @@ func (r results) servers() (all []bench.Server) {
 		}
 		all = append(all, s)
 	}
-	for _, l := range []*bench.LatencyResult{r.quiet, r.busy, r.rows, r.held} {
+	for _, l := range []*bench.LatencyResult{r.quiet, r.busy, r.rows, r.held, r.carried} {
 		addOf(add, l, func(l *bench.LatencyResult) bench.Server { return l.Server })
 	}
 	for _, a := range []*bench.AppendResult{r.append, r.beside} {

@@ -120,7 +120,7 @@ func (p *page) latency(r results) {
 			rows = append(rows, append([]string{grouped(s.Rate), strconv.Itoa(l.Writers)}, latencyCells(s)...))
 		}
 	}
-	if len(steps) == 0 && r.rows == nil && r.held == nil {
+	if len(steps) == 0 && r.rows == nil && r.held == nil && r.carried == nil {
 		p.missing("bench-latency")
 		return
 	}
@@ -136,6 +136,7 @@ func (p *page) latency(r results) {
 	}
 	p.latencyRows(r.rows, heads)
 	p.latencyHeld(r.held, heads)
+	p.latencyCarried(r.carried, heads)
 }
 
 func (p *page) latencyRows(l *bench.LatencyResult, heads []string) {
@@ -166,6 +167,22 @@ func (p *page) latencyHeld(l *bench.LatencyResult, heads []string) {
 	}
 	p.say("Beside a transaction of somebody else that has written and stays open, %.0f s, ms:\n\n", float64(l.Steps[0].Events)/l.Steps[0].Rate)
 	p.table(append([]string{"open", "appends/s"}, heads...), rows)
+}
+
+func (p *page) latencyCarried(l *bench.LatencyResult, heads []string) {
+	if l == nil {
+		return
+	}
+	var rows [][]string
+	for _, s := range l.Steps {
+		carried := "no"
+		if s.Carried {
+			carried = "yes"
+		}
+		rows = append(rows, append([]string{carried, grouped(s.Rate)}, latencyCells(s)...))
+	}
+	p.say("Where the push carries the events (`rouse migrate --carry on`) and where it does not, ms:\n\n")
+	p.table(append([]string{"carried", "appends/s"}, heads...), rows)
 }
 
 func latencyCells(s bench.LatencyStep) []string {
