@@ -2,6 +2,7 @@ package rouse_test
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"runtime"
 	"slices"
@@ -233,6 +234,56 @@ func TestJoint_OneThatWaitsForALockHoldsUpNoOther(t *testing.T) {
 	require.NoError(t, w.Drain(b.ctx))
 	require.Len(t, b.done("p00"), 6)
 	require.EqualValues(t, 6, b.int("select n from locked"))
+}
+
+// hanging is an argument whose value comes once somebody lets it.
+type hanging struct {
+	text string
+	let  chan struct{}
+}
+
+func (h hanging) Value() (driver.Value, error) {
+	<-h.let
+	return h.text, nil
+}
+
+// An argument of one projection's statement that does not come to a value holds up that projection alone.
+func TestJoint_OneWhoseArgumentHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	const many = 6
+	b := setup(t)
+	lets := make(chan chan struct{}, 1)
+	let := make(chan struct{})
+	queue := func(name string) func(*pgx.Batch, eventstore.Event) error {
+		if name != "p00" {
+			return nil
+		}
+		return func(batch *pgx.Batch, _ eventstore.Event) error {
+			batch.Queue("insert into done (projection, position) select $1::text, 0", hanging{"hangs", <-lets})
+			return nil
+		}
+	}
+	w := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Projections: togethers(many, newGathering(many), queue)}).WaitStarted()
+	t.Cleanup(func() {
+		select {
+		case <-let:
+		default:
+			close(let)
+		}
+	})
+	const events = 20
+	for n := range events {
+		let = make(chan struct{})
+		lets <- let
+		at := b.append("e")
+		testdb.Eventually(t, patience, "all others to handle the event", func() (bool, error) {
+			return b.int("select count(*) from done where position = $1 and projection <> 'p00'", at) == many-1, nil
+		})
+		require.EqualValues(t, n, b.int("select count(*) from done where projection = 'hangs'"))
+		close(let)
+		require.NoError(t, w.Drain(b.ctx))
+		require.EqualValues(t, n+1, b.int("select count(*) from done where projection = 'hangs'"))
+	}
 }
 
 // What the statements of one projection set, or leave on the session, does not meet those of another.

@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"database/sql/driver"
+	"reflect"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +29,27 @@ func rewritten(arguments []any) bool {
 		return false
 	case pgx.QueryRewriter:
 		return true
+	}
+	return false
+}
+
+// ask asks the arguments of statements for their values, as pgx does once they are sent. What comes of it does not count: one that hangs
+// or panics does so in the time of its own handler, as it would alone, and not in the hands of who sends the statements of all.
+func ask(queued []*pgx.QueuedQuery) {
+	for _, q := range queued {
+		for _, argument := range q.Arguments {
+			if v, is := argument.(driver.Valuer); is && !isNil(v) {
+				_, _ = v.Value()
+			}
+		}
+	}
+}
+
+// isNil reports whether v is a nil pointer, or another nil, which pgx sends as null without asking it.
+func isNil(v driver.Valuer) bool {
+	switch of := reflect.ValueOf(v); of.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Chan, reflect.Func:
+		return of.IsNil()
 	}
 	return false
 }

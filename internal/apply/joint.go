@@ -115,6 +115,7 @@ func (j *Joint) part(events []eventstore.Event, queued []*pgx.QueuedQuery, end t
 	case a.is() || j.rest.is():
 		return nil
 	}
+	ask(queued)
 	return &part{queued: queued, save: end.save, saved: end.at, apart: a, turn: make(chan turn, 1)}
 }
 
