@@ -49,7 +49,7 @@ BENCHES = bench-latency bench-ladder bench-cost bench-append bench-append-idle b
 
 .DEFAULT_GOAL := help
 .PHONY: help build image demo run test test-product test-apart benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency \
-	bench-quiet bench-busy bench-held bench-rows $(BENCHES) bench-report vulncheck lint lint-fmt lint-bench lint-imports \
+	bench-quiet bench-carried bench-busy bench-held bench-rows $(BENCHES) bench-report vulncheck lint lint-fmt lint-bench lint-imports \
 	lint-house lint-static lint-golangci vet fmt clean hooks lint-commits
 
 help: ## list the targets
@@ -150,8 +150,8 @@ bench-latency: bench-quiet bench-carried bench-busy bench-held bench-rows ## lat
 bench-quiet: build ## latency at rest, at 10, 50 and 100 events/s; about 2 minutes
 	@$(MEASURE) latency-quiet $(ROUSE_BENCH) latency --rate 10,50,100 --events 600 --table-rows 10000
 
-bench-carried: build ## latency at rest, with pushes that carry the events and without; about 4 minutes
-	@$(MEASURE) latency-carried $(ROUSE_BENCH) latency --rate 10,50,100 --events 600 --table-rows 10000 --carry
+bench-carried: build ## latency at rest, with pushes that carry the events and without; about 2 minutes
+	@$(MEASURE) latency-carried $(ROUSE_BENCH) latency --rate 10,50,100 --events 300 --table-rows 10000 --carry
 
 bench-busy: build ## latency under 16 writers, at 1,000 and 3,000 events/s; about 2 minutes
 	@$(MEASURE) latency-busy $(ROUSE_BENCH) latency --rate 1000,3000 --writers 16 --table-rows 10000

@@ -143,6 +143,29 @@ func TestCarried_FollowsTheCursorWithoutAHole(t *testing.T) {
 	require.Equal(t, next, got)
 }
 
+// Events that somebody puts back at their old positions are behind every cursor, and nothing comes of what is carried of them.
+func TestCarried_EventsThatArePutBackChangeNothing(t *testing.T) {
+	t.Parallel()
+	e := carrying(t)
+	reader := e.reader(e.Pool, 0)
+	e.append(e.Pool, 3)
+	_, ok := e.carried(reader, e.hear())
+	require.True(t, ok)
+	e.exec("create table archived as select * from events where global_position = 2")
+	e.exec("delete from events where global_position = 2")
+	e.exec(`insert into events (global_position, event_id, aggregate_type, aggregate_id, aggregate_version, event_type, payload) overriding system value
+		select global_position, event_id, aggregate_type, aggregate_id, aggregate_version, event_type, payload from archived`)
+	put := e.hear()
+	require.NotEmpty(t, put)
+	got, ok := e.carried(reader, put)
+	require.True(t, ok)
+	require.Empty(t, got)
+	next := e.append(e.Pool, 1)
+	got, ok = e.carried(reader, put, e.hear())
+	require.True(t, ok)
+	require.Equal(t, next, got)
+}
+
 // Each reader has the events of its slots.
 func TestCarried_KnowsTheSlotsOfItsReader(t *testing.T) {
 	t.Parallel()

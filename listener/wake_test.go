@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -60,4 +61,40 @@ func TestWakeSaysWhatRaisedIt(t *testing.T) {
 	h.broadcast(probe)
 	<-wake.C
 	require.Equal(t, "probe", wake.Source())
+}
+
+// What a wake carries counts only if nothing else has woken the reader: whoever has all of it has missed nothing.
+func TestWakeSaysWhetherItCarriesEverything(t *testing.T) {
+	t.Parallel()
+	var h hub
+	wake, end := h.subscribe()
+	defer end()
+	carries := func(all bool, want ...string) {
+		t.Helper()
+		payloads, is := wake.Carried()
+		require.Equal(t, all, is)
+		require.Equal(t, want, payloads)
+	}
+	carries(true)
+	h.send(push, "a")
+	h.send(push, "b")
+	carries(true, "a", "b")
+	require.True(t, pending(wake))
+	carries(true)
+	h.send(push, "a")
+	h.broadcast(push)
+	h.send(push, "b")
+	carries(false)
+	h.broadcast(probe)
+	h.send(push, "a")
+	carries(false)
+	for range mostCarried {
+		h.send(push, "a")
+	}
+	carries(true, slices.Repeat([]string{"a"}, mostCarried)...)
+	for range mostCarried + 1 {
+		h.send(push, "a")
+	}
+	carries(false)
+	carries(true)
 }

@@ -29,10 +29,10 @@ time and by many processes at once; where the schema is current it changes nothi
 Beside a dump or a long transaction it waits for short moments only, so that nobody
 queues behind it, says what is in the way, and tries again for two minutes.
 
-With --carry on, the push of an append carries its events, so that workers need not read
-them, which halves the time until they are handled; anybody who may connect to the
-database can then hear them (see Security in the docs). Each time it makes a new key for
-that. With --carry off, pushes carry nothing, as at first. Without, it stays as it is.
+With --carry on, the push of an append carries its events, so that workers that sleep need
+not read them and handle them sooner; anybody who may connect to the database can then hear
+them (see Security in the docs). Each time it makes a new key to seal them with. With
+--carry off, pushes carry nothing, as at first. Without, it stays as it is.
 
 With --print it prints the whole schema as a script, for people who apply schemas with a
 tool of their own, and needs no database.`,
