@@ -90,7 +90,7 @@ type claimed struct {
 }
 
 // errApart means that what holds for all together does not hold for one, so each has to ask for itself.
-var errApart = errors.New("rouse: the checkpoints have to be compared with the log one by one")
+var errApart = errors.New("rouse: what was asked for all has to be asked one by one")
 
 // check compares the checkpoints of claims with the log, whose head it reads after all of them, and answers whether earlier
 // owners have left events behind.
@@ -156,7 +156,8 @@ func (c *Census) sound(ctx context.Context, one claimed) (left bool, err error) 
 	return left, err
 }
 
-// lastVisible answers which is the last visible event up to positions, of which most are the same.
+// lastVisible answers which is the last visible event up to positions, of which most are the same. A position behind which the server has to
+// look far may take longer than there is time, so the others do not wait for its sake.
 func (c *Census) lastVisible(ctx context.Context, positions []int64) ([]catchup.Mark, error) {
 	known := map[int64]catchup.Mark{}
 	answers := make([]catchup.Mark, len(positions))
@@ -164,7 +165,11 @@ func (c *Census) lastVisible(ctx context.Context, positions []int64) ([]catchup.
 		mark, is := known[position]
 		if !is {
 			var err error
-			if mark, err = catchup.LastVisible(ctx, c.pool, position); err != nil {
+			mark, err = catchup.LastVisible(ctx, c.pool, position)
+			switch {
+			case err != nil && slices.ContainsFunc(positions, func(other int64) bool { return other != position }):
+				return nil, errApart
+			case err != nil:
 				return nil, err
 			}
 			known[position] = mark
@@ -172,6 +177,15 @@ func (c *Census) lastVisible(ctx context.Context, positions []int64) ([]catchup.
 		answers[i] = mark
 	}
 	return answers, nil
+}
+
+// lastUpTo returns the last visible event up to a position.
+func (c *Census) lastUpTo(ctx context.Context, position int64) (catchup.Mark, error) {
+	mark, err := c.visible.answer(ctx, position)
+	if errors.Is(err, errApart) {
+		return catchup.LastVisible(ctx, c.pool, position)
+	}
+	return mark, err
 }
 
 // deadRows answers how many dead rows of checkpoints there are, the same to all.

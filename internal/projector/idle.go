@@ -124,5 +124,5 @@ func (s *session) idlePosition(ctx context.Context) (catchup.Mark, error) {
 	if s.done == s.barrier.at {
 		return catchup.Mark{Position: s.done}, nil
 	}
-	return s.process.Census.visible.answer(ctx, s.done)
+	return s.process.Census.lastUpTo(ctx, s.done)
 }
