@@ -81,6 +81,11 @@ type Config struct {
 	// share a projection.
 	Partitions int
 
+	// StartFrom says where projections and effects begin that have not run yet and do not implement Starter. Default: a projection at
+	// the beginning of the log. An effect too while the log is empty; on a log that has events it is refused (ErrNoStart), because it
+	// would do again all that has ever happened.
+	StartFrom Start
+
 	// BatchSize is the maximum number of events that one transaction handles, from 1 to 10000, whatever waits. Default: 1000
 	// (DefaultBatchSize), and up to 10000, or 20 for each partition that the worker owns where that is more, while a projection is behind
 	// and more wait, as long as such a batch takes no more than 100 ms and none fails; those of an Effect do not grow. Large batches save transactions, and a statement that
@@ -222,6 +227,11 @@ func (c Config) validate() error {
 			fault("OnFailure %q is none of %s, %s, %s", policy, Park, Stop, Skip)
 		}
 	}
+	for _, start := range c.starts() {
+		if _, err := catchup.ParseStart(string(start)); start != "" && err != nil {
+			fault("StartFrom: %v", err)
+		}
+	}
 	for _, retry := range c.retries() {
 		if retry.Jitter > 1 || retry.Jitter != retry.Jitter {
 			fault("RetryPolicy.Jitter %v is above 1", retry.Jitter)
@@ -275,6 +285,17 @@ func (c Config) policies() []OnFailure {
 		policies = append(policies, c.onFailure(handler))
 	}
 	return policies
+}
+
+// starts returns the Start of c and of every projection and effect.
+func (c Config) starts() []Start {
+	starts := []Start{c.StartFrom}
+	for _, handler := range c.handlers() {
+		if starter, is := optional(handler).(Starter); is {
+			starts = append(starts, starter.StartFrom())
+		}
+	}
+	return starts
 }
 
 // retries returns the RetryPolicy of c and of every projection and effect.

@@ -24,6 +24,8 @@ type outside struct {
 
 func (o *outside) Name() string { return "outside" }
 
+func (*outside) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (o *outside) Do(ctx context.Context, ev eventstore.Event) error {
 	if o.hook != nil {
 		if err := o.hook(ctx, ev, o.times(ev.ID)); err != nil {

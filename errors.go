@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/internal/apply"
 	"github.com/rouse-es/rouse/internal/projector"
+	"github.com/rouse-es/rouse/partition"
 )
 
 var (
@@ -25,6 +27,18 @@ var (
 	// ErrReplaced is the cause of a StoppedError when the events table was dropped and created again while the worker
 	// ran.
 	ErrReplaced = projector.ErrReplaced
+
+	// ErrNoStart is returned by Run for an effect that has not run here yet, if there are events already, and nothing says whether
+	// it is to handle them. The message has the two lines to choose from (Starter).
+	ErrNoStart = errors.New("rouse: it is not said where an effect begins, and there are events already")
+
+	// ErrStart is returned by Run for a Start that cannot be used, such as a position beyond the log.
+	ErrStart = catchup.ErrStart
+
+	// ErrDropped is the cause of a StoppedError when the projection was dropped or renamed (package projection), or its row in
+	// the database deleted, before the worker started or while it ran. The message says what is to be done. Other projections of
+	// the worker go on. It is not made anew by itself, because it would begin at the beginning of the log.
+	ErrDropped = partition.ErrGone
 
 	// ErrLeaseLost is the cause with which a handler's context ends, and the error of a batch that is rolled back
 	// whole, when the worker can no longer rely on owning the partitions: other workers own them by now, or may take

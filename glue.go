@@ -21,6 +21,8 @@ type unit struct {
 	name    string
 	handler apply.Handler
 	types   catchup.Types
+	start   Start
+	unsaid  error                                      // what is returned if start is "" and the log has events; nil: it begins at the beginning
 	reset   func(ctx context.Context, tx pgx.Tx) error // nil: the projection cannot be reset
 }
 
@@ -41,6 +43,7 @@ func units(c Config) []unit {
 	}
 	for _, e := range c.Effects {
 		u := c.unit(e.Name(), e, true)
+		u.unsaid = unsaidError{e}
 		u.handler.Do = func(ctx context.Context, partition int, epoch int64, ev eventstore.Event) error {
 			return e.Do(context.WithValue(ctx, leaseKey{}, Lease{Partition: partition, Epoch: epoch}), ev)
 		}
@@ -52,10 +55,13 @@ func units(c Config) []unit {
 // unit returns the part of a unit that is the same for a Projection and an Effect.
 func (c Config) unit(name string, handler any, effect bool) unit {
 	onFailure := c.onFailure(handler)
-	u := unit{name: name, handler: apply.Handler{
+	u := unit{name: name, start: c.StartFrom, handler: apply.Handler{
 		Timeout: max(c.HandlerTimeout, 0), BatchTime: max(c.batchTime(handler), 0), OnFailure: apply.OnFailure(onFailure),
 		Retry: c.retry(handler).withDefaults(effect, onFailure).retry(),
 	}}
+	if starter, is := optional(handler).(Starter); is {
+		u.start = starter.StartFrom()
+	}
 	if typed, is := optional(handler).(EventTyped); is {
 		u.types.Events = typed.EventTypes()
 	}

@@ -152,5 +152,7 @@ type leasedEffect struct {
 	do   func(ctx context.Context, ev eventstore.Event) error
 }
 
-func (e leasedEffect) Name() string                                      { return e.name }
+func (e leasedEffect) Name() string         { return e.name }
+func (leasedEffect) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (e leasedEffect) Do(ctx context.Context, ev eventstore.Event) error { return e.do(ctx, ev) }

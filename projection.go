@@ -58,7 +58,7 @@ type Effect interface {
 }
 
 // Queuer queues the statements that one event requires of a read model, without sending them. It may implement the
-// optional interfaces of a Projection: EventTyped, AggregateTyped, FailurePolicy, BatchTimed, Resetter.
+// optional interfaces of a Projection: EventTyped, AggregateTyped, FailurePolicy, BatchTimed, Resetter, Starter.
 type Queuer interface {
 	// Name returns the name of the checkpoints in the database. It must never change.
 	Name() string

@@ -26,6 +26,8 @@ type scopedEffect struct {
 func (s scopedEffect) Name() string         { return s.name }
 func (s scopedEffect) EventTypes() []string { return []string{"kept"} }
 
+func (scopedEffect) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (s scopedEffect) Do(_ context.Context, ev eventstore.Event) error {
 	s.got <- ev
 	return nil

@@ -203,7 +203,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 	for _, u := range w.units {
 		w.projectors = append(w.projectors, w.newProjector(log, u))
 	}
-	if err := w.census.Ensure(ctx, w.projectors); err != nil {
+	if err := w.census.Ensure(ctx, log, w.projectors); err != nil {
 		return db.NameSync(ctx, w.db, err)
 	}
 	close(w.ready)
@@ -276,7 +276,7 @@ func (w *Worker) newProjector(log catchup.Log, u unit) *projector.Projector {
 			Index: w.cfg.WorkerIndex, Total: w.cfg.TotalWorkers, Ended: w.ended,
 		},
 		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: size, MostBatch: most, Concurrency: w.cfg.Concurrency,
-		Handler: u.handler, Types: u.types, Reset: u.reset, Pauses: w.pauses, Patience: w.patience,
+		Start: u.start, Unsaid: u.unsaid, Handler: u.handler, Types: u.types, Reset: u.reset, Pauses: w.pauses, Patience: w.patience,
 		Hooks: w.cfg.Observer.hooks(u.name), Logger: w.log.With().Str(keyProjection, u.name).Logger(),
 	})
 }

@@ -31,4 +31,6 @@ var (
 	sqlProbeHold   = db.Load(files, "probe_hold")
 	sqlPushKey     = db.Load(files, "push_key")
 	sqlProbeLook   = db.Load(files, "probe_look")
+	sqlStartBehind = db.Load(files, "start_behind")
+	sqlStartTime   = db.Load(files, "start_time")
 )

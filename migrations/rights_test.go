@@ -38,6 +38,7 @@ func TestCheckRightsNamesWhatIsMissing(t *testing.T) {
 		"grant select, insert, update, delete on public.projection_workers to " + role,
 		"grant select, insert, update on public.projections to " + role,
 		"grant select on sequence public.events_global_position_seq to " + role,
+		"grant select on public.retired_projections to " + role,
 		"grant select, insert on public.rouse_incarnation to " + role,
 		"grant select on public.rouse_members to " + role,
 		"grant update on public.rouse_restart to " + role,
@@ -83,7 +84,7 @@ func TestCheckRightsRefusesRowLevelSecurity(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.up()
-	for _, table := range []string{"events", "projections", "projection_checkpoints", "projection_workers", "parked_events", "event_attempts", "rouse_incarnation", "rouse_restart"} {
+	for _, table := range []string{"events", "projections", "retired_projections", "projection_checkpoints", "projection_workers", "parked_events", "event_attempts", "rouse_incarnation", "rouse_restart"} {
 		role := b.worker()
 		require.NoError(t, b.checkAs(role))
 		b.exec("alter table " + table + " enable row level security")

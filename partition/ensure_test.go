@@ -10,6 +10,30 @@ import (
 	"github.com/rouse-es/rouse/partition"
 )
 
+// ensureAll creates those of some projections that are not there, as a worker does, and returns the numbers of partitions of those
+// that are whole.
+func (b *bundle) ensureAll(names []string, partitions int) (map[string]int, error) {
+	var missing []partition.New
+	found, err := partition.Find(b.ctx, b.Pool, names)
+	for _, name := range names {
+		if err == nil && !found[name].Exists {
+			missing = append(missing, partition.New{Name: name, Partitions: partitions})
+		}
+	}
+	if err == nil && len(missing) > 0 {
+		if err = partition.Create(b.ctx, b.Pool, missing); err == nil {
+			found, err = partition.Find(b.ctx, b.Pool, names)
+		}
+	}
+	have := map[string]int{}
+	for name, kept := range found {
+		if kept.Partitions > 0 {
+			have[name] = kept.Partitions
+		}
+	}
+	return have, err
+}
+
 // Many projections are made at once, by many processes at once, and each is whole.
 func TestEnsureAll_MakesWhatIsNotThere(t *testing.T) {
 	t.Parallel()
@@ -29,14 +53,14 @@ func TestEnsureAll_MakesWhatIsNotThere(t *testing.T) {
 			mine[i], mine[k] = mine[k], mine[i]
 		}
 		wg.Go(func() {
-			have, err := partition.EnsureAll(b.ctx, b.Pool, mine, 8)
+			have, err := b.ensureAll(mine, 8)
 			require.NoError(t, err)
 			require.Equal(t, want, have)
 		})
 	}
 	wg.Wait()
 	require.EqualValues(t, 4+50*8, b.int("select count(*) from projection_checkpoints"))
-	_, err = partition.EnsureAll(b.ctx, b.Pool, names, 12)
+	_, err = b.ensureAll(append(names, "another"), 12)
 	require.ErrorIs(t, err, partition.ErrCount)
 }
 
@@ -44,19 +68,19 @@ func TestEnsureAll_MakesWhatIsNotThere(t *testing.T) {
 func TestEnsureAll_WaitsForNobody(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	_, err := partition.EnsureAll(b.ctx, b.Pool, []string{"p", "q", "r"}, 4)
+	_, err := b.ensureAll([]string{"p", "q", "r"}, 4)
 	require.NoError(t, err)
 	b.exec("delete from projection_checkpoints where projection_name = 'q' and partition = 3")
 	tx := b.begin()
 	_, err = tx.Exec(b.ctx, "select from projections for no key update")
 	require.NoError(t, err)
-	have, err := partition.EnsureAll(b.ctx, b.Pool, []string{"p", "q", "r"}, 4)
+	have, err := b.ensureAll([]string{"p", "q", "r"}, 4)
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{"p": 4, "r": 4}, have)
 	require.NoError(t, tx.Rollback(b.ctx))
 	_, err = partition.Ensure(b.ctx, b.Pool, "q", 4)
 	require.NoError(t, err)
-	have, err = partition.EnsureAll(b.ctx, b.Pool, []string{"q"}, 4)
+	have, err = b.ensureAll([]string{"q"}, 4)
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{"q": 4}, have)
 }
@@ -65,7 +89,7 @@ func TestEnsureAll_WaitsForNobody(t *testing.T) {
 func TestLookAll_ReturnsTheStandingOfEach(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	_, err := partition.EnsureAll(b.ctx, b.Pool, []string{"p", "q"}, 4)
+	_, err := b.ensureAll([]string{"p", "q"}, 4)
 	require.NoError(t, err)
 	m := b.member("one", 0)
 	b.claim(m, false, 0, 2)

@@ -10,7 +10,6 @@ import (
 var files embed.FS
 
 var (
-	sqlEnsureInsert      = db.Load(files, "ensure_insert")
 	sqlEnsureCheckpoints = db.Load(files, "ensure_checkpoints")
 	sqlClaim             = db.Load(files, "claim")
 	sqlRelease           = db.Load(files, "release")

@@ -35,9 +35,9 @@ grant select on events, rouse_migrations to rouse_appender;
 grant insert (event_id, aggregate_type, aggregate_id, aggregate_version, event_type, event_version, payload, metadata)
   on events to rouse_appender;
 
--- Workers, `rouse parked`, `rouse projection` (resize excepted, which is the owner's) and `rouse
+-- Workers, `rouse parked`, `rouse projection` (resize, drop and rename excepted, which are the owner's) and `rouse
 -- doctor`. They read events and never write one. What your projections write is yours to grant.
-grant select on events, rouse_migrations, rouse_members, rouse_push_key to rouse_worker;
+grant select on events, rouse_migrations, rouse_members, rouse_push_key, retired_projections to rouse_worker;
 grant select on sequence events_global_position_seq to rouse_worker;
 grant select, insert, update on projections, projection_checkpoints to rouse_worker;
 grant select, insert on rouse_incarnation to rouse_worker;
@@ -45,8 +45,8 @@ grant update on rouse_restart to rouse_worker;
 grant select, insert, update, delete on projection_workers, event_attempts, parked_events to rouse_worker;
 
 -- `rouse status` and whoever asks for the lag.
-grant select on events, rouse_migrations, projections, projection_checkpoints, projection_workers, parked_events, rouse_members
-  to rouse_reader;
+grant select on events, rouse_migrations, projections, retired_projections, projection_checkpoints, projection_workers, parked_events,
+  rouse_members to rouse_reader;
 grant select on sequence events_global_position_seq to rouse_reader;
 
 -- The read model of the built-in projection, if it is there. A worker of this role cannot create

@@ -59,6 +59,10 @@ type mail struct{ orderType }
 // Name names the checkpoints of the effect.
 func (mail) Name() string { return "multi_mail" }
 
+// StartFrom is the beginning, as its orders are placed by this program. On the log of others, Beginning would send a mail for every order
+// that there ever was, and Now for those to come.
+func (mail) StartFrom() rouse.Start { return rouse.Beginning }
+
 // Do would send a mail.
 func (mail) Do(_ context.Context, ev eventstore.Event) error {
 	fmt.Printf("mail: %s is on its way (key %s)\n", ev.AggregateID, ev.ID)

@@ -32,7 +32,8 @@ type attempts struct {
 type attempt struct {
 	times int
 	err   string
-	skip  bool // set by an operator: pass over the event
+	skip  bool // pass over the event: an operator wants that, or it is older than the start of the projection (old)
+	old   bool
 
 	// pending means that the last of times was written down ahead, for a suspect, and is the next try at the event by itself.
 	pending bool
@@ -119,7 +120,7 @@ func (a *attempts) load(ctx context.Context, c *Checkpoints) error {
 	err := db.Query(ctx, a.pool, func(rows pgx.Rows) error {
 		var position int64
 		var at attempt
-		_, err := pgx.ForEachRow(rows, []any{&position, &at.times, &at.err, &at.skip}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&position, &at.times, &at.err, &at.skip, &at.old}, func() error {
 			a.noted[position] = at
 			return nil
 		})

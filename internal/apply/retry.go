@@ -214,6 +214,8 @@ func (a *Applier) retry(ctx, workCtx context.Context, ev eventstore.Event, tried
 			before.times--
 		}
 		switch {
+		case before.skip && before.old:
+			return a.passOver(workCtx, ev)
 		case before.skip:
 			return a.giveUp(workCtx, ev, before.times, Skip, errSkipped)
 		case stop && handler.Retry.spent(before.times, 0):

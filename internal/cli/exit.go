@@ -96,7 +96,7 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 		return child.Code, oneLine(child.Sentence)
 	case is(err, demo.ErrVerdict, demo.ErrStep):
 		return exitVerdict, plain(err)
-	case is(err, rouse.ErrConfig, partition.ErrMismatch, partition.ErrElsewhere, partition.ErrCount, partition.ErrWorkerID, parked.ErrFilter):
+	case is(err, rouse.ErrConfig, rouse.ErrNoStart, rouse.ErrStart, partition.ErrMismatch, partition.ErrElsewhere, partition.ErrCount, partition.ErrWorkerID, parked.ErrFilter):
 		return exitUsage, plain(err)
 	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema, migrations.ErrIncomplete,
 		catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrEngine, catchup.ErrLogBehind, eventstore.ErrNotMigrated):

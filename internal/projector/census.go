@@ -41,12 +41,12 @@ func NewCensus(pool *db.Pool, create int) *Census {
 
 // opening is what a session begins with.
 type opening struct {
-	log        catchup.Log
-	token      catchup.Token
-	partitions int // of the projection; 0: somebody is changing it
+	log   catchup.Log
+	token catchup.Token
+	kept  partition.Kept
 }
 
-// open answers for projections, which it creates where they do not exist.
+// open answers for projections.
 func (c *Census) open(ctx context.Context, projections []string) ([]opening, error) {
 	log, err := catchup.Open(ctx, c.pool)
 	if err != nil {
@@ -56,13 +56,13 @@ func (c *Census) open(ctx context.Context, projections []string) ([]opening, err
 	if err != nil {
 		return nil, err
 	}
-	have, err := partition.EnsureAll(ctx, c.pool, projections, c.create)
+	kept, err := find(ctx, c.pool, projections)
 	if err != nil {
 		return nil, err
 	}
 	answers := make([]opening, len(projections))
-	for i, projection := range projections {
-		answers[i] = opening{log: log, token: token, partitions: have[projection]}
+	for i := range projections {
+		answers[i] = opening{log: log, token: token, kept: kept[i]}
 	}
 	return answers, nil
 }

@@ -84,6 +84,11 @@ type Config struct {
 	// Partitions is the number of partitions that the database must agree with. 0: any number.
 	Partitions int
 
+	// Start is where a projection begins that has not run yet. "": at the beginning, but where Unsaid is set, and the log has events:
+	// then Unsaid is returned.
+	Start  catchup.Start
+	Unsaid error
+
 	BatchSize, MostBatch int // the most events of a batch, and the most while more wait
 	Concurrency          int // as in rouse.Config
 
@@ -229,36 +234,6 @@ func (p *Projector) Check(readTo int64) (faults []string, wait string) {
 	return faults, wait
 }
 
-// Ensure creates the partitions of those of projectors that have none, and reads their numbers.
-func (c *Census) Ensure(ctx context.Context, projectors []*Projector) error {
-	names := make([]string, len(projectors))
-	for i, p := range projectors {
-		names[i] = p.cfg.Name
-	}
-	have, err := partition.EnsureAll(ctx, c.pool, names, c.create)
-	if err != nil {
-		return err
-	}
-	for _, p := range projectors {
-		if err := p.settle(ctx, have[p.cfg.Name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// settle notes that the projection has a number of partitions. 0 means that somebody is changing it, for which it waits.
-func (p *Projector) settle(ctx context.Context, partitions int) error {
-	if want := p.cfg.Partitions; partitions == 0 || want != 0 && want != partitions {
-		var err error
-		if partitions, err = partition.Ensure(ctx, p.cfg.Process.Pool, p.cfg.Name, want); err != nil {
-			return err
-		}
-	}
-	p.partitions.Store(int64(partitions))
-	return nil
-}
-
 // Run runs sessions until ctx is cancelled, and then returns nil, or until the projection is stopped, and then returns
 // the StoppedError. workCtx outlives ctx by the stop timeout, for the batch in hand.
 func (p *Projector) Run(ctx, workCtx context.Context) error {
@@ -303,7 +278,7 @@ func (p *Projector) Run(ctx, workCtx context.Context) error {
 // isRefusal reports whether a start must fail with err instead of waiting, because only a person can mend it.
 func isRefusal(err error) bool {
 	return errors.Is(err, partition.ErrMismatch) || errors.Is(err, partition.ErrCount) ||
-		errors.Is(err, partition.ErrMixed) || errors.Is(err, ErrReplaced)
+		errors.Is(err, partition.ErrMixed) || errors.Is(err, ErrReplaced) || errors.Is(err, partition.ErrGone)
 }
 
 // classifyFatal returns err as the StoppedError that ends the Projector, nil if another session may succeed.
@@ -331,7 +306,7 @@ func (p *Projector) stop(ctx context.Context, stopped *apply.StoppedError) {
 	}
 	line.Msg("the projection is stopped")
 	err := stopped.Err
-	if position == nil && (errors.Is(err, partition.ErrMixed) || errors.Is(err, partition.ErrMismatch) || migrations.Lacking(err)) {
+	if position == nil && (errors.Is(err, partition.ErrMixed) || errors.Is(err, partition.ErrMismatch) || errors.Is(err, partition.ErrGone) || migrations.Lacking(err)) {
 		return // it is this worker that must not run, not the projection
 	}
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)

@@ -98,7 +98,10 @@ func (p *Projector) open(ctx context.Context) (*session, error) {
 		return nil, ErrReplaced
 	}
 	process.Control.Seen(string(found.token))
-	if err := p.settle(ctx, found.partitions); err != nil {
+	if !found.kept.Exists {
+		return nil, found.kept.Gone(p.cfg.Name)
+	}
+	if err := p.settle(ctx, found.kept.Partitions); err != nil {
 		return nil, err
 	}
 	if err := p.untold.TakeBack(ctx, process.Pool, p.cfg.Name); err != nil { // also where others own the partitions by now

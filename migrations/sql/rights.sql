@@ -4,7 +4,7 @@
 -- $1: the schema; '': where search_path leads.
 -- Lock: none but on catalogs. Index: those of the catalogs.
 with needed (name, privileges) as (
-  values ('events', array['select']), ('projections', array['select', 'insert', 'update']),
+  values ('events', array['select']), ('projections', array['select', 'insert', 'update']), ('retired_projections', array['select']),
          ('projection_checkpoints', array['select', 'insert', 'update']),
          ('projection_workers', array['select', 'insert', 'update', 'delete']), ('rouse_members', array['select']),
          ('rouse_incarnation', array['select', 'insert']), ('rouse_restart', array['update']),

@@ -169,6 +169,8 @@ type outside struct {
 
 func (o *outside) Name() string { return "outside" }
 
+func (*outside) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (o *outside) Do(_ context.Context, ev eventstore.Event) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -96,6 +96,8 @@ type tryingEffect struct{ r trying }
 
 func (e tryingEffect) Name() string { return e.r.name }
 
+func (tryingEffect) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (e tryingEffect) Do(ctx context.Context, ev eventstore.Event) error {
 	if err := e.r.fail(ctx, ev); err != nil {
 		return err

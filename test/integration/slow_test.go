@@ -61,6 +61,8 @@ func (h *slow) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error 
 	return err
 }
 
+func (*slow) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (h *slow) Do(ctx context.Context, ev eventstore.Event) error {
 	err := h.work(ctx, 1)
 	if err == nil {

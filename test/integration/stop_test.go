@@ -68,6 +68,8 @@ type doneVersions struct {
 
 func (d *doneVersions) Name() string { return d.name }
 
+func (*doneVersions) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (d *doneVersions) Do(_ context.Context, ev eventstore.Event) error {
 	d.mu.Lock()
 	d.versions = append(d.versions, ev.AggregateVersion)

@@ -127,6 +127,8 @@ type hostileBills struct {
 	enemy
 }
 
+func (hostileBills) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (b hostileBills) Do(ctx context.Context, ev eventstore.Event) error {
 	switch word, err := os.ReadFile(b.path(awayFile)); {
 	case err != nil: // it is not there

@@ -170,6 +170,8 @@ type bills struct{ to *os.File }
 func (bills) Name() string         { return effectName }
 func (bills) EventTypes() []string { return []string{billed} }
 
+func (bills) StartFrom() rouse.Start { return rouse.Beginning }
+
 func (b bills) Do(_ context.Context, ev eventstore.Event) error {
 	_, err := b.to.Write(binary.LittleEndian.AppendUint64(ev.ID[:], uint64(time.Now().UnixNano())))
 	return err
