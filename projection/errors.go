@@ -10,6 +10,18 @@ var (
 	// ErrNoProjection means that no projection of that name has ever run here.
 	ErrNoProjection = errors.New("projection: there is no such projection")
 
+	// ErrExists means that there is a projection of that name already.
+	ErrExists = errors.New("projection: there is such a projection already")
+
+	// ErrInUse means that a living worker runs the projection.
+	ErrInUse = errors.New("projection: a living worker runs the projection (stop it first)")
+
+	// ErrNotStopped means that a projection is dropped, and that a worker still calls its handler.
+	ErrNotStopped = errors.New("projection: a worker has not stopped the projection")
+
+	// ErrName means that no projection can have that name.
+	ErrName = errors.New("projection: the name cannot be used")
+
 	// ErrPosition means that a position is beyond the log, or that of an event that is not there or handled already.
 	ErrPosition = errors.New("projection: the position cannot be used")
 

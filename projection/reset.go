@@ -39,6 +39,23 @@ func Reset(ctx context.Context, pool *pgxpool.Pool, name string, position int64,
 	return to, err
 }
 
+// ResetTo is Reset with a Start instead of a position: Now is the end as of now, as a negative position is for Reset, and what is committed
+// behind it before the reset is done is handled.
+func ResetTo(ctx context.Context, pool *pgxpool.Pool, name string, to Start, force bool) (position int64, err error) {
+	if to == catchup.Now {
+		return Reset(ctx, pool, name, -1, force)
+	}
+	log, err := catchup.Open(ctx, pool)
+	if err != nil {
+		return 0, fmt.Errorf("projection: look for the end of the log: %w", err)
+	}
+	origin, err := to.Find(ctx, pool, log)
+	if err != nil {
+		return 0, startError(err)
+	}
+	return Reset(ctx, pool, name, origin.Position, force)
+}
+
 // end returns the last position of the log behind which no event can come to be any more: an open append may still fill what
 // lies below the last visible one.
 func end(ctx context.Context, pool *pgxpool.Pool) (int64, error) {

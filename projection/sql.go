@@ -35,4 +35,16 @@ var (
 	sqlResizeFinish string
 	//go:embed sql/resize_waits.sql
 	sqlResizeWaits string
+	//go:embed sql/create_look.sql
+	sqlCreateLook string
+	//go:embed sql/retired_forget.sql
+	sqlRetiredForget string
+	//go:embed sql/retire_lock.sql
+	sqlRetireLock string
+	//go:embed sql/running.sql
+	sqlRunning string
+	//go:embed sql/drop.sql
+	sqlDrop string
+	//go:embed sql/rename.sql
+	sqlRename string
 )

@@ -116,23 +116,26 @@ func FuzzWorkerVariables(f *testing.F) {
 
 // The position of a reset and the choice of parked events are what was typed, or a fault of usage.
 func FuzzChoices(f *testing.F) {
-	for _, seed := range []string{"0", "end", "-1", "17", "9223372036854775808", "order/4711", "/", "a/", "/b", "a/b/c", "", "+1", "1_0"} {
+	for _, seed := range []string{"0", "end", "now", "beginning", "2026-02-28", "2026-02-28T12:00:00.5+01:00", "-1", "17", "9223372036854775808", "order/4711", "/", "a/", "/b", "a/b/c", "", "+1", "1_0"} {
 		f.Add(seed, int64(0))
 	}
 	f.Add("a/b", int64(-1))
 	f.Fuzz(func(t *testing.T, text string, position int64) {
-		at, err := parsePosition(text)
+		to, err := parseReset(text)
 		var usage usageError
+		n, notNumber := strconv.ParseInt(text, 10, 64)
 		switch {
 		case err != nil:
 			require.ErrorAs(t, err, &usage)
 		case text == "end":
-			require.EqualValues(t, -1, at)
+			require.Equal(t, rouse.Now, to)
+		case notNumber == nil:
+			require.Equal(t, rouse.Position(n), to)
+			require.GreaterOrEqual(t, n, int64(0))
 		default:
-			n, err := strconv.ParseInt(text, 10, 64)
+			again, err := parseReset(string(to))
 			require.NoError(t, err)
-			require.Equal(t, n, at)
-			require.GreaterOrEqual(t, at, int64(0))
+			require.Equal(t, to, again)
 		}
 		filter, err := (&parkedFlags{aggregate: text, position: position}).filter()
 		switch {

@@ -14,12 +14,12 @@ import (
 func projectionVerb(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "projection",
-		Short: "List projections and change how they are kept",
+		Short: "List projections, begin and end them, and change how they are kept",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(projectionListVerb(e), projectionPauseVerb(e), projectionResumeVerb(e), projectionResetVerb(e),
-		projectionSkipVerb(e), projectionResizeVerb(e))
+		projectionSkipVerb(e), projectionResizeVerb(e), projectionCreateVerb(e), projectionDropVerb(e), projectionRenameVerb(e))
 	return cmd
 }
 
@@ -39,7 +39,7 @@ func steer(ctx context.Context, e *env, name string, do func(ctx context.Context
 	switch {
 	case errors.Is(err, projection.ErrNoProjection):
 		return usageError{fmt.Errorf("%w (rouse projection list shows those that there are)", err)}
-	case errors.Is(err, projection.ErrPosition):
+	case errors.Is(err, projection.ErrPosition), errors.Is(err, projection.ErrName), errors.Is(err, projection.ErrExists):
 		return usageError{err}
 	}
 	return err

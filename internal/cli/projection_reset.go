@@ -3,12 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/internal/console"
 	"github.com/rouse-es/rouse/projection"
 )
@@ -18,42 +18,42 @@ func projectionResetVerb(e *env) *cobra.Command {
 	var force bool
 	var wait time.Duration
 	cmd := steered(e, "reset", "Have a projection start over",
-		`Reset has a projection start over behind a position: 0 for the beginning of the log, end for
-its last event. The next worker that runs the projection does it, in one transaction with
-emptying the read model, and forgets what was parked. A projection that cannot empty its read
-model (rouse.Resetter), and every effect, needs --force: then events are applied again to what
-is there. Where it fails, the projection goes on as it was, and workers try again, ten times in
+		`Reset has a projection start over: at the beginning of the log, behind a position, with the
+first event of a time such as 2026-02-28T12:00:00Z, or now, at the end of the log. The next
+worker that runs the projection does it, in one transaction with emptying the read model, and
+forgets what was parked. A projection that cannot empty its read model (rouse.Resetter), and
+every effect, needs --force: then events are applied again to what is there. Where it fails, the projection goes on as it was, and workers try again, ten times in
 about four minutes; rouse status shows the error. It ends with 0 only if it was done, or with
 --wait 0 as soon as it is asked for.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
-			position, err := parsePosition(to)
+			start, err := parseReset(to)
 			if err != nil {
 				return err
 			}
-			at, err := projection.Reset(ctx, pool, name, position, force)
+			at, err := projection.ResetTo(ctx, pool, name, start, force)
 			if err != nil {
 				return err
 			}
 			return awaitReset(ctx, e, pool, name, at, wait)
 		})
 	flags := cmd.Flags()
-	flags.StringVar(&to, "to", "", "0, a position, or end")
+	flags.StringVar(&to, "to", "", "beginning, now, a position, or a time")
 	flags.BoolVar(&force, "force", false, "also where the read model cannot be emptied")
 	flags.DurationVar(&wait, "wait", 30*time.Second, "how long to wait for a worker to do it; 0: only ask for it")
 	_ = cmd.MarkFlagRequired("to")
 	return cmd
 }
 
-// parsePosition reads --to: a position, or -1 for the end.
-func parsePosition(to string) (int64, error) {
+// parseReset reads --to. end is the older word for now.
+func parseReset(to string) (projection.Start, error) {
 	if to == "end" {
-		return -1, nil
+		to = string(catchup.Now)
 	}
-	position, err := strconv.ParseInt(to, 10, 64)
-	if err != nil || position < 0 {
-		return 0, usagef("--to %q is neither a position nor end", to)
+	start, err := projection.ParseStart(to)
+	if err != nil {
+		return "", usagef("--to %q is none of beginning, now, a position, and a time such as 2026-02-28T12:00:00Z", to)
 	}
-	return position, nil
+	return start, nil
 }
 
 // awaitReset waits until a worker has dealt with the request.

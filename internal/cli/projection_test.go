@@ -101,8 +101,8 @@ func TestProjectionIsSteered(t *testing.T) {
 	for _, wrong := range [][]string{{"pause", "other"}, {"resume", "other"}, {"reset", "other", "--to", "0"}, {"skip", "other", "--position", "1"}} {
 		requireFault(t, runRouse(t, on(db), append([]string{"projection"}, wrong...)...), exitUsage, "there is no such projection: other")
 	}
-	requireFault(t, runRouse(t, on(db), "projection", "reset", name, "--to", "soon"), exitUsage, "neither a position nor end")
-	requireFault(t, runRouse(t, on(db), "projection", "reset", name, "--to", "100000"), exitUsage, "beyond the last event")
+	requireFault(t, runRouse(t, on(db), "projection", "reset", name, "--to", "soon"), exitUsage, "none of beginning, now, a position, and a time such as")
+	requireFault(t, runRouse(t, on(db), "projection", "reset", name, "--to", "100000"), exitUsage, "position 100000 is not from 0 to that of the last event, 150")
 	requireFault(t, runRouse(t, on(db), "projection", "skip", name, "--position", "3"), exitUsage, "no event at 3 that scalable_projection has still before it")
 }
 
