@@ -19,6 +19,7 @@ type snapshot struct {
 	Projections []shownProjection   `json:"projections"`
 	Workers     []worker            `json:"workers"` // the living
 	Gone        []gone              `json:"gone"`
+	Retired     []report.Retired    `json:"retired"`
 	Open        []report.OpenAppend `json:"open"`
 	Parked      []parkedEvent       `json:"parked"`
 	Events      []event             `json:"events"`
@@ -28,6 +29,7 @@ type shownProjection struct {
 	Name     string  `json:"name"`
 	State    string  `json:"state"`
 	Stopped  bool    `json:"stopped"` // also beside state paused
+	Is       string  `json:"is"`      // running, unowned, paused or stopped
 	Lag      int64   `json:"lag"`
 	LagAge   float64 `json:"lag_age"`
 	Unowned  int     `json:"unowned"`
@@ -168,9 +170,10 @@ func (s *snapshot) setWorkers(r report.Report, l letters) {
 
 func (s *snapshot) setProjections(r report.Report, l letters, measured *latency) {
 	s.Projections = []shownProjection{}
+	s.Retired = append([]report.Retired{}, r.Retired...)
 	for _, p := range r.Projections {
 		shown := shownProjection{
-			Name: p.Name, State: p.State, Stopped: p.Stopped, Lag: p.LagEvents, LagAge: p.LagSeconds, Unowned: p.Unowned, Nobody: p.NobodyMayTake,
+			Name: p.Name, State: p.State, Stopped: p.Stopped, Is: p.Condition(), Lag: p.LagEvents, LagAge: p.LagSeconds, Unowned: p.Unowned, Nobody: p.NobodyMayTake,
 			Parked: p.Parked.Events, ParkedOf: p.Parked.Aggregates, Retrying: p.Retrying.Events, RetryingOf: p.Retrying.Aggregates, Error: p.LastError, ErrorAt: p.ErrorPosition,
 			ErrorAge: p.ErrorAgeSeconds, Troubles: p.Troubles, Latency: measured.of(p.Name), Partitions: []cell{},
 		}

@@ -70,7 +70,7 @@ type reading struct {
 // groupAsked are the metrics of a group that a scrape reads, with a label schema before those that are named here.
 var groupAsked = []metric{waitingSeconds, workerReady,
 	headPosition, {lagEvents.name, lagEvents.help, []string{labelProjection}}, {lagSeconds.name, lagSeconds.help, []string{labelProjection}}, unowned,
-	projectionHalted, retryingEvents, retryingOldest, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, deadCheckpoints}
+	projectionHalted, projectionCondition, retryingEvents, retryingOldest, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, deadCheckpoints}
 
 // groupWide are those without a label.
 var groupWide = []metric{workerAlive, listenerConnected, databaseUp, databaseErrors}
@@ -253,12 +253,18 @@ func show(r report.Report, schema string, gauge func(m metric, value float64, la
 	for _, p := range r.Projections {
 		gauge(lagEvents, float64(p.LagEvents), schema, p.Name)
 		gauge(lagSeconds, p.LagSeconds, schema, p.Name)
-		gauge(unowned, float64(p.Unowned), schema, p.Name)
+		gauge(unowned, float64(p.Missed()), schema, p.Name)
+		for _, condition := range report.Conditions() {
+			gauge(projectionCondition, truth(condition == p.Condition()), schema, p.Name, condition)
+		}
 		gauge(projectionHalted, truth(p.State != "running"), schema, p.Name)
 		gauge(retryingEvents, float64(p.Retrying.Events), schema, p.Name)
 		gauge(retryingOldest, orZero(p.Retrying.OldestAgeSeconds), schema, p.Name)
 		gauge(parkedEvents, float64(p.Parked.Events), schema, p.Name)
 		gauge(parkedOldest, orZero(p.Parked.OldestAgeSeconds), schema, p.Name)
+	}
+	for _, retired := range r.Retired {
+		gauge(projectionCondition, 1, schema, retired.Name, report.RetiredName)
 	}
 	gauge(horizonHolds, float64(len(r.OpenAppends)), schema)
 	var age float64

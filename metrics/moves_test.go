@@ -118,6 +118,8 @@ func TestEveryMetricMoves(t *testing.T) {
 
 	require.NoError(t, projection.Pause(context.Background(), b.Pool, "things"))
 	v.until("rouse_projection_halted{projection=things}", is(1))
+	v.until("rouse_projection_condition{condition=paused,projection=things}", is(1))
+	v.until("rouse_projection_condition{condition=running,projection=things}", is(0))
 	v.until("rouse_projection_state{projection=things,state=paused}", is(1))
 	require.NoError(t, projection.Resume(context.Background(), b.Pool, "things"))
 	v.until("rouse_projection_halted{projection=things}", is(0))
@@ -129,6 +131,13 @@ func TestEveryMetricMoves(t *testing.T) {
 	v.until("rouse_partitions_unowned{projection=things}", is(0)) // nobody is to own them, and the alert is for those that are missed
 	require.NoError(t, projection.Resume(context.Background(), b.Pool, "things"))
 	v.until("rouse_partitions_unowned{projection=things}", is(32))
+	v.until("rouse_projection_condition{condition=unowned,projection=things}", is(1))
+	b.exec("update projections set state = 'stopped', stopped_at = clock_timestamp()") // a worker has given it up, and is gone
+	v.until("rouse_projection_condition{condition=stopped,projection=things}", is(1))
+	v.until("rouse_partitions_unowned{projection=things}", is(0))
+	require.NoError(t, projection.Rename(context.Background(), b.Pool, "things", "others"))
+	v.until("rouse_projection_condition{condition=retired,projection=things}", is(1))
+	v.until("rouse_projection_condition{condition=stopped,projection=others}", is(1))
 
 	scraping.Close()
 	v.until("rouse_database_up", is(0))

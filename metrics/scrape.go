@@ -23,7 +23,7 @@ const (
 
 // asked are the metrics that a scrape reads.
 var asked = []metric{waitingSeconds, workerAlive, workerReady, listenerConnected, databaseUp, databaseErrors, headPosition, lagEvents, lagSeconds, unowned,
-	projectionHalted, retryingEvents, retryingOldest, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, horizonPID,
+	projectionHalted, projectionCondition, retryingEvents, retryingOldest, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, horizonPID,
 	snapshotSeconds, snapshotAge, deadCheckpoints, deadWorkers}
 
 // scrape is the collector of the metrics that are read at a scrape.
@@ -121,16 +121,18 @@ func (s *scrape) show(gauge func(m metric, value float64, labels ...string)) {
 			gauge(lagEvents, float64(part.LagEvents), p.Name, number)
 			gauge(lagSeconds, part.LagSeconds, p.Name, number)
 		}
-		missed := p.Unowned
-		if p.State == report.Paused {
-			missed = 0 // nobody is to own them
+		gauge(unowned, float64(p.Missed()), p.Name)
+		for _, condition := range report.Conditions() {
+			gauge(projectionCondition, truth(condition == p.Condition()), p.Name, condition)
 		}
-		gauge(unowned, float64(missed), p.Name)
 		gauge(projectionHalted, truth(p.State != "running"), p.Name)
 		gauge(retryingEvents, float64(p.Retrying.Events), p.Name)
 		gauge(retryingOldest, orZero(p.Retrying.OldestAgeSeconds), p.Name)
 		gauge(parkedEvents, float64(p.Parked.Events), p.Name)
 		gauge(parkedOldest, orZero(p.Parked.OldestAgeSeconds), p.Name)
+	}
+	for _, retired := range s.report.Retired {
+		gauge(projectionCondition, 1, retired.Name, report.RetiredName)
 	}
 	holds := s.report.OpenAppends // the oldest first, those of unknown age last
 	gauge(horizonHolds, float64(len(holds)))

@@ -132,13 +132,18 @@ function attention(sentences) {
 function troubles(s) {
   const all = [];
   for (const p of s.projections) {
+    if (p.is === "unowned") all.push(p.name + " is run by no worker: start one that does. If it is not wanted any more, rouse projection drop ends it.");
     if (p.stopped) all.push(p.name + " is stopped" + (p.error_at ? " by the event at position " + number(p.error_at) : "") + ". Mend the cause below, then start its worker again.");
     if (p.state === "paused") all.push(p.name + " is paused, and its events wait until somebody resumes it.");
     if (p.nobody > 0) all.push(counted(p.nobody, "partition") + " of " + p.name + " nobody may take: start more workers, or raise --max-partitions.");
-    else if (p.unowned > 0 && !p.stopped) all.push(counted(p.unowned, "partition") + " of " + p.name + " have no owner: start a worker that runs it.");
+    else if (p.unowned > 0 && p.is === "running") all.push(counted(p.unowned, "partition") + " of " + p.name + " have no owner: start a worker that runs it.");
     for (const t of p.troubles ?? []) all.push(p.name + " is " + t.state + " in " + t.worker + ": " + t.text);
     if (p.parked > 0) all.push(counted(p.parked, "event") + " of " + p.name + " " + (p.parked === 1 ? "is" : "are") + " parked. Nothing else waits for them: mend the cause, then retry.");
     if (p.retrying > 0) all.push(counted(p.retrying, "event") + " of " + p.name + " " + (p.retrying === 1 ? "waits" : "wait") + " for the next try of one that failed. Nothing else waits for them: the errors are below.");
+  }
+  for (const r of s.retired ?? []) {
+    const now = r.renamed_to ? "is called " + r.renamed_to + " now" : "was dropped";
+    for (const w of r.workers ?? []) all.push(w + " has " + r.name + " in its program, which " + now + ". It has stopped it, and goes on with its others.");
   }
   for (const w of s.workers) {
     if (w.mode === "deaf") all.push(w.label + " hears no push and polls: look at its network, and at ROUSE_LISTEN_URL.");
@@ -166,6 +171,9 @@ function figures(s) {
 
 function projections(s) {
   $("no-projections").hidden = s.projections.length > 0;
+  const retired = (s.retired ?? []).map((r) => r.name + (r.renamed_to ? " (called " + r.renamed_to + " since " : " (dropped ") + age(r.age_seconds) + (r.renamed_to ? ")" : " ago)"));
+  $("retired").hidden = retired.length === 0;
+  text($("retired"), "Retired: " + retired.join(", ") + ".");
   for (const p of s.projections) {
     const kept = (lags[p.name] ?? []).filter((point) => point[0] >= s.at - historyFor);
     if (!kept.length || kept.at(-1)[0] < s.at) kept.push([s.at, p.lag]);
@@ -196,8 +204,8 @@ function projection(p) {
 
 function updateProjection(e, p, s) {
   const find = (selector) => e.querySelector(selector);
-  const idle = p.state === "running" && p.partitions.length > 0 && p.unowned === p.partitions.length;
-  attribute(find(".state"), "class", "state " + (p.state === "running" && !p.unowned ? "good" : "bad"));
+  const idle = p.is === "unowned";
+  attribute(find(".state"), "class", "state " + (p.is === "paused" ? "" : p.is === "running" && !p.unowned ? "good" : "bad"));
   text(find(".state"), idle ? "no worker" : p.stopped && p.state !== "stopped" ? p.state + ", stopped" : p.state);
   text(find(".lag"), p.lag_age >= 1 ? counted(p.lag, "position") + " behind, the first event waits for " + age(p.lag_age) : p.lag > 0 ? "less than 1 s behind" : "caught up");
   const steer = find(".top button");

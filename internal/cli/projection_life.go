@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
@@ -47,7 +49,11 @@ read model stays, and is yours to drop.
 It is refused while a living worker runs the projection. With --force those workers stop it,
 and go on with their others; when the command has ended, none of them handles an event of it.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
-			if err := projection.Drop(ctx, pool, name, force); err != nil {
+			err := projection.Drop(ctx, pool, name, force)
+			if errors.Is(err, projection.ErrInUse) {
+				return fmt.Errorf("%w (or --force has it stop it)", err)
+			}
+			if err != nil {
 				return err
 			}
 			return e.say("%s is dropped, and its name is retired (rouse projection create %s makes it anew)", name, name)

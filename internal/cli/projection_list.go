@@ -9,18 +9,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rouse-es/rouse/internal/console"
+	"github.com/rouse-es/rouse/internal/report"
 )
 
 func projectionListVerb(e *env) *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show the projections, their partitions and how far each is behind",
-		Long: `List shows every projection that has ever run here. LAG is that of the partition that is
+		Long: `List shows every projection that runs here, or has run and was not dropped. LAG is that of the partition that is
 furthest behind; rouse status shows each. TROUBLE is what keeps a projection from getting on
 in a living worker, and for how long it has.`,
 		Args: cobra.NoArgs,
-		RunE: e.verb(func(ctx context.Context) error { return listProjections(ctx, e) }),
+		RunE: e.verb(func(ctx context.Context) error { return listProjections(ctx, e, all) }),
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "also show the names that were dropped or renamed")
+	return cmd
 }
 
 // listedProjection is a line of `rouse projection list`.
@@ -36,12 +40,15 @@ type listedProjection struct {
 	// Trouble is what keeps it from getting on in the worker in which that has lasted longest, and TroubleSeconds for how long.
 	Trouble        string  `json:"trouble,omitempty"`
 	TroubleSeconds float64 `json:"trouble_seconds,omitempty"`
+
+	// RenamedTo is what one with state retired is called now; "": it was dropped.
+	RenamedTo string `json:"renamed_to,omitempty"`
 }
 
 // troubleWidth is how much of a trouble a line shows, in characters; JSON and rouse status have all of it.
 const troubleWidth = 100
 
-func listProjections(ctx context.Context, e *env) error {
+func listProjections(ctx context.Context, e *env, all bool) error {
 	r, err := readReport(ctx, e, "rouse projection")
 	if err != nil {
 		return err
@@ -55,7 +62,13 @@ func listProjections(ctx context.Context, e *env) error {
 			listed.Trouble, listed.TroubleSeconds = p.Troubles[0].Text, p.Troubles[0].AgeSeconds
 		}
 		list = append(list, listed)
-		conditions = append(conditions, p.Condition())
+		conditions = append(conditions, p.StateText())
+	}
+	for _, r := range r.Retired {
+		if all {
+			list = append(list, listedProjection{Name: r.Name, State: report.RetiredName, RenamedTo: r.RenamedTo})
+			conditions = append(conditions, retiredText(r))
+		}
 	}
 	if e.json {
 		return e.printJSON(list)
@@ -71,4 +84,12 @@ func listProjections(ctx context.Context, e *env) error {
 		row(p.Name, fmt.Sprint(p.Partitions), fmt.Sprint(p.Unowned), conditions[i], console.Grouped(p.LagEvents), console.Seconds(p.LagSeconds), trouble)
 	}
 	return w.Flush() // which also reports what went wrong before
+}
+
+// retiredText says what has become of a name.
+func retiredText(r report.Retired) string {
+	if r.RenamedTo != "" {
+		return "called " + r.RenamedTo + " since " + console.Seconds(r.AgeSeconds)
+	}
+	return "dropped " + console.Seconds(r.AgeSeconds) + " ago"
 }

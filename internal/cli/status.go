@@ -100,7 +100,7 @@ func printReport(e *env, r report.Report, each bool) error {
 
 // headline says in one line how a projection is.
 func headline(p report.Projection) string {
-	parts := []string{p.Name + " (" + p.Condition() + ")", fmt.Sprintf("%d partitions", len(p.Partitions))}
+	parts := []string{p.Name + " (" + p.StateText() + ")", fmt.Sprintf("%d partitions", len(p.Partitions))}
 	if p.Unowned > 0 && p.State != report.Paused {
 		parts = append(parts, fmt.Sprintf("%d of them unowned", p.Unowned))
 	}

@@ -88,7 +88,7 @@ func (e *examination) projections(context.Context) ([]Finding, error) {
 		case p.State == "paused":
 			found = append(found, warn("nothing, until it is resumed by whoever paused it", "%s is paused", p.Name))
 		case !p.Stopped && !e.runs(p.Name):
-			found = append(found, warn("start a worker that runs it, or take its row out of projections if it is given up",
+			found = append(found, warn("start a worker that runs it, or if it is not wanted any more: rouse projection drop "+p.Name,
 				"no living worker runs %s, which is %d positions behind", p.Name, p.LagEvents))
 		}
 		if p.Reset != nil && p.Reset.Tries > 0 {
@@ -96,6 +96,15 @@ func (e *examination) projections(context.Context) ([]Finding, error) {
 				p.Name, p.Reset.Tries, strings.ReplaceAll(p.Reset.Error, "\n", " ")))
 		}
 		found = append(found, e.troubles(p)...)
+	}
+	for _, r := range e.state.Retired {
+		for _, worker := range r.Workers {
+			do, what := "take it out of its program, or, if it is to begin anew: rouse projection create "+r.Name+" --from, and start the worker again", "was dropped"
+			if r.RenamedTo != "" {
+				do, what = "name it so in its program, and start the worker again", "is called "+r.RenamedTo+" now"
+			}
+			found = append(found, warn(do, "%s has %s in its program, which %s", worker, r.Name, what))
+		}
 	}
 	return orOK(found, "%d, each of them is run by a worker", len(e.state.Projections)), nil
 }

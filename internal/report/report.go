@@ -24,12 +24,6 @@ const (
 	statementTimeout = 10 * time.Second
 )
 
-// Unowned is the state of a partition that no living worker owns.
-const Unowned = "unowned"
-
-// Paused is the state of a projection that somebody has paused, and of its partitions that no living worker owns: none is missed.
-const Paused = "paused"
-
 var (
 	//go:embed sql/head.sql
 	headSQL string
@@ -49,6 +43,7 @@ type Report struct {
 	Head int64 `json:"head"`
 
 	Projections []Projection `json:"projections"`
+	Retired     []Retired    `json:"retired,omitempty"`
 	Workers     []Worker     `json:"workers"`
 
 	// OpenAppends are transactions that have appended and are open for OpenFor or longer, while events are committed behind
@@ -206,6 +201,9 @@ func ReadIn(ctx context.Context, pool *pgxpool.Pool, schema string) (Report, err
 		if r.Projections, err = collect(ctx, tx, scanProjection, projectionsSQL); err != nil {
 			return err
 		}
+		if r.Retired, err = collect(ctx, tx, pgx.RowToStructByPos[Retired], retiredSQL); err != nil {
+			return err
+		}
 		partitions, err := collect(ctx, tx, scanPartition, partitionsSQL)
 		if err != nil {
 			return err
@@ -343,14 +341,6 @@ func scanProjection(row pgx.CollectableRow) (Projection, error) {
 		p.ErrorPosition = *position
 	}
 	return p, err
-}
-
-// Condition returns State, and beside it that the projection is stopped too: for people.
-func (p Projection) Condition() string {
-	if p.Stopped && p.State != "stopped" {
-		return p.State + ", stopped"
-	}
-	return p.State
 }
 
 // projectionPartition is one row of partitions.sql.

@@ -74,7 +74,7 @@ func appendEvents(t *testing.T, pool *pgxpool.Pool, id string, from, to int) {
 func TestAnEmptyDatabaseHasAReport(t *testing.T) {
 	t.Parallel()
 	r := read(t, testdb.New(t).Pool)
-	assert.Equal(t, Report{Projections: []Projection{}, Workers: []Worker{}, OpenAppends: []OpenAppend{}, SeesSnapshots: true}, r)
+	assert.Equal(t, Report{Projections: []Projection{}, Retired: []Retired{}, Workers: []Worker{}, OpenAppends: []OpenAppend{}, SeesSnapshots: true}, r)
 }
 
 func TestPartitionsWithoutALivingOwnerAreUnowned(t *testing.T) {
@@ -214,16 +214,38 @@ func TestAStoppedProjectionSaysWhy(t *testing.T) {
 	assert.EqualValues(t, 7, p.ErrorPosition)
 	require.NotNil(t, p.ErrorAgeSeconds)
 	assert.Equal(t, []string{"0 a live", "1  stopped", "2  stopped", "3  stopped"}, states(r))
-	assert.Equal(t, "stopped", p.Condition())
+	assert.Equal(t, "stopped", p.StateText())
+	assert.Equal(t, Stopped, p.Condition())
+	assert.Zero(t, p.Missed())
 
 	exec(t, db.Pool, "update projections set state = 'paused', stopped_at = clock_timestamp()")
 	p = read(t, db.Pool).Projections[0]
 	assert.True(t, p.Stopped)
-	assert.Equal(t, "paused, stopped", p.Condition())
+	assert.Equal(t, "paused, stopped", p.StateText())
+	assert.Equal(t, Paused, p.Condition(), "somebody wants it so")
 	exec(t, db.Pool, "update projections set state = 'running'")
 	p = read(t, db.Pool).Projections[0]
 	assert.False(t, p.Stopped, "a binary that does not know stopped_at has taken it up")
-	assert.Equal(t, "running", p.Condition())
+	assert.Equal(t, "running", p.StateText())
+	assert.Equal(t, Running, p.Condition())
+	assert.Equal(t, 3, p.Missed())
+	exec(t, db.Pool, "update projection_checkpoints set owner = null")
+	assert.Equal(t, Unowned, read(t, db.Pool).Projections[0].Condition())
+}
+
+// A name that was dropped or renamed is told from a projection that nobody runs, with those who have it in their program still.
+func TestRetiredNamesAreTold(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", States: map[string]string{"mails": "stopped", projection: "live"}}, 0)
+	exec(t, db.Pool, "insert into retired_projections (projection_name, renamed_to) values ('mails', null), ('bills', 'invoices')")
+	r := read(t, db.Pool)
+	require.Len(t, r.Retired, 2)
+	for i := range r.Retired {
+		assert.GreaterOrEqual(t, r.Retired[i].AgeSeconds, 0.0)
+		r.Retired[i].AgeSeconds = 0
+	}
+	assert.Equal(t, []Retired{{Name: "bills", RenamedTo: "invoices", Workers: []string{}}, {Name: "mails", Workers: []string{"a"}}}, r.Retired)
 }
 
 func TestWorkersAreShownAsTheySaidOfThemselves(t *testing.T) {

@@ -45,7 +45,7 @@ var lifecycleSteps = map[string]func(*lifecycle, string){
 	"until":   func(l *lifecycle, query string) { l.eventually(patience, query, query) }, // wait until a query returns true
 	"worker":  (*lifecycle).startWorker,                                                  // start a worker with handlers, by their names, of lifecycleHandlers
 	"stop":    (*lifecycle).stopWorkers,                                                  // stop all workers
-	"stopped": (*lifecycle).stopped,                                                      // NAME: TEXT; the worker of one handler ends with an error that has TEXT
+	"stopped": (*lifecycle).stopped,                                                      // NAMES: TEXT; stop the worker of these handlers, which ends with an error that has TEXT
 	"refused": (*lifecycle).refused,                                                      // NAME: TEXT; a worker of one handler does not start, with such an error
 	"exits":   func(l *lifecycle, code string) { l.code, _ = strconv.Atoi(code) },        // the next command ends with that code
 	"shows":   func(l *lifecycle, text string) { l.shows(text) },                         // the last block or step has printed a text
@@ -55,6 +55,7 @@ var lifecycleSteps = map[string]func(*lifecycle, string){
 var lifecycleHandlers = map[string]func(*rouse.Config){
 	"orders": func(c *rouse.Config) { c.Projections = append(c.Projections, lifecycleOrders{"orders"}) },
 	"mails":  func(c *rouse.Config) { c.Effects = append(c.Effects, lifecycleMails{"mails"}) },
+	"unsaid": func(c *rouse.Config) { c.Effects = append(c.Effects, lifecycleUnsaid{"unsaid"}) },
 }
 
 // lifecycleOrders counts the events of each aggregate in a table of its name.
@@ -74,12 +75,21 @@ func (o lifecycleOrders) Reset(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// lifecycleMails is an effect that does nothing.
-type lifecycleMails struct{ name string }
+// lifecycleUnsaid is an effect that does nothing, and says nothing of where it begins.
+type lifecycleUnsaid struct{ name string }
+
+func (u lifecycleUnsaid) Name() string { return u.name }
+
+func (lifecycleUnsaid) Do(context.Context, eventstore.Event) error { return nil }
+
+// lifecycleMails is one that says it.
+type lifecycleMails lifecycleUnsaid
 
 func (m lifecycleMails) Name() string { return m.name }
 
 func (lifecycleMails) Do(context.Context, eventstore.Event) error { return nil }
+
+func (lifecycleMails) StartFrom() rouse.Start { return rouse.Now }
 
 // lifecycle is one section under way.
 type lifecycle struct {
@@ -231,7 +241,7 @@ func (l *lifecycle) shows(line string) {
 // run starts a worker with handlers.
 func (l *lifecycle) run(names string) *lifecycleWorker {
 	l.t.Helper()
-	cfg := rouse.Config{Label: names, LeaseTTL: time.Second}
+	cfg := rouse.Config{Label: "worker-1", LeaseTTL: time.Second}
 	for name := range strings.FieldsSeq(names) {
 		add, is := lifecycleHandlers[name]
 		require.True(l.t, is, "there is no handler %q", name)
@@ -273,6 +283,7 @@ func (l *lifecycle) stopped(step string) {
 	l.t.Helper()
 	name, text, _ := strings.Cut(step, ": ")
 	require.Contains(l.t, l.workers, name)
+	l.workers[name].cancel()
 	l.ends(l.workers[name], name, text)
 }
 
