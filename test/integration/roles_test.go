@@ -186,6 +186,7 @@ func (o *office) areEnough() {
 	o.must("shop_worker", "projection", "pause", scaling.Name)
 	o.must("shop_worker", "projection", "resume", scaling.Name)
 	o.must("shop_worker", "projection", "reset", scaling.Name, "--to", "0")
+	o.must("shop_worker", "projection", "create", "mails", "--from", "now")
 	o.exact()
 	for _, partitions := range []string{"64", "16"} {
 		o.must("shop_owner", "projection", "resize", "--partitions", partitions, scaling.Name)
@@ -278,8 +279,9 @@ func (o *office) mayNoMore() {
 			"update events set payload = '{}'", "delete from events", "truncate events", "drop table events",
 			"alter table events disable trigger user", "create table rouse.mine (n int)",
 			"select nextval('events_global_position_seq')", "select setval('events_global_position_seq', 1)",
-			"delete from projections", "delete from projection_checkpoints", "truncate projection_checkpoints",
-			"update rouse_incarnation set token = gen_random_uuid()", "delete from rouse_incarnation", "delete from rouse_restart", "delete from rouse_push_key",
+			"delete from projections", "insert into retired_projections (projection_name) values ('mails')", "delete from retired_projections",
+			"delete from projection_checkpoints", "truncate projection_checkpoints", "delete from rouse_push_key",
+			"update rouse_incarnation set token = gen_random_uuid()", "delete from rouse_incarnation", "delete from rouse_restart",
 			"insert into rouse_migrations values (99)", "delete from rouse_migrations", "alter table scaling_activity add x int",
 		},
 		"shop_reader": {
