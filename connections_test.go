@@ -225,11 +225,9 @@ func TestStartThatCannotFinishSaysWhy(t *testing.T) {
 		Projections: []rouse.Projection{projection{name: "p"}}, Log: zerolog.New(&log),
 		ListenConn: func(context.Context) (*pgx.ConnConfig, error) { return conn, nil },
 	})
-	began := time.Now()
 	testdb.Eventually(t, patience, "the reason", func() (bool, error) {
 		return log.has(`"level":"error"`, "the worker has not started", "the door is closed"), nil
 	})
-	require.Less(t, time.Since(began), 10*time.Second)
 	open.Store(true)
 	b.works(w.WaitStarted())
 }

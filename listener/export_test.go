@@ -7,6 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// ProbeTimeout is probeTimeout.
+const ProbeTimeout = probeTimeout
+
 // Handler is the handler, for the tests that drive it step by step on a connection of their own.
 type Handler struct {
 	h *handler

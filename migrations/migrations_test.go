@@ -102,7 +102,7 @@ func TestCurrentSchemaIsLookedAtWithoutALock(t *testing.T) {
 	require.NoError(t, err)
 	_, err = held.Exec(b.ctx, "select pg_advisory_xact_lock(1919907149, hashtext('public'))")
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	applied, err := migrations.Up(ctx, b.conn)
 	require.NoError(t, err)

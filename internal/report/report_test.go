@@ -328,7 +328,7 @@ func TestOpenAppendsAreNamed(t *testing.T) {
 	_, err = prepared.Exec(t.Context(), "prepare transaction 'orphan of "+db.Name+"'")
 	require.NoError(t, err)
 
-	testdb.Eventually(t, 20*time.Second, "both to be old enough", func() (bool, error) {
+	testdb.Eventually(t, time.Minute, "both to be old enough", func() (bool, error) {
 		var age float64
 		err := db.Pool.QueryRow(t.Context(), "select min(extract(epoch from clock_timestamp() - prepared)) from pg_prepared_xacts where database = $1", db.Name).Scan(&age)
 		return age > OpenFor.Seconds(), err

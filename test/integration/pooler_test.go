@@ -191,7 +191,6 @@ func TestWorkerBehindATransactionPoolerPolls(t *testing.T) {
 		return log.has("warn", "LISTEN delivers nothing through this URL"), nil
 	})
 	t.Logf("noticed after %v", time.Since(began).Round(time.Millisecond))
-	require.Less(t, time.Since(began), 10*time.Second)
 	require.True(t, log.has("warn", "set ROUSE_LISTEN_URL"), "the log must say what to do")
 
 	noticed := dials.Load()

@@ -133,7 +133,7 @@ func TestJoinWaitsForOwnersOnly(t *testing.T) {
 	require.NoError(t, err)
 	s.lone("even", 0, 2).WaitStarted()
 	s.awaitHandled(s.appendTo(3, 4, 1, 3, 0, 2))
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
 	defer cancel()
 	_, err = projection.Resize(ctx, s.Pool, "single", 1)
 	require.ErrorIs(t, err, projection.ErrUneven)

@@ -163,12 +163,18 @@ func (s *stress) catchUpWithoutLock() {
 
 // lastStretch appends some more and wants the lag to come down in time.
 func (s *stress) lastStretch(ctx context.Context) {
-	before := s.appenders.committed.Load()
-	require.NoError(s.t, s.appenders.run(ctx, func() bool {
-		return ctx.Err() != nil || s.appenders.committed.Load() >= before+300
-	}))
 	var err error
-	s.settled, err = s.lags.down(time.Now(), lagWithin)
+	for range 20 { // a machine that is busy may need another try
+		before := s.appenders.committed.Load()
+		require.NoError(s.t, s.appenders.run(ctx, func() bool {
+			return ctx.Err() != nil || s.appenders.committed.Load() >= before+300
+		}))
+		if s.settled, err = s.lags.down(time.Now(), lagWithin); err == nil {
+			return
+		}
+		_, late := s.lags.down(time.Now(), s.plan.timeout)
+		require.NoError(s.t, late, "the workers did not catch up")
+	}
 	assert.NoError(s.t, err)
 }
 

@@ -144,13 +144,14 @@ func TestEventsFlowWithoutThePushTrigger(t *testing.T) {
 	for range 3 {
 		reads.again(t) // the polls grow to what they grow to: behind a proven push it would be many seconds by the end
 	}
-	from := reads.n.Load()
-	began := time.Now()
-	for range 2 {
-		reads.again(t)
-	}
-	polls := reads.n.Load() - from
-	require.LessOrEqual(t, time.Since(began)/time.Duration(polls), 1500*time.Millisecond, "polls must be a second apart at most")
+	// A machine that is busy may need another try; behind a proven push none would do.
+	testdb.Eventually(t, patience, "polls that are a second apart at most", func() (bool, error) {
+		from, began := reads.n.Load(), time.Now()
+		for range 2 {
+			reads.again(t)
+		}
+		return time.Since(began)/time.Duration(reads.n.Load()-from) <= 1500*time.Millisecond, nil
+	})
 	s.append(s.Pool, "a")
 	s.exact("r")
 	w.MustStop()
@@ -265,7 +266,7 @@ FROM projection_checkpoints WHERE projection_name = 'scalable_projection'`
 		return least, most
 	}
 	prompt := 0
-	for round := range 4 {
+	for round := 0; round < 4 || prompt < 2 && round < 20; round++ { // a machine that is busy may need more tries
 		began := time.Now()
 		s.append(s.Pool, "a") // one partition of 32
 		tx, _ := s.open("b")  // and holes at the end of the log, where no checkpoint must go
@@ -273,7 +274,7 @@ FROM projection_checkpoints WHERE projection_name = 'scalable_projection'`
 			s.exec("select setval(pg_get_serial_sequence('events', 'global_position'), (select max(global_position) from events) + 1000)")
 		}
 		require.NoError(t, tx.Rollback(s.ctx))
-		testdb.Eventually(t, 6*time.Second, "all partitions to have no lag", func() (bool, error) {
+		testdb.Eventually(t, patience, "all partitions to have no lag", func() (bool, error) {
 			least, most := lags()
 			require.GreaterOrEqual(t, least, int64(0), "lag must never be negative")
 			return most == 0, nil
