@@ -26,7 +26,7 @@ func TestPoolThatRecyclesItsConnectionsLeavesTheListenerAlone(t *testing.T) {
 	})
 	modes := make(chan string, 100)
 	w := s.start(pool, rouse.Config{
-		Projections: []rouse.Projection{recorder{name: "r"}}, LeaseTTL: time.Second,
+		Projections: []rouse.Projection{recorder{name: "r"}}, LeaseTTL: 20 * time.Second, // which no machine takes by standing still
 		Observer: rouse.Observer{Mode: func(mode string) { modes <- mode }},
 	}).WaitStarted()
 	require.Equal(t, "quiet", <-modes)
