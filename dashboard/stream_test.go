@@ -63,13 +63,18 @@ func TestOneLoopHoweverManyLook(t *testing.T) {
 	for range 4 {
 		all = append(all, b.watch())
 	}
-	before := looks.n.Load()
-	const rounds = 2
-	for range rounds {
-		first.next()
+	// The first may have had one that was waiting for it, and one more may be under way. Where the machine keeps the first from
+	// reading there are more, and there is another try; with a loop for each who looks there are five in each round.
+	const rounds, most = 3, 5
+	looked := int64(most + 1)
+	for try := 0; try < 10 && looked > most; try++ {
+		before := looks.n.Load()
+		for range rounds {
+			first.next()
+		}
+		looked = looks.n.Load() - before
 	}
-	// The first may have had one that was waiting for it, and one more may be under way.
-	assert.LessOrEqual(t, looks.n.Load()-before, int64(rounds+2))
+	assert.LessOrEqual(t, looked, int64(most))
 	for _, w := range all {
 		w.next()
 		w.end()
