@@ -47,15 +47,17 @@ func TestDemoWalksFromOneWorkerToFour(t *testing.T) {
 	assert.Contains(t, out, "frozen for longer than its lease (--lease-ttl 2s)")
 
 	_, table, _ := strings.Cut(out, "\nSTAGE ")
-	const after, share, taken = ` after \S+ s`, `, [\d/]+ %( \(off\))?`, `, taken over in [\d.]+ s( \(late\))?`
+	// Where the machine stood still while shares were measured, there were no events to share.
+	const after, share, taken = ` after \S+ s`, `(, [\d/]+ %( \(off\))?)?`, `, taken over in [\d.]+ s( \(late\))?`
+	assert.Regexp(t, `(?m)^worker-\d \w+ +[\d/]+, \d+ % +[\d/]+ after \S+ s, [\d/]+ %`, table, "the shares of new events in at least one stage, however slow the machine is")
 	for i, row := range []string{
-		`worker-0 starts +32, 100 % +32` + after + `, 100 %`,
-		`worker-1 joins +16/16, 50 % +16/16` + after + share,
-		`worker-2 joins +11/11/10, 33 % +11/11/10` + after + share,
-		`worker-3 joins +8/8/8/8, 25 % +8/8/8/8` + after + share,
+		`worker-0 starts +32(, 100 %)? +32` + after + `(, 100 %)?`,
+		`worker-1 joins +16/16(, 50 %)? +16/16` + after + share,
+		`worker-2 joins +11/11/10(, 33 %)? +11/11/10` + after + share,
+		`worker-3 joins +8/8/8/8(, 25 %)? +8/8/8/8` + after + share,
 		`worker-1 is killed +11/11/10, taken over in 1 s +11/11/10` + after + taken,
 		`worker-1 is back +8/8/8/8 +8/8/8/8` + after,
-		`worker-2 leaves +11/11/10, 33 % +11/11/10` + after + share,
+		`worker-2 leaves +11/11/10(, 33 %)? +11/11/10` + after + share,
 		`worker-2 is back +8/8/8/8 +8/8/8/8` + after,
 		`worker-3 is frozen +11/11/10, taken over in 3 s +11/11/10` + after + taken,
 		`worker-3 goes on +8/8/8/8 +8/8/8/8` + after,
@@ -82,7 +84,7 @@ func TestDemoAsData(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	strange := []string{"WORKER_ID=7", "TOTAL_WORKERS=9", "ROUSE_PARTITIONS=1", "ROUSE_MAX_PARTITIONS=3", "ROUSE_CONCURRENCY=4", "ROUSE_LEASE_TTL=1h", "ROUSE_IDLE_INTERVAL=1h"}
-	r := runRouse(t, append(on(db), strange...), "demo", "--duration", "2s", "--workers", "2", "--patience", "1m", "--keep", "--json")
+	r := runRouse(t, append(on(db), strange...), "demo", "--duration", "2s", "--workers", "2", "--lease-ttl", "10s", "--patience", "1m", "--keep", "--json")
 	require.Zero(t, r.code, r.stderr)
 	all, verdict := frames(t, r.stdout)
 	requireFrames(t, all)
@@ -163,7 +165,7 @@ func requireStages(t *testing.T, stages []demo.StepResult) {
 	want := []string{"worker-0 starts", "worker-1 joins", "worker-1 is killed", "worker-1 is back", "worker-0 leaves", "worker-0 is back"}
 	if children.CanFreeze {
 		want = append(want, "worker-1 is frozen", "worker-1 goes on")
-		assert.Greater(t, *stages[len(stages)-2].TakeoverSeconds, 1.0, "not before the lease ran out, of which a fifth may have been over")
+		assert.Greater(t, *stages[len(stages)-2].TakeoverSeconds, 1.0, "not before the lease of 10 s ran out, of which a fifth may have been over, or more on a busy machine")
 	}
 	assert.Equal(t, want, told)
 	measured := slices.ContainsFunc(stages, func(s demo.StepResult) bool { return s.ExpectedPercent != nil })

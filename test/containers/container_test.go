@@ -148,7 +148,7 @@ func TestOrphan(t *testing.T) {
 	_, image := dockerOf(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := newContainer(ctx, t, image, nil, 8*time.Second)
+	c := newContainer(ctx, t, image, nil, 20*time.Second)
 	fmt.Println(orphanID + c.box.Container.ID)
 	_ = c.waitReady(ctx) // on a slow machine it may expire before
 	os.Exit(9)           // no end of the test is run, as after a kill
