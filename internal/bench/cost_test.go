@@ -54,7 +54,7 @@ func TestStartIsNoRest(t *testing.T) {
 					case <-enough:
 						return
 					default:
-						_, _ = starting.Exec(ctx, "select")
+						_, _ = starting.Exec(b.ctx, "select")
 					}
 				}
 			}()
