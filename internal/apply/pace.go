@@ -50,7 +50,8 @@ type Pace struct {
 
 // NewPace returns the Pace for batches of handler, of up to first events, and up to limit where they are fast.
 func NewPace(handler Handler, first, limit int) *Pace {
-	p := &Pace{first: first, most: max(first, limit), target: handler.BatchTime, least: 1, size: 1, growth: maxGrowth}
+	limit = max(first, limit)
+	p := &Pace{first: first, most: limit, target: handler.BatchTime, least: 1, size: 1, growth: maxGrowth}
 	switch {
 	case handler.Do != nil:
 		p.size, p.least, p.most = first, first, first
