@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,10 +26,17 @@ func TestCensus_APositionThatTakesTooLongFailsNoOther(t *testing.T) {
 		require.NoError(t, err)
 	}
 	c := NewCensus(db.In(d.Pool, "public"), 0)
+	c.visible.timeout = time.Second // of all together
 	var all sync.WaitGroup
 	found, errs := make([]catchup.Mark, 10), make([]error, 10)
 	for position := int64(1); position < 10; position++ {
-		all.Go(func() { found[position], errs[position] = c.lastUpTo(t.Context(), position) })
+		ctx := t.Context()
+		if position == 3 {
+			short, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			ctx = short
+		}
+		all.Go(func() { found[position], errs[position] = c.lastUpTo(ctx, position) })
 	}
 	all.Wait()
 	for position := int64(1); position < 10; position++ {
