@@ -153,7 +153,7 @@ func TestDroppedNameIsRefusedUntilItIsCreated(t *testing.T) {
 	cfg.Projections = []rouse.Projection{startedProjection{projection{name: "p"}, rouse.Beginning}}
 	second := b.start(b.pool(pgx.QueryExecModeCacheStatement), cfg).WaitStarted()
 	testdb.Eventually(t, patience, "the new one to handle what is new", func() (bool, error) { return slices.Contains(b.done("p"), new), nil })
-	second.Stop()
+	second.MustStop()
 	require.Equal(t, append(slices.Clone(old), new), b.done("p"), "and nothing that is older than its creation")
 	require.EqualValues(t, 8, b.int("select count(*) from projection_checkpoints where projection_name = 'p'"))
 	w.Cancel()
@@ -189,7 +189,7 @@ func TestRenameTakesEverythingAlong(t *testing.T) {
 
 	w := b.start(b.Pool, one).WaitStarted()
 	require.ErrorIs(t, operator.Rename(b.ctx, b.Pool, "p", "q"), operator.ErrInUse)
-	w.Stop()
+	w.MustStop()
 	_, err := operator.Create(b.ctx, b.Pool, "taken", "", 0)
 	require.NoError(t, err)
 	require.ErrorIs(t, operator.Rename(b.ctx, b.Pool, "p", "taken"), operator.ErrExists)

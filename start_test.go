@@ -66,7 +66,7 @@ func TestEffectBeginsOnAnEmptyLogWithoutSayingWhere(t *testing.T) {
 	w := b.start(b.Pool, rouse.Config{Effects: []rouse.Effect{unsaid{o}}}).WaitStarted()
 	at := b.append("first")
 	testdb.Eventually(t, patience, "the first event", func() (bool, error) { return slices.Equal(o.sorted(), []int64{at}), nil })
-	w.Stop()
+	w.MustStop()
 }
 
 // What was committed before a start from now is left out, and what is committed later is handled, wherever it stands: also behind an
@@ -191,7 +191,7 @@ func TestStartFromAPositionAndATime(t *testing.T) {
 		p := startedProjection{projection{name: name}, test.from}
 		w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Partitions: 4}).WaitStarted()
 		testdb.Eventually(t, patience, "what is settled to be handled", func() (bool, error) { return len(b.done(name)) >= len(test.want), nil })
-		w.Stop()
+		w.MustStop()
 		done := b.done(name)
 		slices.Sort(done)
 		require.True(t, slices.Equal(test.want, done), "%s: %v, and not %v", test.from, done, test.want)
