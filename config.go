@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/internal/rebuild"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -129,6 +130,11 @@ type Config struct {
 	// handled again. Set it if a program outside the database acts on the read model. Effects always wait.
 	SyncCommit bool
 
+	// PromoteCaughtUp has another version of a projection (Versioned) take the place of the one that is live as soon as it has caught
+	// up, without `rouse projection promote`. Leave it off to look at what it has built first, and to choose the moment. It concerns
+	// versions that this worker is the first to bring.
+	PromoteCaughtUp bool
+
 	// PollOnly does without LISTEN and NOTIFY: the worker reads every second or faster, and its sleep costs appends
 	// nothing.
 	PollOnly bool
@@ -197,6 +203,8 @@ func (c Config) validate() error {
 		switch {
 		case name == "":
 			fault("a projection has no name")
+		case strings.Contains(name, rebuild.Mark):
+			fault("the name %s has a %s, which stands in the names of what is built beside a projection", name, rebuild.Mark)
 		case seen[name]:
 			fault("two projections are named %s", name)
 		}
@@ -220,6 +228,14 @@ func (c Config) validate() error {
 	for _, handler := range c.handlers() {
 		if d := c.batchTime(handler); d >= 0 && d < time.Millisecond || d > time.Hour {
 			fault("BatchTime %s of %s is not from 1ms to 1h, or negative", d, handler.Name())
+		}
+	}
+	for _, p := range c.Projections {
+		if versionOf(p) < 1 {
+			fault("Version %d of %s is below 1", versionOf(p), p.Name())
+		}
+		if tabled, is := optional(p).(Tabled); is && len(tabled.Tables()) == 0 {
+			fault("Tables of %s names none", p.Name())
 		}
 	}
 	for _, policy := range c.policies() {

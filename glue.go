@@ -24,6 +24,11 @@ type unit struct {
 	start   Start
 	unsaid  error                                      // what is returned if start is "" and the log has events; nil: it begins at the beginning
 	reset   func(ctx context.Context, tx pgx.Tx) error // nil: the projection cannot be reset
+
+	effect  bool
+	version int                                        // at least 1
+	tables  []string                                   // of the read model; none: the projection does not say
+	create  func(ctx context.Context, tx pgx.Tx) error // makes them; nil: they are made like those that are live
 }
 
 // units returns one unit for each projection and effect of c. It queries each optional interface once.
@@ -38,6 +43,12 @@ func units(c Config) []unit {
 		}
 		if resetter, is := optional(p).(Resetter); is {
 			u.reset = resetter.Reset
+		}
+		if tabled, is := optional(p).(Tabled); is {
+			u.tables = tabled.Tables()
+		}
+		if creator, is := optional(p).(Creator); is {
+			u.create = creator.Create
 		}
 		all = append(all, u)
 	}
@@ -55,7 +66,7 @@ func units(c Config) []unit {
 // unit returns the part of a unit that is the same for a Projection and an Effect.
 func (c Config) unit(name string, handler any, effect bool) unit {
 	onFailure := c.onFailure(handler)
-	u := unit{name: name, start: c.StartFrom, handler: apply.Handler{
+	u := unit{name: name, effect: effect, version: versionOf(handler), start: c.StartFrom, handler: apply.Handler{
 		Timeout: max(c.HandlerTimeout, 0), BatchTime: max(c.batchTime(handler), 0), OnFailure: apply.OnFailure(onFailure),
 		Retry: c.retry(handler).withDefaults(effect, onFailure).retry(),
 	}}
@@ -67,6 +78,30 @@ func (c Config) unit(name string, handler any, effect bool) unit {
 	}
 	if typed, is := optional(handler).(AggregateTyped); is {
 		u.types.Aggregates = typed.AggregateTypes()
+	}
+	return u
+}
+
+// versionOf returns the version of handler, 1 if it does not say one.
+func versionOf(handler any) int {
+	if versioned, is := optional(handler).(Versioned); is {
+		return versioned.Version()
+	}
+	return 1
+}
+
+// shadow returns u as the shadow of a name, whose handler is told that it replays.
+func (u unit) shadow(name string) unit {
+	u.name, u.reset = name, nil
+	if apply := u.handler.Apply; apply != nil {
+		u.handler.Apply = func(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+			return apply(context.WithValue(ctx, replayKey{}, true), tx, ev)
+		}
+	}
+	if applyBatch := u.handler.ApplyBatch; applyBatch != nil {
+		u.handler.ApplyBatch = func(ctx context.Context, batch *pgx.Batch, events []eventstore.Event) error {
+			return applyBatch(context.WithValue(ctx, replayKey{}, true), batch, events)
+		}
 	}
 	return u
 }

@@ -46,7 +46,7 @@ func (w *Worker) Status() Status {
 	default:
 		return s
 	}
-	for _, p := range w.projectors {
+	for _, p := range append(w.shadows.projectors(), w.projectors...) {
 		s.States[p.Name()] = State(p.State())
 		s.EventsHandled += p.Handled()
 		if waiting, is := p.Waiting(); is {
@@ -95,16 +95,14 @@ func (m *member) row() partition.Member {
 		EventsHandled: s.EventsHandled, EventsPerSecond: m.rate, LastWake: s.LastWake,
 		PresencePIDs: s.presencePIDs, PushesMissed: m.w.pushesMissed.Load(),
 	}
-	for _, p := range m.w.projectors {
+	for _, p := range m.w.taking() {
+		row.States[p.Name()] = string(p.State())
 		if avoided := p.Avoided(); len(avoided) > 0 {
 			row.Avoids[p.Name()] = avoided
 		}
 		if trouble, is := p.Trouble(); is {
 			row.Troubles[p.Name()] = trouble
 		}
-	}
-	for name, state := range s.States {
-		row.States[name] = string(state)
 	}
 	return row
 }

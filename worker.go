@@ -39,6 +39,7 @@ const minPlaces = 4
 //	listener  one, with one more for its probes (none with PollOnly); Run waits for it
 //	stir      one, which tells control of wakes (none with PollOnly); Run waits for it
 //	control   two: one sends heartbeats and watches the other members, one asks the pool where it leads to; Run waits for both
+//	shadows   one, which runs the shadows of its projections; work waits for it, and it for them
 //	announce  one, until every projection has started; Run waits for it
 //
 // Run waits for all of them but a handler that ignores the end of its context: such a handler is abandoned, and with
@@ -71,6 +72,7 @@ type Worker struct {
 	census     *projector.Census
 	joint      *apply.Joint // nil: there is one projection
 	projectors []*projector.Projector
+	shadows    *shadows
 }
 
 // New returns a Worker that reads and writes through pool, which it does not close. All projections share the pool, however many
@@ -201,10 +203,14 @@ func (w *Worker) prepare(ctx context.Context) error {
 		w.joint = apply.NewJoint(w.db, w.presence, !w.cfg.SyncCommit)
 	}
 	for _, u := range w.units {
-		w.projectors = append(w.projectors, w.newProjector(log, u))
+		w.projectors = append(w.projectors, projector.New(w.projectorConfig(log, u)))
 	}
 	if err := w.census.Ensure(ctx, log, w.projectors); err != nil {
 		return db.NameSync(ctx, w.db, err)
+	}
+	w.shadows = newShadows(w, log)
+	if err := w.shadows.begin(ctx); err != nil {
+		return err
 	}
 	close(w.ready)
 	return nil
@@ -267,18 +273,30 @@ func (w *Worker) checkSettings(ctx context.Context) error {
 	return nil
 }
 
-// newProjector returns the projector of u, with the configuration of the worker in its terms.
-func (w *Worker) newProjector(log catchup.Log, u unit) *projector.Projector {
+// projectorConfig returns that of the projector of u, with the configuration of the worker in its terms.
+func (w *Worker) projectorConfig(log catchup.Log, u unit) projector.Config {
 	size, most := w.cfg.batchSizes()
-	return projector.New(projector.Config{
+	return projector.Config{
 		Process: projector.Process{
 			Pool: w.db, Log: log, Source: w.source, Control: w.control, Census: w.census, Joint: w.joint, Projections: len(w.units), Instance: w.instance, Presence: w.presence,
 			Index: w.cfg.WorkerIndex, Total: w.cfg.TotalWorkers, Ended: w.ended,
 		},
 		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: size, MostBatch: most, Concurrency: w.cfg.Concurrency,
-		Start: u.start, Unsaid: u.unsaid, Handler: u.handler, Types: u.types, Reset: u.reset, Pauses: w.pauses, Patience: w.patience,
+		Start: u.start, Unsaid: u.unsaid, Handler: u.handler, Types: u.types, Reset: u.reset, Role: projector.Role{Version: u.version},
+		Pauses: w.pauses, Patience: w.patience,
 		Hooks: w.cfg.Observer.hooks(u.name), Logger: w.log.With().Str(keyProjection, u.name).Logger(),
-	})
+	}
+}
+
+// taking returns the projectors that take part now: those of the versions that are live, and of shadows.
+func (w *Worker) taking() []*projector.Projector {
+	all := w.shadows.projectors()
+	for _, p := range w.projectors {
+		if !p.Resting() {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // newControl returns the Control for log, which Run runs.
@@ -286,8 +304,8 @@ func (w *Worker) newControl(log catchup.Log) *partition.Control {
 	cfg := partition.ControlConfig{
 		Session: w.session, Dialer: w.direct, Schema: log.Schema, Presence: w.presence, TTL: w.cfg.LeaseTTL, Static: w.cfg.static(), IdleInterval: w.cfg.IdleInterval,
 		Row: w.newMember().row, Place: w.place, Log: w.log,
-		Busy:    func() bool { return slices.ContainsFunc(w.projectors, (*projector.Projector).Busy) },
-		Settled: func() bool { return !slices.ContainsFunc(w.projectors, unsettled) },
+		Busy:    func() bool { return slices.ContainsFunc(w.taking(), (*projector.Projector).Busy) },
+		Settled: func() bool { return !slices.ContainsFunc(w.taking(), unsettled) },
 	}
 	if !w.cfg.PollOnly {
 		cfg.Told = func() bool { return w.listener.State().Proven }
@@ -367,11 +385,21 @@ func (w *Worker) work(ctx, workCtx context.Context, cancelWork context.CancelFun
 		go func() { results <- stoppedError(p.Name(), p.Run(ctx, workCtx)) }()
 	}
 
+	shadowCtx, stopShadows := context.WithCancel(ctx)
+	defer stopShadows()
+	shadows := make(chan struct{})
+	go func() { defer close(shadows); w.shadows.run(shadowCtx, workCtx) }()
+
 	var errs []error
 	var limit, grace <-chan time.Time
 	stop := ctx.Done()
-	for left := len(w.projectors); left > 0; {
+	for left := len(w.projectors); left > 0 || shadows != nil; {
+		if left == 0 {
+			stopShadows()
+		}
 		select {
+		case <-shadows:
+			shadows = nil
 		case err := <-results:
 			errs = append(errs, err)
 			left--

@@ -45,6 +45,8 @@ type shownProjection struct {
 	ErrorAt  int64    `json:"error_at,omitempty"` // position
 	ErrorAge *float64 `json:"error_age,omitempty"`
 
+	Build *report.Build `json:"build,omitempty"` // how far what is built beside another projection is; nil: it is live
+
 	// Troubles are what keeps it from getting on in living workers, the oldest first.
 	Troubles []report.Trouble `json:"troubles,omitempty"`
 
@@ -175,7 +177,7 @@ func (s *snapshot) setProjections(r report.Report, l letters, measured *latency)
 		shown := shownProjection{
 			Name: p.Name, State: p.State, Stopped: p.Stopped, Is: p.Condition(), Lag: p.LagEvents, LagAge: p.LagSeconds, Unowned: p.Unowned, Nobody: p.NobodyMayTake,
 			Parked: p.Parked.Events, ParkedOf: p.Parked.Aggregates, Retrying: p.Retrying.Events, RetryingOf: p.Retrying.Aggregates, Error: p.LastError, ErrorAt: p.ErrorPosition,
-			ErrorAge: p.ErrorAgeSeconds, Troubles: p.Troubles, Latency: measured.of(p.Name), Partitions: []cell{},
+			ErrorAge: p.ErrorAgeSeconds, Troubles: p.Troubles, Build: p.Build, Latency: measured.of(p.Name), Partitions: []cell{},
 		}
 		if p.Parked.OldestAgeSeconds != nil {
 			shown.Oldest = *p.Parked.OldestAgeSeconds

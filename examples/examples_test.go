@@ -24,6 +24,7 @@ var promises = []promise{
 	{"StopResumeGoesOnWhereItWasStopped", testStopResume},
 	{"MultipleProjectionsEachSeeEveryEvent", testMultiple},
 	{"ScopedProjectionsGetOnlyTheirTypes", testScoped},
+	{"RebuiltTakesThePlaceOfWhatIsWrong", testRebuilt},
 	{"WorkerPoolSharesTheEvents", testWorkerPool},
 	{"PartitionedWorkersKeepToTheirNumbers", testPartitioned},
 	{"WithLoggingTellsOfAFailureAndTheRecovery", testLogging},
@@ -74,6 +75,11 @@ func testStopResume(s *scene) {
 	require.Len(s, second.lines("step "), 20-n)
 	require.Contains(s, s.run("stop-resume", "--mode=status"), "appended 20, handled 20, left 0; rows in the read model 20, of different events 20")
 	s.fault([]string{"append, status or process"}, "stop-resume", "--mode=sideways")
+}
+
+func testRebuilt(s *scene) {
+	require.Equal(s, "with the bug: 15 pens\nrebuilt: 5 pens\n", s.run("rebuilt"))
+	require.Equal(s, "with the bug: 20 pens\nrebuilt: 10 pens\n", s.run("rebuilt"), "what the bug has done since")
 }
 
 func testMultiple(s *scene) {

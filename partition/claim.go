@@ -64,6 +64,10 @@ type Claim struct {
 	// and Claim returns an error that wraps ErrResized. 0: any number.
 	Of int
 
+	// Version is the version of the projection that the instance runs. If another one is live by now, nothing is claimed, as for Of,
+	// with which alone it is looked at. 0: any.
+	Version int
+
 	// FromTheLiving takes partitions also from an owner that is alive. A static worker does so once, when it starts.
 	FromTheLiving bool
 }
@@ -86,7 +90,7 @@ func (c Claim) Claim(ctx context.Context, d db.DB) ([]Lease, error) {
 			return err
 		})
 		if c.Of != 0 {
-			batch.Queue(sqlAgreed.For(d), c.Projection, c.Of).Query(func(rows pgx.Rows) error {
+			batch.Queue(sqlAgreed.For(d), c.Projection, c.Of, c.Version).Query(func(rows pgx.Rows) error {
 				rows.Close()
 				if codeOf(rows.Err()) == divisionByZero {
 					return ErrResized

@@ -31,6 +31,9 @@ type Standing struct {
 	// Stopped means that a worker has stopped it and none has taken it up since.
 	Stopped bool
 
+	// Version is the version of the projection that is live. A worker that has another one leaves it alone.
+	Version int
+
 	// Members are the living members that run the projection, in the order in which they joined.
 	Members []Peer
 
@@ -140,7 +143,7 @@ func (s *standings) scanStates(rows pgx.Rows) error {
 	for rows.Next() {
 		var one Standing
 		var barrier *int64
-		if err := rows.Scan(&one.Projection, &one.Paused, &one.Reset, &barrier, &one.Stopped); err != nil {
+		if err := rows.Scan(&one.Projection, &one.Paused, &one.Reset, &barrier, &one.Stopped, &one.Version); err != nil {
 			return err
 		}
 		one.Barrier = NoBarrier

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/internal/db"
+	"github.com/rouse-es/rouse/internal/rebuild"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -88,6 +89,9 @@ func checkName(name string) error {
 	if name == "" || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("%w: %q is empty or not UTF-8", ErrName, name)
 	}
+	if strings.Contains(name, rebuild.Mark) {
+		return fmt.Errorf("%w: %s has a %s, which stands in the names of what is built beside a projection", ErrName, name, rebuild.Mark)
+	}
 	return nil
 }
 
@@ -99,8 +103,13 @@ func checkName(name string) error {
 // stopped, so that no event is handled after it has returned nil. An error that wraps ErrNotStopped names those that have not in 30 seconds; the
 // projection is dropped nevertheless, and nothing that they do can be saved.
 //
+// What is built or kept beside it (Builds) has to be dropped before, under its own name, as which this is DropBuild.
+//
 // The role needs the rights of the owner of the tables.
 func Drop(ctx context.Context, pool *pgxpool.Pool, name string, force bool) error {
+	if strings.Contains(name, rebuild.Mark) {
+		return DropBuild(ctx, pool, name)
+	}
 	err := retire(ctx, pool, name, force, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, sqlDrop, name)
 		return err
@@ -150,6 +159,13 @@ func retire(ctx context.Context, pool *pgxpool.Pool, name string, force bool, f 
 			if err := unused(ctx, tx, name); err != nil {
 				return err
 			}
+		}
+		var beside string
+		if err := tx.QueryRow(ctx, sqlBeside, name).Scan(&beside); err != nil {
+			return err
+		}
+		if beside != "" {
+			return fmt.Errorf("%w: there is %s beside %s (rouse projection drop %s)", ErrInUse, beside, name, beside)
 		}
 		if _, err := tx.Exec(ctx, sqlResizeLockAll, name); err != nil {
 			return err

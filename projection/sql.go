@@ -43,6 +43,8 @@ var (
 	sqlRetireLock string
 	//go:embed sql/running.sql
 	sqlRunning string
+	//go:embed sql/beside.sql
+	sqlBeside string
 	//go:embed sql/drop.sql
 	sqlDrop string
 	//go:embed sql/rename.sql

@@ -27,6 +27,9 @@ function span(seconds) {
   return Math.round(seconds / 86400) + " d";
 }
 
+// built says how far what is built beside a projection is.
+const built = (b) => (b ? "built beside " + b.of + ", " + b.percent + " %, " + (b.events_per_second > 0 ? number(b.events_per_second) + " events/s, " + span(b.seconds_left) + " left, " : "") : "");
+
 // age is span in whole seconds, because parts of one would only flicker.
 const age = (seconds) => (seconds < 1 ? "<1 s" : seconds < 10 ? Math.floor(seconds) + " s" : span(seconds));
 
@@ -207,7 +210,7 @@ function updateProjection(e, p, s) {
   const idle = p.is === "unowned";
   attribute(find(".state"), "class", "state " + (p.is === "paused" ? "" : p.is === "running" && !p.unowned ? "good" : "bad"));
   text(find(".state"), idle ? "no worker" : p.stopped && p.state !== "stopped" ? p.state + ", stopped" : p.state);
-  text(find(".lag"), p.lag_age >= 1 ? counted(p.lag, "position") + " behind, the first event waits for " + age(p.lag_age) : p.lag > 0 ? "less than 1 s behind" : "caught up");
+  text(find(".lag"), built(p.build) + (p.lag_age >= 1 ? counted(p.lag, "position") + " behind, the first event waits for " + age(p.lag_age) : p.lag > 0 ? "less than 1 s behind" : "caught up"));
   const steer = find(".top button");
   steer.hidden = !mayAct || p.state === "stopped";
   steer.dataset.act = p.state === "paused" ? "resume" : "pause";

@@ -231,7 +231,7 @@ func (j *Joint) send(ctx context.Context, conn *pgxpool.Conn, group []*part) (w 
 	if err := j.tx.start(ctx, w, conn.Conn()); err != nil {
 		return w, nil, err
 	}
-	if j.tx.pool.Leads { // it begins apart, as runPipelined does
+	if j.tx.pool.Path() != "" { // it begins apart, as runPipelined does
 		if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
 			return w, nil, err
 		}

@@ -29,7 +29,7 @@ type runner struct {
 func (r *runner) runPipelined(ctx context.Context, events []eventstore.Event, end txEnd) error {
 	var batch pgx.Batch
 	var w *working // nil: it begins apart
-	if !r.tx.pool.Leads {
+	if r.tx.pool.Path() == "" {
 		queueBegin(&batch)
 		w = r.tx.queueWork(&batch)
 	}

@@ -13,6 +13,7 @@ var (
 	sqlJoint            = db.Load(files, "joint")
 	sqlWork             = db.Load(files, "work")
 	sqlRestore          = db.Load(files, "restore")
+	sqlStray            = db.Load(files, "stray")
 	sqlForms            = db.Load(files, "forms")
 	sqlEncoding         = db.Load(files, "encoding")
 	sqlSession          = db.Load(files, "session")

@@ -91,6 +91,7 @@ func (e txEnd) queue(batch *pgx.Batch, w *working) {
 		}
 		return w.saveError(w.scanSave(results.QueryRow(), at))
 	}
+	w.queueStray(batch, schema)
 	batch.Queue("commit").Fn = func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" { // the server answers ROLLBACK where there is nothing left to commit
@@ -166,7 +167,7 @@ func (t *transactions) statementLimit() string {
 
 // queueWork queues the settings of a transaction that has begun, in which a handler will work, and returns it.
 func (t *transactions) queueWork(batch *pgx.Batch) *working {
-	w := &working{name: name(), limit: t.statementLimit(), restores: t.restores}
+	w := &working{name: name(), limit: t.statementLimit(), restores: t.restores, within: t.pool.Ahead}
 	w.settings = t.queueSettings(batch, w.limit, w.name)
 	return w
 }
@@ -196,10 +197,9 @@ func (t *transactions) start(ctx context.Context, w *working, conn *pgx.Conn) er
 	}
 	w.before = state
 	w.settings.on(conn)
-	if !t.pool.Leads {
+	if w.path = t.pool.Path(); w.path == "" {
 		return nil
 	}
-	w.path = pgx.Identifier{t.pool.Schema}.Sanitize()
 	if state.path != "" {
 		w.path += ", " + state.path
 	}

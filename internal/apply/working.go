@@ -22,6 +22,8 @@ type working struct {
 	path     string       // the search_path that the transaction has begun with; "": that of the session
 	left     string       // the search_path of the session behind the commit, read where path is set
 
+	within string // the schema that the handler may write to, beside temporary tables; "": any
+
 	hadTables bool // the session has had temporary tables
 	listens   bool // the handler has sent a LISTEN, which takes effect with the commit
 	lent      bool // the handler was given access to large objects, which cannot be taken back from it

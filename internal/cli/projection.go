@@ -19,7 +19,8 @@ func projectionVerb(e *env) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(projectionListVerb(e), projectionPauseVerb(e), projectionResumeVerb(e), projectionResetVerb(e),
-		projectionSkipVerb(e), projectionResizeVerb(e), projectionCreateVerb(e), projectionDropVerb(e), projectionRenameVerb(e))
+		projectionSkipVerb(e), projectionResizeVerb(e), projectionCreateVerb(e), projectionDropVerb(e), projectionRenameVerb(e),
+		projectionRebuildVerb(e), projectionPromoteVerb(e))
 	return cmd
 }
 
@@ -39,7 +40,8 @@ func steer(ctx context.Context, e *env, name string, do func(ctx context.Context
 	switch {
 	case errors.Is(err, projection.ErrNoProjection):
 		return usageError{fmt.Errorf("%w (rouse projection list shows those that there are)", err)}
-	case errors.Is(err, projection.ErrPosition), errors.Is(err, projection.ErrName), errors.Is(err, projection.ErrExists):
+	case errors.Is(err, projection.ErrPosition), errors.Is(err, projection.ErrName), errors.Is(err, projection.ErrExists),
+		errors.Is(err, projection.ErrNoBuild):
 		return usageError{err}
 	}
 	return err

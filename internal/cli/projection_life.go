@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
@@ -44,7 +45,8 @@ func projectionDropVerb(e *env) *cobra.Command {
 		`Drop takes a projection away: its checkpoints, and what was parked or is tried again. Its
 name is retired: a worker that is started with it stops that projection and says why, and
 does not begin it at the beginning of the log; rouse projection create makes it anew. Its
-read model stays, and is yours to drop.
+read model stays, and is yours to drop. What is built or kept beside it is dropped before, as
+NAME@VERSION or NAME@rebuild, and with its tables; workers need not stop for that.
 
 It is refused while a living worker runs the projection. With --force those workers stop it,
 and go on with their others; when the command has ended, none of them handles an event of it.`,
@@ -55,6 +57,9 @@ and go on with their others; when the command has ended, none of them handles an
 			}
 			if err != nil {
 				return err
+			}
+			if strings.Contains(name, "@") { // a version, or a rebuild
+				return e.say("%s is dropped, with its tables", name)
 			}
 			return e.say("%s is dropped, and its name is retired (rouse projection create %s makes it anew)", name, name)
 		})

@@ -101,6 +101,9 @@ func printReport(e *env, r report.Report, each bool) error {
 // headline says in one line how a projection is.
 func headline(p report.Projection) string {
 	parts := []string{p.Name + " (" + p.StateText() + ")", fmt.Sprintf("%d partitions", len(p.Partitions))}
+	if p.Build != nil {
+		parts = append(parts[:1], append([]string{buildLine(*p.Build, p.Version)}, parts[1:]...)...)
+	}
 	if p.Unowned > 0 && p.State != report.Paused {
 		parts = append(parts, fmt.Sprintf("%d of them unowned", p.Unowned))
 	}
@@ -111,6 +114,15 @@ func headline(p report.Projection) string {
 	return strings.Join(parts, ", ")
 }
 
+// buildLine says how far what is built beside a projection is.
+func buildLine(b report.Build, version int) string {
+	line := fmt.Sprintf("version %d, built beside %s, %d %%", version, b.Of, b.Percent)
+	if b.EventsPerSecond > 0 {
+		line += fmt.Sprintf(", %s events/s, %s left", console.Grouped(int64(b.EventsPerSecond)), console.Seconds(b.SecondsLeft))
+	}
+	return line
+}
+
 // remarks are what else there is to say of a projection, a line each.
 func remarks(p report.Projection) (lines []string) {
 	if p.Retrying.Events > 0 {
@@ -118,6 +130,9 @@ func remarks(p report.Projection) (lines []string) {
 	}
 	if p.Parked.Events > 0 {
 		lines = append(lines, parkedLine(p.Parked)+" (see rouse parked list)")
+	}
+	if p.Build != nil && p.Build.Trouble != "" {
+		lines = append(lines, "cannot take the place of "+p.Build.Of+": "+strings.ReplaceAll(p.Build.Trouble, "\n", " "))
 	}
 	if p.Reset != nil {
 		lines = append(lines, fmt.Sprintf("is to start over behind position %s, tried %s: %s", console.Grouped(p.Reset.To), console.Counted(int64(p.Reset.Tries), "time"),

@@ -35,6 +35,9 @@ type Pool struct {
 	// Leads puts Schema before the search_path of the session in the transactions of handlers.
 	Leads bool
 
+	// Ahead is a schema that the transactions of handlers have first in their search_path, before Schema. "": none.
+	Ahead string
+
 	// Gate bounds how many connections are used at once. nil: the pool does.
 	Gate *Gate
 }
@@ -45,6 +48,25 @@ func (p *Pool) Leave(err error) {
 	if IsStandby(err) {
 		p.Reset()
 	}
+}
+
+// Behind returns p with a schema ahead.
+func (p *Pool) Behind(schema string) *Pool {
+	behind := *p
+	behind.Ahead = schema
+	return &behind
+}
+
+// Path returns what the transactions of handlers have before the search_path of their session, "" for nothing.
+func (p *Pool) Path() string {
+	var path []string
+	if p.Ahead != "" {
+		path = append(path, pgx.Identifier{p.Ahead}.Sanitize())
+	}
+	if p.Leads {
+		path = append(path, pgx.Identifier{p.Schema}.Sanitize())
+	}
+	return strings.Join(path, ", ")
 }
 
 // In returns pool with schema. An empty schema leaves it to the search_path of each session.

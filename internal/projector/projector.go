@@ -98,6 +98,8 @@ type Config struct {
 	Handler apply.Handler
 	Types   catchup.Types // of the events that Handler handles
 
+	Role Role // which version of the projection Handler is of
+
 	// Reset empties the read model through tx. nil: it cannot be emptied.
 	Reset func(ctx context.Context, tx pgx.Tx) error
 
@@ -146,6 +148,7 @@ type Projector struct {
 	feed     atomic.Pointer[catchup.Feed] // the Feed of the last session, for Check
 	inHand   atomic.Bool                  // the session is at work for a handler
 	caughtUp atomic.Bool                  // the projection was live once, or had no partition to read for
+	resting  atomic.Bool                  // another version of the projection is live, at the last look
 	planned  atomic.Bool                  // it owns the partitions that it should, at the last look
 }
 
@@ -256,6 +259,9 @@ func (p *Projector) Run(ctx, workCtx context.Context) error {
 		p.pulse.Working()
 		began := time.Now()
 		err := p.runSession(ctx, workCtx)
+		if p.cfg.Role.Shadow && errors.Is(err, partition.ErrGone) {
+			return nil
+		}
 		if stopped := p.classifyFatal(err); stopped != nil {
 			p.stop(workCtx, stopped)
 			return stopped

@@ -131,9 +131,13 @@ func (p *Projector) open(ctx context.Context) (*session, error) {
 
 // claim claims those of the wanted partitions that may be taken.
 func (s *session) claim(ctx context.Context) error {
+	if s.Resting() {
+		s.once.Do(func() { close(s.started) })
+		return nil
+	}
 	claim := partition.Claim{
 		Projection: s.cfg.Name, Instance: s.process.Instance, Token: string(s.token),
-		Partitions: s.shares.wanted, Of: s.total(), FromTheLiving: s.process.static() && !s.claimed,
+		Partitions: s.shares.wanted, Of: s.total(), Version: s.cfg.Role.Version, FromTheLiving: s.process.static() && !s.claimed,
 	}
 	leases, err := claim.Claim(ctx, s.process.Pool)
 	if err != nil {

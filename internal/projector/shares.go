@@ -28,6 +28,7 @@ const (
 type shares struct {
 	wanted   []int // the partitions that this worker should own; written by look
 	paused   bool  // an operator has paused the projection; written by look
+	unknown  bool  // the others do not count this worker yet, or any longer; written by look
 	stopped  bool  // a worker has stopped the projection, and none has taken it up since; written by look
 	alone    bool  // there is no other member; written by look
 	balanced bool  // every member owns the partitions that it should; written by look
@@ -79,11 +80,13 @@ func (s *session) look(ctx context.Context) (partition.Standing, error) {
 	if err := standing.Mixed(s.process.Instance, s.process.static()); err != nil {
 		return standing, err
 	}
+	s.Rest(standing.Version)
 	if len(standing.Owners) != s.total() {
 		return standing, partition.ErrResized
 	}
 	s.shares.wanted, s.shares.balanced = s.want(standing)
 	s.shares.alone = len(standing.Members) == 1 && standing.Has(s.process.Instance)
+	s.shares.unknown = !standing.Has(s.process.Instance)
 	s.shares.paused, s.shares.stopped = standing.Paused, standing.Stopped
 	if s.barrier.setBarrier(standing.Barrier) {
 		s.idled = -1 // partitions may have to come to rest elsewhere
@@ -95,7 +98,7 @@ func (s *session) look(ctx context.Context) (partition.Standing, error) {
 // want returns the partitions that this worker should own, and whether every member owns those that it should. While
 // the other members take this worker for dead, it is the partitions that it owns.
 func (s *session) want(standing partition.Standing) (mine []int, balanced bool) {
-	if standing.Paused {
+	if standing.Paused || s.Resting() {
 		return []int{}, true
 	}
 	if s.process.static() {
@@ -196,7 +199,7 @@ func (s *session) enterStandby() {
 		s.progress.advance(math.MaxInt64) // there is nothing that a caller could wait for
 	}
 	switch changed := s.setState(Standby); {
-	case !changed:
+	case !changed, s.Resting(), none && s.shares.unknown && !s.process.static():
 	case none:
 		s.log.Warn().Int(keyPartitions, s.total()).Msg("there are more workers than partitions, this one has nothing to do")
 	case s.process.static():

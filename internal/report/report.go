@@ -80,11 +80,16 @@ type Projection struct {
 	// Reset is the request to start over that no worker has done yet; nil: there is none.
 	Reset *Reset `json:"reset,omitempty"`
 
+	// Version is that of its handler, and Build how far it is if it is built, or kept, beside another projection; nil: it is live.
+	Version int    `json:"version"`
+	Build   *Build `json:"build,omitempty"`
+
 	// Retrying are the events of aggregates whose first one is tried again by itself, Parked those of aggregates that wait for people.
 	Retrying Parked `json:"retrying"`
 	Parked   Parked `json:"parked"`
 
-	// LagEvents and LagSeconds are those of the partition that is furthest behind. Unowned counts partitions.
+	// LagEvents and LagSeconds are those of the partition that is furthest behind. Unowned counts partitions that
+	// nobody owns, none of what is built or kept beside another one.
 	LagEvents  int64   `json:"lag_events"`
 	LagSeconds float64 `json:"lag_seconds"`
 	Unowned    int     `json:"unowned"`
@@ -264,7 +269,9 @@ func (r *Report) assemble(partitions []projectionPartition) {
 			projection.Unowned++
 			p.State = Paused
 		default:
-			projection.Unowned++
+			if projection.Build == nil { // what is kept beside one may have no worker, and nothing waits for it
+				projection.Unowned++
+			}
 			p.State = Unowned
 		}
 		projection.LagEvents = max(projection.LagEvents, p.LagEvents)
@@ -274,6 +281,7 @@ func (r *Report) assemble(partitions []projectionPartition) {
 	for i := range r.Projections {
 		r.Projections[i].NobodyMayTake = r.nobodyMayTake(r.Projections[i])
 		r.Projections[i].Troubles = r.troubles(r.Projections[i].Name)
+		r.Projections[i].setBuild(r.Head)
 	}
 }
 
@@ -332,7 +340,14 @@ func scanProjection(row pgx.CollectableRow) (Projection, error) {
 	var count int
 	var position, resetTo *int64
 	var reset Reset
-	err := row.Scan(&p.Name, &count, &p.State, &p.LastError, &position, &p.ErrorAgeSeconds, &p.Stopped, &resetTo, &reset.Tries, &reset.Error)
+	var of *string
+	var build Build
+	err := row.Scan(&p.Name, &count, &p.State, &p.LastError, &position, &p.ErrorAgeSeconds, &p.Stopped, &resetTo, &reset.Tries, &reset.Error,
+		&p.Version, &of, &build.From, &build.Trouble, &build.seconds)
+	if of != nil {
+		build.Of = *of
+		p.Build = &build
+	}
 	if resetTo != nil {
 		reset.To = *resetTo
 		p.Reset = &reset

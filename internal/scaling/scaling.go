@@ -50,6 +50,9 @@ type Projection struct {
 // Name returns Name.
 func (Projection) Name() string { return Name }
 
+// Tables names the table, so that it can be built anew beside the live one (rouse.Tabled).
+func (Projection) Tables() []string { return []string{"scaling_activity"} }
+
 // Apply counts one event.
 func (p Projection) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
 	sql, args := p.statement([]eventstore.Event{ev})

@@ -1,0 +1,63 @@
+package rebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rouse-es/rouse/internal/db"
+)
+
+// Drop removes a shadow with its tables. First it takes it from those who run it, so that none of them stands in the way; where it is
+// killed behind that, Drop removes the rest. The live projection is not concerned.
+func Drop(ctx context.Context, d db.DB, shadow string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*statementTimeout)
+	defer cancel()
+	var schema string
+	err := db.Tx(ctx, d, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, sqlRetire.For(d), shadow).Scan(&schema)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("%w: %s", ErrNoShadow, shadow)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, sqlRaise.For(d), shadow)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return db.Tx(ctx, d, func(tx pgx.Tx) error {
+		if schema != "" {
+			if err := dropTables(ctx, tx, schema); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, sqlGone.For(d), shadow); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, sqlTell.For(d), db.SchemaOf(d))
+		return err
+	})
+}
+
+// dropTables drops all tables in the schema of a shadow, and the schema.
+func dropTables(ctx context.Context, tx pgx.Tx, schema string) error {
+	names, err := texts(ctx, tx, "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition", schema)
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		names[i] = pgx.Identifier{schema, name}.Sanitize()
+	}
+	if len(names) > 0 {
+		if _, err := tx.Exec(ctx, "drop table "+strings.Join(names, ", ")+" cascade"); err != nil {
+			return err
+		}
+	}
+	return dropSchema(ctx, tx, schema)
+}

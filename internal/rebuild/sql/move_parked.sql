@@ -1,0 +1,6 @@
+-- Gives the events that one projection has set aside to another, which has none; with null they are forgotten.
+-- $1: from; $2: to. Lock: the rows. Index: the primary key.
+with gone as (
+  delete from rouse.parked_events where projection_name = $1 and $2::text is null
+)
+update rouse.parked_events set projection_name = $2 where projection_name = $1 and $2::text is not null
