@@ -35,7 +35,7 @@ grant select on events, rouse_migrations to rouse_appender;
 grant insert (event_id, aggregate_type, aggregate_id, aggregate_version, event_type, event_version, payload, metadata)
   on events to rouse_appender;
 
--- Workers, `rouse parked`, `rouse projection` (resize, drop and rename excepted, which are the owner's) and `rouse
+-- Workers, `rouse parked`, `rouse projection` (resize, drop, rename and promote excepted, which are the owner's) and `rouse
 -- doctor`. They read events and never write one. What your projections write is yours to grant.
 grant select on events, rouse_migrations, rouse_members, rouse_push_key, retired_projections to rouse_worker;
 grant select on sequence events_global_position_seq to rouse_worker;
