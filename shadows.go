@@ -226,7 +226,9 @@ func (s *shadows) prepare(ctx context.Context, u unit, one rebuild.Shadow) {
 		}
 		err = rebuild.Prepare(ctx, s.w.db, s.w.presence, one, plan)
 	}
-	s.note(ctx, one, err, "cannot make the tables of what is to be built beside a projection")
+	if s.note(ctx, one, err) {
+		s.log.Warn().Err(err).Str(keyProjection, one.Name).Msg("cannot make the tables of what is to be built beside a projection")
+	}
 }
 
 // swap puts a shadow into the place of the live one if it has caught up.
@@ -246,7 +248,9 @@ func (s *shadows) swap(ctx context.Context, one rebuild.Shadow) {
 	if errors.As(err, &refusal) {
 		err = errors.New(refusal.Why) // somebody may mend it, and then it takes the place
 	}
-	s.note(ctx, one, err, "what was built beside a projection cannot take its place yet, trying again")
+	if s.note(ctx, one, err) {
+		s.log.Warn().Err(err).Str(keyProjection, one.Name).Msg("what was built beside a projection cannot take its place yet, trying again")
+	}
 }
 
 // caughtUp reports whether a shadow has read everything in this worker, or nearly, so that it comes to a barrier at once.
@@ -257,22 +261,20 @@ func (s *shadows) caughtUp(one rebuild.Shadow) bool {
 	return is && !here.ended && (here.State() == projector.Live || one.Head-here.Reached() <= shadowNear)
 }
 
-// note writes down what has kept a shadow from getting on, nil if nothing has, and when to try again.
-func (s *shadows) note(ctx context.Context, one rebuild.Shadow, err error, message string) {
-	if err == nil || ctx.Err() != nil {
-		return
+// note writes down what has kept a shadow from getting on, nil if nothing has, and when to try again. It reports whether nobody has said
+// so yet.
+func (s *shadows) note(ctx context.Context, one rebuild.Shadow, trouble error) (first bool) {
+	if trouble == nil || ctx.Err() != nil {
+		return false
 	}
 	s.again[one.Name] = time.Now().Add(shadowAgain)
-	if errors.Is(err, rebuild.ErrBusy) {
-		return
+	if errors.Is(trouble, rebuild.ErrBusy) || trouble.Error() == one.Trouble {
+		return false
 	}
-	if err.Error() == one.Trouble {
-		return // somebody has said so
+	if err := rebuild.NoteTrouble(ctx, s.w.db, one.Name, trouble); err != nil && ctx.Err() == nil {
+		s.log.Debug().Err(err).Str(keyProjection, one.Name).Msg("cannot write down what keeps a shadow from getting on")
 	}
-	s.log.Warn().Err(err).Str(keyProjection, one.Name).Msg(message)
-	if err := rebuild.NoteTrouble(ctx, s.w.db, one.Name, err); err != nil && ctx.Err() == nil {
-		s.log.Debug().Err(err).Msg("cannot write down what keeps a shadow from getting on")
-	}
+	return true
 }
 
 // start runs a shadow, unless it does run, or has ended in a way that only a new worker mends.
