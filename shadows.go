@@ -48,6 +48,17 @@ type shadow struct {
 	ended bool
 }
 
+// taking returns the projectors that take part now: those of the versions that are live, and of shadows.
+func (w *Worker) taking() []*projector.Projector {
+	all := w.shadows.projectors()
+	for _, p := range w.projectors {
+		if !p.Resting() {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // newShadows returns the shadows of w, whose projectors it has made.
 func newShadows(w *Worker, log catchup.Log) *shadows {
 	s := &shadows{

@@ -288,17 +288,6 @@ func (w *Worker) projectorConfig(log catchup.Log, u unit) projector.Config {
 	}
 }
 
-// taking returns the projectors that take part now: those of the versions that are live, and of shadows.
-func (w *Worker) taking() []*projector.Projector {
-	all := w.shadows.projectors()
-	for _, p := range w.projectors {
-		if !p.Resting() {
-			all = append(all, p)
-		}
-	}
-	return all
-}
-
 // newControl returns the Control for log, which Run runs.
 func (w *Worker) newControl(log catchup.Log) *partition.Control {
 	cfg := partition.ControlConfig{
