@@ -128,10 +128,10 @@ func Rebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Start, p
 			progress(b)
 		}
 		if b.Final {
-			if !b.Ready { // nothing was built
-				err = CancelRebuild(ctx, pool, name)
+			if b.Ready {
+				return fmt.Errorf("%w: %s (what is built so far stays until the rebuild is cancelled)", ErrRefused, b.Trouble)
 			}
-			return errors.Join(fmt.Errorf("%w: %s", ErrRefused, b.Trouble), err)
+			return errors.Join(fmt.Errorf("%w: %s", ErrRefused, b.Trouble), CancelRebuild(ctx, pool, name)) // nothing was built
 		}
 		select {
 		case <-ctx.Done():
