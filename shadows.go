@@ -34,7 +34,8 @@ type shadows struct {
 	units  map[string]unit // by name
 	names  []string
 
-	again map[string]time.Time // by shadow: when to try again what has failed; for run alone
+	again map[string]time.Time     // by shadow: when to try again what has failed; for run alone
+	tries map[string]time.Duration // by shadow: how long the last swap has tried; for run alone
 
 	mu      sync.Mutex // protects running
 	running map[string]*shadow
@@ -62,7 +63,7 @@ func (w *Worker) taking() []*projector.Projector {
 // newShadows returns the shadows of w, whose projectors it has made.
 func newShadows(w *Worker, log catchup.Log) *shadows {
 	s := &shadows{
-		w: w, log: w.log, events: log, units: map[string]unit{}, again: map[string]time.Time{}, running: map[string]*shadow{},
+		w: w, log: w.log, events: log, units: map[string]unit{}, again: map[string]time.Time{}, tries: map[string]time.Duration{}, running: map[string]*shadow{},
 	}
 	for _, u := range w.units {
 		s.units[u.name], s.names = u, append(s.names, u.name)
@@ -247,7 +248,12 @@ func (s *shadows) swap(ctx context.Context, one rebuild.Shadow) {
 	if !one.Near() || !s.caughtUp(one) || one.Stopped || one.Paused || time.Now().Before(s.again[one.Name]) {
 		return
 	}
-	done, err := rebuild.Swap(ctx, s.w.db, one.Name)
+	try := max(s.tries[one.Name], rebuild.FirstTry)
+	done, err := rebuild.Swap(ctx, s.w.db, one.Name, try)
+	delete(s.tries, one.Name)
+	if errors.Is(err, rebuild.ErrBehind) {
+		s.tries[one.Name] = min(2*try, rebuild.LongestTry)
+	}
 	if err == nil {
 		s.log.Info().Str(keyProjection, done.Live).Int("version", done.Version).Msg("what was built beside the projection has taken its place")
 		return

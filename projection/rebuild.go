@@ -18,7 +18,7 @@ const buildInterval = 100 * time.Millisecond
 
 // promoteTries and promotePause are how often Promote tries again, and how long it lets the live one get on before each.
 const (
-	promoteTries = 7 // for half a minute in all
+	promoteTries = 3 // for three quarters of a minute in all
 	promotePause = time.Second
 )
 
@@ -179,7 +179,7 @@ type Promoted struct {
 
 // Promote puts a version of a projection into the place of the one that is live, in one transaction with the checkpoints: its workers go
 // on with it, and those of the version that was live go on with that one beside, so that it can be promoted back. 0 is the version beside it, if
-// there is one. It has to have caught up; Promote tries for half a minute, or until ctx ends, and nothing has changed if it returns an error: ErrRefused where
+// there is one. It has to have caught up; Promote tries for three quarters of a minute, or until ctx ends, and nothing has changed if it returns an error: ErrRefused where
 // waiting does not mend it, ErrNoBuild where there is no such version.
 func Promote(ctx context.Context, pool *pgxpool.Pool, name string, version int) (Promoted, error) {
 	d, err := logOf(ctx, pool)
@@ -190,15 +190,17 @@ func Promote(ctx context.Context, pool *pgxpool.Pool, name string, version int) 
 	if err != nil {
 		return Promoted{}, err
 	}
-	done, err := rebuild.Swap(ctx, d, shadow)
+	try := rebuild.FirstTry
+	done, err := rebuild.Swap(ctx, d, shadow, try)
 	for range promoteTries {
+		try = min(2*try, rebuild.LongestTry)
 		if !errors.Is(err, rebuild.ErrBehind) && !errors.Is(err, rebuild.ErrLocked) && !errors.Is(err, rebuild.ErrBusy) || ctx.Err() != nil {
 			break
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(promotePause): // in which the live one gets on
-			done, err = rebuild.Swap(ctx, d, shadow)
+			done, err = rebuild.Swap(ctx, d, shadow, try)
 		}
 	}
 	return Promoted{Version: done.Version, Kept: done.Kept}, public(err)

@@ -165,8 +165,8 @@ func projectionPromoteVerb(e *env) *cobra.Command {
 live, in one transaction with the checkpoints. Its workers go on with it. Workers that still
 have the version that was live go on with that one beside, so that it can be promoted back,
 until it is dropped: rouse projection drop NAME@VERSION. Without --version it is the one that
-is beside it. It tries for half a minute, ends with 0 only if it was done, and else nothing
-has changed.`,
+is beside it. It tries for three quarters of a minute, ends with 0 only if it was done,
+and else nothing has changed.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 			done, err := projection.Promote(ctx, pool, name, version)
 			switch {

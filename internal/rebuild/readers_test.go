@@ -40,6 +40,10 @@ func (b *bundle) watch(n int) *readers {
 					r.found(err.Error())
 					return
 				}
+				select { // so that the readers leave something to the others
+				case <-ctx.Done():
+				case <-time.After(5 * time.Millisecond):
+				}
 			}
 		})
 	}
@@ -90,7 +94,7 @@ func (b *bundle) load() (stop func() int64) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(25 * time.Millisecond)
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			<-tick.C

@@ -24,9 +24,11 @@ const (
 	// shadow is behind in no partition, as where nobody runs the live one.
 	gentleTime = time.Second
 
-	// swapTime is how long a swap tries, and so for how long at most the live one is held at the barrier. Who tries again lets it get on
-	// in between.
-	swapTime = 3 * time.Second
+	// FirstTry and LongestTry are how long a swap tries, each time twice as long, and so for how long at most the live one is held at the
+	// barrier. Who tries again lets it get on in between. The first suffices where a handler is quick; the longest is for a machine that has
+	// no time.
+	FirstTry   = 3 * time.Second
+	LongestTry = 24 * time.Second
 
 	// lookInterval is how often a swap reads the checkpoints.
 	lookInterval = 20 * time.Millisecond
@@ -60,8 +62,9 @@ type Swapped struct {
 // under the locks of all tables and checkpoints, no partition of the shadow is behind. After a rebuild the old tables are gone; those of
 // another version are kept, under a shadow of that version, which goes on where there are workers of it.
 //
-// Its error is a Refusal where trying again mends nothing, or ErrBehind, ErrBusy or ErrLocked, after some seconds. Nothing has changed then.
-func Swap(ctx context.Context, d db.DB, shadow string) (Swapped, error) {
+// Its error is a Refusal where trying again mends nothing, or ErrBehind, ErrBusy or ErrLocked, after the time of the try (FirstTry). Nothing
+// has changed then.
+func Swap(ctx context.Context, d db.DB, shadow string, try time.Duration) (Swapped, error) {
 	found, err := Get(ctx, d, shadow)
 	switch {
 	case err != nil:
@@ -70,7 +73,7 @@ func Swap(ctx context.Context, d db.DB, shadow string) (Swapped, error) {
 		return Swapped{}, refuse("the tables of %s are not made yet (start a worker that has its version)", shadow)
 	}
 	s := &swap{d: d, shadow: shadow, live: found.Of, holder: eventstore.NewID().String(), began: time.Now(), lock: firstLock}
-	ctx, cancel := context.WithTimeoutCause(ctx, swapTime, ErrBehind)
+	ctx, cancel := context.WithTimeoutCause(ctx, try, ErrBehind)
 	defer cancel()
 	done, err := s.run(ctx)
 	if err != nil {
