@@ -275,7 +275,7 @@ func (s *shadows) caughtUp(one rebuild.Shadow) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	here, is := s.running[one.Name]
-	return is && !here.ended && (here.State() == projector.Live || one.Head-here.Reached() <= shadowNear)
+	return is && !here.ended && (here.State() == projector.Live || here.Reached() >= 0 && one.Head-here.Reached() <= shadowNear)
 }
 
 // note writes down what has kept a shadow from getting on, nil if nothing has, and when to try again. It reports whether nobody has said

@@ -20,8 +20,8 @@ const (
 	barrierTime  = 5 * time.Second
 	barrierRenew = time.Second
 
-	// gentleTime is how long a swap waits for the shadow and the live one to stand at one position. After that it is enough that the
-	// shadow is behind in no partition, as where nobody runs the live one.
+	// gentleTime is how long a swap waits for the shadow and the live one to stand at one position, or for the shadow to come to the end
+	// of the log where nobody runs the live one. After that it is enough that the shadow is behind in no partition.
 	gentleTime = time.Second
 
 	// FirstTry and LongestTry are how long a swap tries, each time twice as long, and so for how long at most the live one is held at the
@@ -101,8 +101,8 @@ func (s *swap) names() []string { return []string{s.live, s.shadow} }
 // standing is what a swap depends on, at one moment.
 type standing struct {
 	equal, ahead bool
-	highest      int64
-	comes        bool // a worker brings the live one to the barrier
+	highest, low int64 // of all checkpoints; of the shadow's
+	comes        bool  // a worker brings the live one to the barrier
 }
 
 func (s *swap) run(ctx context.Context) (Swapped, error) {
@@ -111,7 +111,7 @@ func (s *swap) run(ctx context.Context) (Swapped, error) {
 		if err != nil {
 			return Swapped{}, s.ended(ctx, err)
 		}
-		if now.equal || now.ahead && (!now.comes || time.Since(s.began) > gentleTime) {
+		if s.ready(now) {
 			done, err := s.change(ctx)
 			if err == nil || !lockMissed(err) {
 				return done, s.ended(ctx, err)
@@ -132,6 +132,16 @@ func (s *swap) run(ctx context.Context) (Swapped, error) {
 	}
 }
 
+// ready reports whether to try the change: both stand at one position, or the shadow at the end of the log where nobody runs the live one,
+// or it is ahead at least, and that is all that can be had.
+func (s *swap) ready(now standing) bool {
+	switch {
+	case now.comes && now.equal, !now.comes && s.barred && now.low >= s.barrier:
+		return true
+	}
+	return now.ahead && time.Since(s.began) > gentleTime
+}
+
 // ended returns the reason for which a swap has not been done.
 func (s *swap) ended(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
@@ -150,7 +160,7 @@ func (s *swap) read(ctx context.Context, q interface {
 ) (now standing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	err = q.QueryRow(ctx, sqlCounts.For(s.d), s.live, s.shadow).Scan(&now.equal, &now.ahead, &now.highest, &now.comes)
+	err = q.QueryRow(ctx, sqlCounts.For(s.d), s.live, s.shadow).Scan(&now.equal, &now.ahead, &now.highest, &now.low, &now.comes)
 	return now, err
 }
 
@@ -164,7 +174,7 @@ func (s *swap) setBarrier(ctx context.Context, now standing) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	return db.Tx(ctx, s.d, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, sqlBarrier.For(s.d), s.names(), s.holder, barrierTime.Milliseconds(), passed)
+		rows, err := tx.Query(ctx, sqlBarrier.For(s.d), s.names(), s.holder, barrierTime.Milliseconds(), passed, !now.comes)
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,9 @@ const (
 	totalsKnownEnv   = "ROUSE_TEST_TOTALS_KNOWN"
 )
 
+// totalsKey is the advisory lock that a build waits for in its middle, for as long as a test holds it.
+const totalsKey = 4712
+
 func init() { roles["totals worker"] = totalsWorker }
 
 // totals counts the events of each aggregate. Version 2 has a column more. It reports a line for each event up to known that it is
@@ -71,6 +74,9 @@ func (p totals) ApplyBatch(ctx context.Context, batch *pgx.Batch, events []event
 		if ids = append(ids, ev.AggregateID); !rouse.Replaying(ctx) && ev.GlobalPosition <= p.known {
 			fmt.Println("again " + strconv.FormatInt(ev.GlobalPosition, 10))
 		}
+	}
+	if rouse.Replaying(ctx) && events[len(events)-1].GlobalPosition > p.known/2 {
+		batch.Queue("select pg_advisory_xact_lock_shared($1)", totalsKey)
 	}
 	sql := `insert into totals as t (id, n) select id, count(*) from unnest($1::text[]) id group by id order by id
 		on conflict (id) do update set n = t.n + excluded.n`
@@ -149,23 +155,11 @@ func (r *totalsRun) worker(version int) *process.Process {
 func (r *totalsRun) load(perSecond, readers int) (stop func()) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	var all sync.WaitGroup
-	appender := r.Conn(r.t)
-	all.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(perSecond))
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if _, err := appender.Exec(r.ctx, appendSQL, fmt.Sprintf("b%d", n%1000), 1); err != nil {
-				r.t.Errorf("append: %v", err)
-				return
-			}
-			r.appended.Add(1)
-		}
-	})
+	appenders := max(1, perSecond/50)
+	for a := range appenders {
+		conn := r.Conn(r.t)
+		all.Go(func() { r.append(ctx, conn, a, time.Second*time.Duration(appenders)/time.Duration(perSecond)) })
+	}
 	for range readers {
 		conn := r.Conn(r.t)
 		all.Go(func() { r.read(ctx, conn) })
@@ -173,6 +167,32 @@ func (r *totalsRun) load(perSecond, readers int) (stop func()) {
 	stop = sync.OnceFunc(func() { cancel(); all.Wait() })
 	r.t.Cleanup(stop)
 	return stop
+}
+
+// append appends an event each time, until ctx ends.
+func (r *totalsRun) append(ctx context.Context, conn *pgx.Conn, appender int, each time.Duration) {
+	tick := time.NewTicker(each)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := conn.Exec(r.ctx, appendSQL, fmt.Sprintf("b%d-%d", appender, n%100), 1); err != nil {
+			r.t.Errorf("append: %v", err)
+			return
+		}
+		r.appended.Add(1)
+	}
+}
+
+// measured does something, and logs how many appends there were meanwhile.
+func (r *totalsRun) measured(what string, do func()) {
+	began, before := time.Now(), r.appended.Load()
+	do()
+	took := time.Since(began)
+	r.t.Logf("%s: %s, %.0f appends/s", what, took.Round(10*time.Millisecond), float64(r.appended.Load()-before)/took.Seconds())
 }
 
 // read looks at the read model again and again: nothing that was there may be less or missing later.
@@ -206,6 +226,10 @@ func (r *totalsRun) read(ctx context.Context, conn *pgx.Conn) {
 		}
 		seen = now
 		r.reads.Add(1)
+		select { // so that the readers leave something to the others
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 
@@ -232,13 +256,17 @@ func (r *totalsRun) rouse(args ...string) string {
 	return string(out)
 }
 
-// far waits until a build has come so far.
-func (r *totalsRun) far(position int64) {
+// held starts a rebuild, and waits until it is held up in its middle, which the returned function ends.
+func (r *totalsRun) held() (release func()) {
 	r.t.Helper()
-	testdb.Eventually(r.t, patience, "the build to come on", func() (bool, error) {
-		builds, err := projection.Builds(r.ctx, r.Pool, "totals")
-		return len(builds) > 0 && builds[0].At >= position, err
-	})
+	tx, err := r.Conn(r.t).Begin(r.ctx)
+	require.NoError(r.t, err)
+	_, err = tx.Exec(r.ctx, "select pg_advisory_xact_lock($1)", totalsKey)
+	require.NoError(r.t, err)
+	_, err = projection.StartRebuild(r.ctx, r.Pool, "totals", "")
+	require.NoError(r.t, err)
+	r.eventually(patience, "the rebuild to be in its middle", "select exists (select from pg_locks where locktype = 'advisory' and objid = $1 and not granted)", totalsKey)
+	return func() { require.NoError(r.t, tx.Rollback(r.ctx)) }
 }
 
 // TestStressRebuildUnderLoad rebuilds a read model under appends and readers. One rebuild is cancelled in the middle; in the next, the workers
@@ -251,32 +279,28 @@ func TestStressRebuildUnderLoad(t *testing.T) {
 	r := newTotalsRun(t, events)
 	first, second := r.worker(1), r.worker(1)
 	stop := r.load(perSecond, 10)
-	alone, since := r.appended.Load(), time.Now()
-	r.eventually(patience, "some appends", "select max(global_position) > $1 from events", r.known+int64(2*perSecond))
-	t.Logf("without a rebuild: %.0f appends/s", float64(r.appended.Load()-alone)/time.Since(since).Seconds())
+	r.measured("nothing", func() {
+		r.eventually(patience, "some appends", "select count(*) > $1 from events where global_position > $2", 4*perSecond, r.known)
+	})
 
-	_, err := projection.StartRebuild(r.ctx, r.Pool, "totals", "")
-	require.NoError(t, err)
-	r.far(1)
+	release := r.held()
 	r.rouse("projection", "rebuild", "totals", "--cancel")
+	release()
 	require.Zero(t, r.int("select count(*) from pg_namespace where nspname like 'rouse%'"))
 
-	began, before := time.Now(), r.appended.Load()
-	_, err = projection.StartRebuild(r.ctx, r.Pool, "totals", "")
-	require.NoError(t, err)
-	r.far(1)
+	release = r.held()
 	first.Kill()
-	third := r.worker(1)
+	first = r.worker(1)
 	second.Kill()
+	release()
 	t.Log(strings.TrimSpace(r.rouse("projection", "rebuild", "totals")))
-	took := time.Since(began)
-	t.Logf("%d events rebuilt in %s, over two kills, beside 10 readers and %.0f appends/s", events, took.Round(100*time.Millisecond), float64(r.appended.Load()-before)/took.Seconds())
-	before = r.reads.Load()
+	r.measured("a rebuild", func() { require.NoError(t, projection.Rebuild(r.ctx, r.Pool, "totals", "", nil)) })
+	before := r.reads.Load()
 	testdb.Eventually(t, patience, "the readers to look", func() (bool, error) { return r.reads.Load() > before+100, nil })
 	stop()
 	r.exact()
-	third.End(syscall.SIGTERM)
-	third.WantCleanExit()
+	first.End(syscall.SIGTERM)
+	first.WantCleanExit()
 }
 
 // TestARollingDeployToAnotherVersionAndBack replaces the workers of version 1 by those of version 2 one by one, under load, promotes

@@ -1,8 +1,10 @@
--- Sets one barrier for a projection and its shadow, at the highest checkpoint of both, or renews it. Returns where it stands, a row for
--- each of the two that it could be set for. $1: the two names; $2: the holder; $3: milliseconds that it holds; $4: move it.
+-- Sets one barrier for a projection and its shadow, at the highest checkpoint of both, or the last event where that is to be the end of the
+-- log; or renews it. Returns where it stands, a row for
+-- each of the two that it could be set for. $1: the two names; $2: the holder; $3: milliseconds that it holds; $4: move it; $5: to the end.
 -- Lock: the rows, in the order of names. Index: the primary keys.
 with high as materialized (
-  select coalesce(max(last_global_position), 0) as at from rouse.projection_checkpoints where projection_name = any ($1::text[])
+  select greatest((select max(last_global_position) from rouse.projection_checkpoints where projection_name = any ($1::text[])),
+                  case when $5::bool then (select max(global_position) from rouse.events) end, 0) as at
 ), free as materialized (
   select projection_name from rouse.projections
   where projection_name = any ($1::text[])
