@@ -24,7 +24,8 @@ var workerRights = []string{
 	"select, insert, update on projections", "select, insert, update on projection_checkpoints",
 	"select, insert on rouse_incarnation", "update on rouse_restart",
 	"select, insert, update, delete on projection_workers", "select, insert, update, delete on parked_events",
-	"select, insert, update, delete on event_attempts", "select on rouse_members", "select on retired_projections", "select, insert on done",
+	"select, insert, update, delete on event_attempts", "select on rouse_members", "select on retired_projections",
+	"select on rouse_retention", "select on rouse_archives", "select, insert on done",
 }
 
 // logged is a log that can be read while it is written.

@@ -13,6 +13,7 @@ var (
 	sqlOpen        = db.Load(files, "open")
 	sqlToken       = db.Load(files, "token")
 	sqlCheckMarks  = db.Load(files, "check_marks")
+	sqlWhole       = db.Load(files, "whole")
 	sqlTokenInsert = db.Load(files, "token_insert")
 	sqlHead        = db.Load(files, "head")
 	sqlLowWater    = db.Load(files, "low_water")

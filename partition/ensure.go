@@ -75,7 +75,8 @@ type New struct {
 }
 
 // Create creates those of some projections that do not exist, each with all of its checkpoints, in one statement: of several who
-// create the same one at once, the first says where it begins. A name that is retired gives an error that wraps ErrGone.
+// create the same one at once, the first says where it begins. A name that is retired gives an error that wraps ErrGone, and a position
+// behind which the log is not whole one that wraps db.ErrArchived; then none of them is created.
 func Create(ctx context.Context, d db.DB, projections []New) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -126,7 +127,7 @@ func createError(err error) error {
 	if errors.As(err, &pgErr) && pgErr.Code == "55000" { // of the trigger that refuses retired names
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	return fmt.Errorf("partition: create projections: %w", err)
+	return fmt.Errorf("partition: create projections: %w", db.Archived(err))
 }
 
 // Ensure creates a projection at the beginning of the log, with its checkpoints, where they do not exist, and returns the number of
@@ -154,7 +155,7 @@ func Complete(ctx context.Context, d db.DB, projection string, want int) (int, e
 		return 0, found[projection].Gone(projection)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("partition: create the checkpoints of %s: %w", projection, err)
+		return 0, fmt.Errorf("partition: create the checkpoints of %s: %w", projection, db.Archived(err))
 	}
 	if want != 0 && want != have {
 		return 0, fmt.Errorf("%w: %s is kept in %d, and %d were asked for (ask for %d, or for none to take what is there)",

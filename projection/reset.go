@@ -25,6 +25,9 @@ func Reset(ctx context.Context, pool *pgxpool.Pool, name string, position int64,
 			return 0, err
 		}
 	}
+	if err := catchup.CheckWhole(ctx, pool, at); err != nil {
+		return 0, err
+	}
 	err = steer(ctx, pool, name, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, sqlResetRequest, name, at, force, untried).Scan(&to)
 		if errors.Is(err, pgx.ErrNoRows) {

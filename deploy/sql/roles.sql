@@ -42,11 +42,12 @@ grant select on sequence events_global_position_seq to rouse_worker;
 grant select, insert, update on projections, projection_checkpoints to rouse_worker;
 grant select, insert on rouse_incarnation to rouse_worker;
 grant update on rouse_restart to rouse_worker;
+grant select on rouse_retention, rouse_archives to rouse_worker;
 grant select, insert, update, delete on projection_workers, event_attempts, parked_events to rouse_worker;
 
 -- `rouse status` and whoever asks for the lag.
 grant select on events, rouse_migrations, projections, retired_projections, projection_checkpoints, projection_workers, parked_events,
-  rouse_members to rouse_reader;
+  rouse_members, rouse_retention, rouse_archives to rouse_reader;
 grant select on sequence events_global_position_seq to rouse_reader;
 
 -- The read model of the built-in projection, if it is there. A worker of this role cannot create

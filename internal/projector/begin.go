@@ -30,8 +30,8 @@ func (c *Census) Ensure(ctx context.Context, log catchup.Log, projectors []*Proj
 		if len(missing) == 0 {
 			break
 		}
-		if err := partition.Create(ctx, c.pool, missing); err != nil && !errors.Is(err, partition.ErrGone) {
-			return err // gone: somebody has retired one of them meanwhile, and the others are still to be created
+		if err := c.createEach(ctx, missing, projectors); err != nil {
+			return err
 		}
 	}
 	for _, p := range projectors {
@@ -44,11 +44,35 @@ func (c *Census) Ensure(ctx context.Context, log catchup.Log, projectors []*Proj
 	return nil
 }
 
+// createEach creates missing. Of one behind whose beginning the log is not whole it is noted; the others do not wait for it.
+func (c *Census) createEach(ctx context.Context, missing []partition.New, projectors []*Projector) error {
+	err := partition.Create(ctx, c.pool, missing)
+	switch {
+	case errors.Is(err, partition.ErrGone):
+		return nil // somebody has retired one of them meanwhile, and the others are still to be created
+	case !errors.Is(err, db.ErrArchived):
+		return err
+	case len(missing) == 1:
+		for _, p := range projectors {
+			if p.cfg.Name == missing[0].Name {
+				p.refused = err
+			}
+		}
+		return nil
+	}
+	for i := range missing {
+		if err := c.createEach(ctx, missing[i:i+1], projectors); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // missing returns the projections that are to be created.
 func (c *Census) missing(ctx context.Context, log catchup.Log, projectors []*Projector, found map[string]partition.Kept) (missing []partition.New, err error) {
 	var origins map[catchup.Start]catchup.Origin
 	for _, p := range projectors {
-		if kept := found[p.cfg.Name]; kept.Exists || !kept.Retired.IsZero() {
+		if kept := found[p.cfg.Name]; kept.Exists || !kept.Retired.IsZero() || p.refused != nil {
 			continue
 		}
 		if p.cfg.Unsaid != nil && p.cfg.Start == "" {

@@ -86,6 +86,7 @@ type claimed struct {
 	log        catchup.Log
 	token      catchup.Token
 	marks      []catchup.Mark
+	lowest     int64 // of the checkpoints
 	highest    int64
 }
 
@@ -95,7 +96,7 @@ var errApart = errors.New("rouse: what was asked for all has to be asked one by 
 // check compares the checkpoints of claims with the log, whose head it reads after all of them, and answers whether earlier
 // owners have left events behind.
 func (c *Census) check(ctx context.Context, claims []claimed) ([]bool, error) {
-	all := claimed{log: claims[0].log, token: claims[0].token}
+	all := claimed{log: claims[0].log, token: claims[0].token, lowest: claims[0].lowest}
 	seen := map[catchup.Mark]bool{}
 	projections := make([]string, len(claims))
 	for i, one := range claims {
@@ -108,7 +109,7 @@ func (c *Census) check(ctx context.Context, claims []claimed) ([]bool, error) {
 				all.marks = append(all.marks, mark)
 			}
 		}
-		all.highest = max(all.highest, one.highest)
+		all.lowest, all.highest = min(all.lowest, one.lowest), max(all.highest, one.highest)
 		projections[i] = one.projection
 	}
 	if err := c.compare(ctx, all); err != nil {
@@ -130,7 +131,7 @@ func (c *Census) check(ctx context.Context, claims []claimed) ([]bool, error) {
 
 // ofLog reports whether err says something about the log, and not about the way to it.
 func ofLog(err error) bool {
-	for _, class := range []error{catchup.ErrLogReplaced, catchup.ErrLogBehind, catchup.ErrIncarnation, catchup.ErrChanged} {
+	for _, class := range []error{catchup.ErrLogReplaced, catchup.ErrLogBehind, catchup.ErrArchived, catchup.ErrIncarnation, catchup.ErrChanged} {
 		if errors.Is(err, class) {
 			return true
 		}
@@ -144,7 +145,10 @@ func (c *Census) compare(ctx context.Context, one claimed) error {
 	if err := catchup.CheckMarks(ctx, c.pool, one.token, one.marks); err != nil {
 		return err
 	}
-	return catchup.CheckFloor(ctx, c.pool, one.log, one.token, one.highest)
+	if err := catchup.CheckFloor(ctx, c.pool, one.log, one.token, one.highest); err != nil {
+		return err
+	}
+	return catchup.CheckWhole(ctx, c.pool, one.lowest)
 }
 
 // sound returns an error for a claim whose checkpoints do not belong to the log, and whether earlier owners have left events behind.

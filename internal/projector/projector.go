@@ -126,6 +126,7 @@ type Projector struct {
 	log zerolog.Logger
 
 	claimed    bool         // set by the first claim; later claims take nothing from living workers
+	refused    error        // why it was not created; written before it runs
 	takenUp    bool         // set by the first claim while the projection was not paused: it is not stopped any longer
 	nobody     int          // partitions that no member may take, at the last look
 	partitions atomic.Int64 // the number of partitions of the projection, written by Ensure
@@ -293,7 +294,7 @@ func (p *Projector) classifyFatal(err error) *apply.StoppedError {
 	switch {
 	case errors.As(err, &stopped):
 		return stopped
-	case errors.Is(err, catchup.ErrLogBehind), errors.Is(err, catchup.ErrLogReplaced), isRefusal(err), !p.claimed && migrations.Lacking(err):
+	case errors.Is(err, catchup.ErrLogBehind), errors.Is(err, catchup.ErrLogReplaced), errors.Is(err, catchup.ErrArchived), isRefusal(err), !p.claimed && migrations.Lacking(err):
 		return &apply.StoppedError{Err: err}
 	}
 	return nil

@@ -57,7 +57,7 @@ func (p *Projector) startOver(ctx context.Context) error {
 			return p.noteFailedReset(tryCtx, tx, *w, failed)
 		}
 		if _, err := tx.Exec(tryCtx, sqlReset.For(pool), p.cfg.Name, w.to); err != nil {
-			return fmt.Errorf("rouse: start %s over: %w", p.cfg.Name, err)
+			return fmt.Errorf("rouse: start %s over: %w", p.cfg.Name, db.Archived(err))
 		}
 		return nil
 	})
@@ -123,7 +123,7 @@ func (p *Projector) empty(ctx context.Context, tx pgx.Tx, restore func() error) 
 // nothing, it takes the request back.
 func (p *Projector) noteFailedReset(ctx context.Context, tx pgx.Tx, w wish, failed error) error {
 	tries := w.tries + 1
-	given := tries >= maxResetTries || apply.IsPermanent(failed) || errors.Is(failed, errNoReset)
+	given := tries >= maxResetTries || apply.IsPermanent(failed) || errors.Is(failed, errNoReset) || errors.Is(failed, db.ErrArchived)
 	pause := min(time.Second<<min(w.tries, 10), maxResetPause)
 	log := p.log.With().Err(failed).Int(keyTries, tries).Int64(keyPosition, w.to).Logger()
 	if given {

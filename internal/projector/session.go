@@ -99,6 +99,9 @@ func (p *Projector) open(ctx context.Context) (*session, error) {
 	}
 	process.Control.Seen(string(found.token))
 	if !found.kept.Exists {
+		if p.refused != nil {
+			return nil, p.refused
+		}
 		return nil, found.kept.Gone(p.cfg.Name)
 	}
 	if err := p.settle(ctx, found.kept.Partitions); err != nil {
@@ -177,7 +180,8 @@ func (s *session) adopt(ctx context.Context, leases []partition.Lease) (err erro
 	}
 	checkpoints := apply.NewCheckpoints(s.process.Pool.Schema, s.cfg.Name, s.process.Instance, s.token, leases, s.total())
 	left, err := s.process.Census.sound(ctx, claimed{
-		projection: s.cfg.Name, log: s.events, token: s.token, marks: marks(leases), highest: checkpoints.Highest(),
+		projection: s.cfg.Name, log: s.events, token: s.token, marks: marks(leases),
+		lowest: checkpoints.Lowest(), highest: checkpoints.Highest(),
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ with needed (name, privileges) as (
          ('projection_checkpoints', array['select', 'insert', 'update']),
          ('projection_workers', array['select', 'insert', 'update', 'delete']), ('rouse_members', array['select']),
          ('rouse_incarnation', array['select', 'insert']), ('rouse_restart', array['update']),
+         ('rouse_retention', array['select']), ('rouse_archives', array['select']),
          ('event_attempts', array['select', 'insert', 'update', 'delete']),
          ('parked_events', array['select', 'insert', 'update', 'delete'])
 ), found as (
