@@ -20,7 +20,7 @@ insert into rouse_retention default values;
 create table rouse_archives (
   first_position bigint primary key check (first_position >= 1),
   last_position  bigint not null check (last_position >= first_position),
-  events         bigint not null check (events >= 1),
+  events         bigint not null check (events >= 0),
   sha256         bytea not null check (length(sha256) = 32),
   path           text not null,
   streams        bytea not null,

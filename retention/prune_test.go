@@ -151,4 +151,3 @@ func TestStandardOutputGetsOneArchiveAndThenTheEventsGo(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
-

@@ -41,4 +41,14 @@ var (
 	sqlRestore string
 	//go:embed sql/stand.sql
 	sqlStand string
+	//go:embed sql/erase_look.sql
+	sqlEraseLook string
+	//go:embed sql/erase_texts.sql
+	sqlEraseTexts string
+	//go:embed sql/erase.sql
+	sqlErase string
+	//go:embed sql/erasure.sql
+	sqlErasure string
+	//go:embed sql/rewritten.sql
+	sqlRewritten string
 )

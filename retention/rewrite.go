@@ -1,0 +1,68 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// rewrite writes an archive in dir anew without what was erased, and returns it; nil if its file is not there. Killed in the middle it leaves
+// the old file, or one under a name that Prune, Restore and the next Erase know.
+func rewrite(ctx context.Context, pool *pgxpool.Pool, a Archive, dir string) (*Archive, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, a.name())
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if path, err = a.find(dir); err != nil {
+		return nil, err
+	}
+	erased, err := erasures(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDraft(dir, a.First, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer d.drop()
+	m, err := scan(path, func(_ []byte, r *record) error {
+		if !erased.apply(r) {
+			return nil
+		}
+		return d.add(r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.m.Last, d.m.Schema = a.Last, m.Schema
+	if err := d.finish(); err != nil {
+		return nil, err
+	}
+	tmp, err := d.store(dir)
+	if err != nil {
+		return nil, err
+	}
+	done := a
+	done.Events, done.SHA256, done.Path = d.m.Count, d.m.SHA256, path
+	err = locked(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, sqlRewritten, a.First, m.sum(), done.Events, d.m.sum(), []byte(newFilter(d.streams)), path)
+		if err == nil && tag.RowsAffected() != 1 {
+			err = fmt.Errorf("%w: another process has changed it (run it again)", ErrDiffers)
+		}
+		return err
+	})
+	if err != nil {
+		_ = os.Remove(tmp)
+		return nil, err
+	}
+	return &done, publish(tmp, path)
+}
