@@ -42,6 +42,8 @@ func TestCheckRightsNamesWhatIsMissing(t *testing.T) {
 		"grant select, insert on public.rouse_incarnation to " + role,
 		"grant select on public.rouse_members to " + role,
 		"grant update on public.rouse_restart to " + role,
+		"grant select on public.rouse_archives to " + role,
+		"grant select on public.rouse_retention to " + role,
 	}
 	for i, grant := range grants {
 		err := check()

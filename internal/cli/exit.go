@@ -18,6 +18,7 @@ import (
 	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/parked"
 	"github.com/rouse-es/rouse/partition"
+	"github.com/rouse-es/rouse/retention"
 )
 
 // The exit codes. They are a promise to scripts; exitCodeHelp says what each means. None is 2: with that, Go ends a program that has
@@ -96,10 +97,11 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 		return child.Code, oneLine(child.Sentence)
 	case is(err, demo.ErrVerdict, demo.ErrStep):
 		return exitVerdict, plain(err)
-	case is(err, rouse.ErrConfig, rouse.ErrNoStart, rouse.ErrStart, partition.ErrMismatch, partition.ErrElsewhere, partition.ErrCount, partition.ErrWorkerID, parked.ErrFilter):
+	case is(err, rouse.ErrConfig, rouse.ErrNoStart, rouse.ErrStart, partition.ErrMismatch, partition.ErrElsewhere, partition.ErrCount,
+		partition.ErrWorkerID, parked.ErrFilter, retention.ErrIgnored, retention.ErrPayload, retention.ErrNoStream):
 		return exitUsage, plain(err)
 	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema, migrations.ErrIncomplete,
-		catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrEngine, catchup.ErrLogBehind, eventstore.ErrNotMigrated):
+		catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrEngine, catchup.ErrLogBehind, catchup.ErrArchived, eventstore.ErrNotMigrated):
 		return exitSchema, plain(err)
 	}
 	if is(err, database.ErrAddress, database.ErrAddressFile, statements.ErrNoSync) {
@@ -139,7 +141,7 @@ func explainRefusal(db *database.Database, err error) (code int, sentence string
 // plain is the message of an error on one line, without the prefix of the package that it comes from.
 func plain(err error) string {
 	text := oneLine(err.Error())
-	for _, prefix := range []string{"rouse: ", "migrations: ", "projection: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: ", "bench: ", "parked: ", "tenants: "} {
+	for _, prefix := range []string{"rouse: ", "migrations: ", "projection: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: ", "bench: ", "parked: ", "tenants: ", "retention: "} {
 		if rest, has := strings.CutPrefix(text, prefix); has {
 			return rest
 		}
