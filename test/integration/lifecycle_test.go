@@ -209,7 +209,7 @@ func (l *lifecycle) sh(command string) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.WaitDelay = time.Second
 	cmd.Env = append(checkout.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
-	cmd.Dir = l.t.TempDir()
+	cmd.Dir = filepath.Dir(l.t.TempDir()) // the same for all commands of a section
 	out, err := cmd.CombinedOutput()
 	code := 0
 	var exit *exec.ExitError
