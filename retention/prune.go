@@ -284,7 +284,11 @@ func (p *pruner) superseded(ctx context.Context) (total int64, err error) {
 	for {
 		var n int64
 		err := p.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			return tx.QueryRow(ctx, sqlSuperseded, p.opts.Batch, p.opts.LastToo).Scan(&n)
+			until, _, err := holders(ctx, tx, p.opts.Ignore) // one that was ignored once may have it parked
+			if err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, sqlSuperseded, p.opts.Batch, p.opts.LastToo, until).Scan(&n)
 		})
 		if err != nil {
 			return total, fmt.Errorf("retention: remove what had stayed: %w", err)

@@ -149,6 +149,7 @@ func TestRoles(t *testing.T) {
 	o.showsSessionsToNobody()
 	o.showTheLag()
 	o.showThePage()
+	o.letEventsGo()
 }
 
 // areEnough: everything that a fleet goes through works under these roles: sharing, an event that fails, pausing, another number

@@ -84,7 +84,7 @@ func TestStrangerCannotAttachTheFunctionsOfTheTriggers(t *testing.T) {
 	s.exec("grant usage, create on schema lair to " + s.Name + "_stranger")
 	_, err := conn.Exec(s.ctx, "create table lair.events (global_position bigint generated always as identity, n int)")
 	require.NoError(t, err)
-	for _, function := range []string{"rouse_append_before", "rouse_append_after", "rouse_append_carry"} {
+	for _, function := range []string{"rouse_append_before", "rouse_append_after", "rouse_append_carry", "rouse_keep_whole"} {
 		refusedTo(s.ctx, t, conn, "create trigger t before insert on lair.events for each statement execute function public."+function+"()")
 		refusedTo(s.ctx, t, conn, "alter function public."+function+"() owner to "+s.Name+"_stranger")
 		assert.Zero(t, s.int("select has_function_privilege($1, $2, 'execute')::int", s.Name+"_stranger", "public."+function+"()"))
