@@ -71,7 +71,7 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, stream eventstore.Stream, op
 	if err != nil {
 		return out, err
 	}
-	err = locked(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+	err = locked(ctx, pool, statementTimeout, func(ctx context.Context, tx pgx.Tx) error {
 		return eraseIn(ctx, tx, stream, opts, hash[:], len(before) > 0, &out)
 	})
 	if err != nil {

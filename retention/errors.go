@@ -8,8 +8,13 @@ import (
 	"github.com/rouse-es/rouse/catchup"
 )
 
-// statementTimeout bounds each statement, and each transaction of a batch.
-const statementTimeout = time.Minute
+const (
+	// statementTimeout bounds each statement, and each transaction of a batch.
+	statementTimeout = time.Minute
+
+	// fileTimeout bounds a transaction in which a whole archive is compared or removed.
+	fileTimeout = time.Hour
+)
 
 var (
 	// ErrArchived means that events left the log behind which a projection would begin. See catchup.ErrArchived.

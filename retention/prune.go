@@ -302,11 +302,12 @@ func (p *pruner) superseded(ctx context.Context) (total int64, err error) {
 
 // tx runs f in a transaction that keeps checkpoints from being made and set back.
 func (p *pruner) tx(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
-	return locked(ctx, p.pool, f)
+	return locked(ctx, p.pool, statementTimeout, f)
 }
 
-func locked(ctx context.Context, pool *pgxpool.Pool, f func(ctx context.Context, tx pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+// locked runs f in a transaction that keeps checkpoints from being made and set back. Whoever wants to waits for its end, so it is short, or rare.
+func locked(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, f func(ctx context.Context, tx pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		// What is removed must not come back with a crash, nor be removed without the note of it.

@@ -40,7 +40,7 @@ func (p *pruner) removeWritten(ctx context.Context, a *written) (n int64, err er
 	if _, err := scan(a.file, func(line []byte, r *record) error { all.add(r, line); return nil }); err != nil {
 		return 0, err
 	}
-	err = p.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = locked(ctx, p.pool, fileTimeout, func(ctx context.Context, tx pgx.Tx) error {
 		if err := register(ctx, tx, a); err != nil {
 			return err
 		}

@@ -125,7 +125,7 @@ func insert(ctx context.Context, pool *pgxpool.Pool, batch []*record) (int64, er
 
 // lower notes that the events of an archive are in the log, once every one of them is there as it is in the file, or as it was erased.
 func lower(ctx context.Context, pool *pgxpool.Pool, a Archive, path string) error {
-	return locked(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+	return locked(ctx, pool, fileTimeout, func(ctx context.Context, tx pgx.Tx) error {
 		var removed, last int64
 		var sum []byte
 		if err := tx.QueryRow(ctx, sqlLockArchive, a.First).Scan(&removed, &last, &sum); err != nil {

@@ -53,7 +53,7 @@ func rewrite(ctx context.Context, pool *pgxpool.Pool, a Archive, dir string) (*A
 	}
 	done := a
 	done.Events, done.SHA256, done.Path = d.m.Count, d.m.SHA256, path
-	err = locked(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+	err = locked(ctx, pool, statementTimeout, func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, sqlRewritten, a.First, m.sum(), done.Events, d.m.sum(), []byte(newFilter(d.streams)), path)
 		if err == nil && tag.RowsAffected() != 1 {
 			err = fmt.Errorf("%w: another process has changed it (run it again)", ErrDiffers)
