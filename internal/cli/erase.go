@@ -14,9 +14,9 @@ import (
 
 // eraseFlags are what `rouse erase` is asked for.
 type eraseFlags struct {
-	aggregate, archives string
-	yes                 bool
-	opts                retention.EraseOptions
+	aggregate string
+	yes       bool
+	opts      retention.EraseOptions
 }
 
 func eraseVerb(e *env) *cobra.Command {
