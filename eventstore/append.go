@@ -54,6 +54,9 @@ type Appended struct {
 	Positions []int64
 	// IDs holds the id of each event, in the order given: the caller's or the new one.
 	IDs []ID
+	// Slot is the hash of the aggregate's id, 0 to 1023, which all of the events have. With the positions it says in which
+	// partitions of a projection they are; rouse.WaitFor needs these two and nothing else.
+	Slot int16
 }
 
 // LastPosition returns the global position of the last event: a reader that has come this far has seen them all.
@@ -119,6 +122,8 @@ type attempt struct {
 	chosenIDs bool
 	// seen is the version found after the last refusal, -1 before the first.
 	seen int64
+	// slot is that of the stream, as the database has computed it for the events that it took.
+	slot int16
 }
 
 // insert makes one attempt. It returns the version of the stream before it, and the positions of the new events: none
@@ -134,12 +139,14 @@ func (a *attempt) insert(ctx context.Context) (before int64, positions []int64, 
 func (a *attempt) insertOne(ctx context.Context) (before int64, positions []int64, err error) {
 	r := a.rows[0]
 	var position *int64
+	var slot *int16
 	err = a.tx.QueryRow(ctx, appendOneSQL, a.stream.Type, a.stream.ID, a.expected.param(),
-		r.id, r.eventType, r.version, r.payload, r.metadata).Scan(&before, &position)
+		r.id, r.eventType, r.version, r.payload, r.metadata).Scan(&before, &position, &slot)
 	switch {
 	case err != nil:
 		return 0, nil, err
-	case position != nil:
+	case position != nil && slot != nil:
+		a.slot = *slot
 		return before, []int64{*position}, nil
 	case a.expected.met(before):
 		return before, nil, errRefused
@@ -161,7 +168,7 @@ func (a *attempt) insertMany(ctx context.Context) (before int64, positions []int
 		c.ids, c.eventTypes, c.versions, c.payloads, c.metadata)
 	batch.Queue(releaseSQL)
 	results := a.tx.SendBatch(ctx, batch)
-	before, positions, err = readMany(results)
+	before, positions, err = a.readMany(results)
 	if closeErr := results.Close(); err == nil {
 		err = closeErr
 	}
@@ -175,7 +182,7 @@ func (a *attempt) insertMany(ctx context.Context) (before int64, positions []int
 }
 
 // readMany reads the results of the three statements of insertMany.
-func readMany(results pgx.BatchResults) (before int64, positions []int64, err error) {
+func (a *attempt) readMany(results pgx.BatchResults) (before int64, positions []int64, err error) {
 	if _, err = results.Exec(); err != nil {
 		return 0, nil, err
 	}
@@ -184,8 +191,10 @@ func readMany(results pgx.BatchResults) (before int64, positions []int64, err er
 		return 0, nil, err
 	}
 	var position *int64
-	_, err = pgx.ForEachRow(rows, []any{&before, &position}, func() error {
-		if position != nil {
+	var slot *int16
+	_, err = pgx.ForEachRow(rows, []any{&before, &position, &slot}, func() error {
+		if position != nil && slot != nil {
+			a.slot = *slot
 			positions = append(positions, *position)
 		}
 		return nil
@@ -282,6 +291,7 @@ func (a *attempt) result(before int64, positions []int64) (Appended, error) {
 		LastVersion:  before + int64(len(positions)),
 		Positions:    positions,
 		IDs:          make([]ID, len(a.rows)),
+		Slot:         a.slot,
 	}
 	for i, r := range a.rows {
 		if err := out.IDs[i].parse(r.id); err != nil {

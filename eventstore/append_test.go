@@ -55,6 +55,7 @@ func TestAppend_StoresWhatItIsGivenInEveryMode(t *testing.T) {
 				for i, e := range stored {
 					assert.Equal(t, appended.Positions[i], e.GlobalPosition)
 					assert.Equal(t, appended.IDs[i], e.ID)
+					assert.Equal(t, e.Slot, appended.Slot)
 					if !events[i].ID.IsZero() {
 						assert.Equal(t, events[i].ID, e.ID)
 					}

@@ -3,8 +3,8 @@
 -- Parameters: $1 aggregate type, $2 aggregate id, $3 expected version (null: any), and one array element per event:
 -- $4 event ids, $5 event types, $6 schema versions of the payloads, $7 payloads, $8 metadata.
 -- The arrays are text, which is an array in every query mode of the client; the elements are cast.
--- Returns per new event, in the order of the arrays, the version of the stream before and the event's position; a single
--- row without a position if the expected version is not met.
+-- Returns per new event, in the order of the arrays, the version of the stream before, the event's position and its slot; a
+-- single row without them if the expected version is not met.
 -- Raises 23505 if one of the rows meets another under a unique constraint. Skipping that row as append_one does would
 -- leave the others behind, so this runs between SAVEPOINT and RELEASE.
 -- Index: the unique one over (aggregate_type, aggregate_id, aggregate_version), read backwards for one row.
@@ -23,8 +23,8 @@ with head as (
          as e (id, type, version, payload, metadata, n)
   where $3::bigint is null or head.version = $3::bigint
   order by e.n
-  returning global_position, aggregate_version
+  returning global_position, aggregate_version, slot
 )
-select head.version, appended.global_position
+select head.version, appended.global_position, appended.slot
 from head left join appended on true
 order by appended.aggregate_version

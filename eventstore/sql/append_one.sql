@@ -2,7 +2,7 @@
 --
 -- Parameters: $1 aggregate type, $2 aggregate id, $3 expected version (null: any), $4 event id, $5 event type, $6
 -- schema version of the payload, $7 payload, $8 metadata.
--- Returns one row: the version of the stream in this statement's snapshot, and the position of the new event or null.
+-- Returns one row: the version of the stream in this statement's snapshot, and the position and the slot of the new event or null.
 -- Null with an expected version that is met means that the row met another one under a unique constraint: a writer
 -- whose commit this snapshot does not show, or the same event id. DO NOTHING, because an error would end the caller's
 -- transaction; and one row is all or nothing by itself, so no savepoint is needed.
@@ -21,7 +21,7 @@ with head as (
   from head
   where $3::bigint is null or head.version = $3::bigint
   on conflict do nothing
-  returning global_position
+  returning global_position, slot
 )
-select head.version, appended.global_position
+select head.version, appended.global_position, appended.slot
 from head left join appended on true
