@@ -17,6 +17,7 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/internal/apply"
+	"github.com/rouse-es/rouse/internal/await"
 	"github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/internal/projector"
 	"github.com/rouse-es/rouse/listener"
@@ -70,7 +71,8 @@ type Worker struct {
 	control    *partition.Control
 	source     *catchup.Source
 	census     *projector.Census
-	joint      *apply.Joint // nil: there is one projection
+	joint      *apply.Joint            // nil: there is one projection
+	asked      map[string]*await.Asked // what somebody waits for, by key of the projection
 	projectors []*projector.Projector
 	shadows    *shadows
 }
@@ -182,6 +184,10 @@ func (w *Worker) prepare(ctx context.Context) error {
 		w.direct = db.Beside(w.pool, w.cfg.ListenConn)
 	}
 	w.control = w.newControl(log)
+	w.asked = map[string]*await.Asked{}
+	for _, u := range w.units {
+		w.asked[await.Key(u.name)] = await.NewAsked(log.Events, u.name)
+	}
 	if !w.cfg.PollOnly {
 		w.listener = w.newListener(log)
 	}
@@ -282,8 +288,8 @@ func (w *Worker) projectorConfig(log catchup.Log, u unit) projector.Config {
 			Index: w.cfg.WorkerIndex, Total: w.cfg.TotalWorkers, Ended: w.ended,
 		},
 		Name: u.name, Partitions: w.cfg.Partitions, BatchSize: size, MostBatch: most, Concurrency: w.cfg.Concurrency,
-		Start: u.start, Unsaid: u.unsaid, Handler: u.handler, Types: u.types, Reset: u.reset, Role: projector.Role{Version: u.version},
-		Pauses: w.pauses, Patience: w.patience,
+		Start: u.start, Unsaid: u.unsaid, Asked: w.asked[await.Key(u.name)], Handler: u.handler, Types: u.types, Reset: u.reset,
+		Role: projector.Role{Version: u.version}, Pauses: w.pauses, Patience: w.patience,
 		Hooks: w.cfg.Observer.hooks(u.name), Logger: w.log.With().Str(keyProjection, u.name).Logger(),
 	}
 }
@@ -353,6 +359,7 @@ func (w *Worker) newListener(log catchup.Log) *listener.Listener {
 		Connection: shared, Dialer: w.direct, Pool: w.pool, Events: log.Events, Sequence: log.Sequence,
 		Instance: w.instance, Presence: w.presence, Log: w.log,
 		ProbeInterval: w.cfg.IdleInterval, Members: w.control.Members, OnMembers: w.control.Look,
+		OnAsk: w.hearAsk, AsksChannel: await.AsksChannel(log.Events),
 		OnMode: func(mode listener.Mode) {
 			if !w.control.IsAwake() {
 				w.control.Beat() // which shows the mode; the next one may be a long way off
@@ -362,6 +369,13 @@ func (w *Worker) newListener(log catchup.Log) *listener.Listener {
 			}
 		},
 	})
+}
+
+// hearAsk passes what somebody waits for on to the projection, if it is one of this worker.
+func (w *Worker) hearAsk(payload string) {
+	if asked := w.asked[await.KeyOf(payload)]; asked != nil {
+		asked.Hear(payload)
+	}
 }
 
 // work runs the projectors until all have ended. Once ctx is cancelled it waits for StopTimeout, then cancels workCtx,

@@ -108,6 +108,8 @@ func (h *handler) take(ctx context.Context, n *pgconn.Notification) error {
 	var fast []*seat
 	for _, s := range h.hearing[n.Channel] {
 		switch {
+		case s.l.cfg.OnAsk != nil && n.Channel == s.l.cfg.AsksChannel:
+			s.l.asked(n.Payload)
 		case n.Channel != s.wakes:
 			s.l.membersChanged()
 		case s.phase != torrent: // in which readers read by themselves
@@ -282,10 +284,14 @@ func (h *handler) handles(channel string) {
 
 // channels returns what is listened to for s.
 func (s *seat) channels() []string {
-	if s.l.cfg.OnMembers == nil {
-		return []string{s.wakes}
+	channels := []string{s.wakes}
+	if s.l.cfg.OnMembers != nil {
+		channels = append(channels, s.l.cfg.MembersChannel())
 	}
-	return []string{s.wakes, s.l.cfg.MembersChannel()}
+	if s.l.cfg.OnAsk != nil {
+		channels = append(channels, s.l.cfg.AsksChannel)
+	}
+	return channels
 }
 
 // without returns seats without s.

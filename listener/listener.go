@@ -52,6 +52,13 @@ type Config struct {
 	// connection's goroutine and must not wait. nil: nobody listens to that channel.
 	OnMembers func()
 
+	// OnAsk, if not nil, is called with what comes from AsksChannel: what somebody waits for until it is handled. It is called on the
+	// connection's goroutine and must not wait. nil: nobody listens to that channel.
+	OnAsk func(payload string)
+
+	// AsksChannel is the channel of OnAsk, which is this log's alone.
+	AsksChannel string
+
 	Log zerolog.Logger
 }
 
@@ -239,6 +246,9 @@ func (l *Listener) woken(payload string) {
 		l.hub.send(push, payload)
 	})
 }
+
+// asked takes in what came from AsksChannel.
+func (l *Listener) asked(payload string) { l.told(func() { l.cfg.OnAsk(payload) }) }
 
 // membersChanged takes in that the members channel was notified, or may have been.
 func (l *Listener) membersChanged() {

@@ -168,6 +168,8 @@ func (a *Applier) Apply(ctx, workCtx context.Context, leave <-chan struct{}, eve
 	left := newBudget(ctx, leave, a.run.handler.BatchTime)
 	left.breaker = a.breaker
 	lanes := a.deal(events)
+	a.checkpoints.alone = len(lanes) == 1
+	defer func() { a.checkpoints.alone = false }()
 	done, errs := make([]int, len(lanes)), make([]error, len(lanes))
 	var wg sync.WaitGroup
 	for i := 1; i < len(lanes); i++ {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/await"
 	"github.com/rouse-es/rouse/partition"
 )
 
@@ -22,6 +23,10 @@ type Checkpoints struct {
 	savedAt         []time.Time      // by partition: the last save, or the claim; written by moved
 	lowest, highest int64            // as claimed
 	saves           atomic.Uint32    // how many were made; several goroutines make them
+
+	asked *await.Asked     // whom saves are told to; nil: nobody
+	owned await.Partitions // all of them, written by Asked
+	alone bool             // one lane handles the events of all partitions, in order; written by Apply while none does
 }
 
 // NewCheckpoints returns the checkpoints of leases, of which there must be at least one, in a projection with total

@@ -48,6 +48,7 @@ func (c *committer) prepare(events []eventstore.Event) batch {
 		forget: c.attempts.among(events),
 		save:   c.checkpoints.save(touched, markOf(&events[len(events)-1])),
 		at:     new(catchup.Saved),
+		tell:   c.checkpoints.telling(c.checkpoints.alone),
 	}}
 }
 
@@ -189,7 +190,7 @@ func (c *committer) advance(ctx context.Context, behind []*catchup.Fence, to cat
 	if len(behind) == 0 {
 		return nil
 	}
-	end := txEnd{save: c.checkpoints.save(behind, to), at: new(catchup.Saved)}
+	end := txEnd{save: c.checkpoints.save(behind, to), at: new(catchup.Saved), tell: c.checkpoints.telling(true)}
 	if p := c.run.joint.part(nil, nil, end, &c.run.tx, c.run.apart); p == nil || !c.run.joint.commit(ctx, p) {
 		if err := c.run.tx.save(ctx, end); err != nil {
 			return err

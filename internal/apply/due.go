@@ -248,7 +248,7 @@ func (c *committer) endQueue(ctx context.Context, events []eventstore.Event) err
 
 // takes returns the end of a transaction that takes the first events of a queue out of it.
 func (c *committer) takes(events []eventstore.Event) txEnd {
-	return txEnd{done: events, more: new(bool), save: c.here(events), at: new(catchup.Saved)}
+	return txEnd{done: events, more: new(bool), save: c.here(events), at: new(catchup.Saved), tell: c.checkpoints.telling(false)}
 }
 
 // taken forgets the aggregate of the events that end has taken out of their queue, if nothing is left of that.

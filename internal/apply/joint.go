@@ -96,6 +96,7 @@ type part struct {
 	queued []*pgx.QueuedQuery
 	save   catchup.Save
 	saved  *catchup.Saved // written if it was saved
+	tell   telling
 	apart  *apart
 	turn   chan turn // buffered to 1, so that nobody waits for who has left
 }
@@ -116,7 +117,7 @@ func (j *Joint) part(events []eventstore.Event, queued []*pgx.QueuedQuery, end t
 		return nil
 	}
 	ask(queued)
-	return &part{queued: queued, save: end.save, saved: end.at, apart: a, turn: make(chan turn, 1)}
+	return &part{queued: queued, save: end.save, saved: end.at, tell: end.tell, apart: a, turn: make(chan turn, 1)}
 }
 
 // commit handles and saves p, together with others. It reports whether that is done; if not, nothing of p has been.
@@ -282,6 +283,11 @@ func (j *Joint) queueEnd(batch *pgx.Batch, group []*part, w *working) *[]catchup
 		*saved, err = saves.Scan(results.QueryRow())
 		return err
 	}
+	for _, p := range group {
+		if p.tell.asked.Replying() {
+			exec(p.tell.queue(batch, p.save, false)) // what was set aside goes by itself
+		}
+	}
 	batch.Queue("commit").Fn = func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" {
@@ -306,4 +312,12 @@ func unprepared(group []*part, sent [][]*pgx.QueuedQuery, err error) (blamed []*
 		}
 	}
 	return blamed
+}
+
+// exec gives q a reader that returns the statement's own error, so that it is not taken for that of another.
+func exec(q *pgx.QueuedQuery) {
+	q.Fn = func(results pgx.BatchResults) error {
+		_, err := results.Exec()
+		return err
+	}
 }

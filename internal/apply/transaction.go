@@ -45,6 +45,7 @@ type txEnd struct {
 	more   *bool              // written with done: others are left in that queue
 	save   catchup.Save
 	at     *catchup.Saved // written with the save: where its rows are now; nil: nobody asks
+	tell   telling        // those who wait for what is saved
 }
 
 // noteSpots notes where the save has put the rows of fences, which are those that it was made of, if it has said so. It has committed.
@@ -92,6 +93,7 @@ func (e txEnd) queue(batch *pgx.Batch, w *working) {
 		return w.saveError(w.scanSave(results.QueryRow(), at))
 	}
 	w.queueStray(batch, schema)
+	e.queueReply(batch, w)
 	batch.Queue("commit").Fn = func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" { // the server answers ROLLBACK where there is nothing left to commit
@@ -386,14 +388,6 @@ func own(what string, q *pgx.QueuedQuery) {
 		if IsRefusal(err) {
 			return refusal(what, err)
 		}
-		return err
-	}
-}
-
-// exec gives q a reader that returns the statement's own error, so that it is not taken for that of another.
-func exec(q *pgx.QueuedQuery) {
-	q.Fn = func(results pgx.BatchResults) error {
-		_, err := results.Exec()
 		return err
 	}
 }

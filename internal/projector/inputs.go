@@ -16,6 +16,7 @@ const (
 	sharesChanged                 // the membership is another one than that which the shares were computed from
 	lookDue                       // partitions were not shared as they should be at the last look
 	sweepDue
+	asked     // somebody waits until something is handled
 	pauseDue  // nothing has come for a while
 	trialDue  // the breaker is open, and an event may be tried
 	retryDue  // parked events may have to be retried
@@ -31,6 +32,7 @@ type inputs struct {
 	tick, due <-chan time.Time
 	pause     <-chan time.Time
 	trial     <-chan time.Time
+	asked     <-chan struct{}
 }
 
 // next waits for something to do, and returns it with its batch. A select takes any of the channels that are ready, and
@@ -51,6 +53,8 @@ func (s *session) next(ctx, workCtx context.Context, in inputs) (occasion, catch
 		return sweepDue, catchup.Batch{}
 	case ready(in.pause):
 		return pauseDue, catchup.Batch{}
+	case ready(in.asked):
+		return asked, catchup.Batch{}
 	case ready(in.trial):
 		return trialDue, catchup.Batch{}
 	case ready(in.due):
@@ -72,6 +76,8 @@ func (s *session) next(ctx, workCtx context.Context, in inputs) (occasion, catch
 		return sweepDue, catchup.Batch{}
 	case <-in.pause:
 		return pauseDue, catchup.Batch{}
+	case <-in.asked:
+		return asked, catchup.Batch{}
 	case <-in.trial:
 		return trialDue, catchup.Batch{}
 	case <-in.due:

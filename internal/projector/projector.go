@@ -15,6 +15,7 @@ import (
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/apply"
+	"github.com/rouse-es/rouse/internal/await"
 	"github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/internal/pulse"
 	"github.com/rouse-es/rouse/migrations"
@@ -102,6 +103,9 @@ type Config struct {
 
 	// Reset empties the read model through tx. nil: it cannot be emptied.
 	Reset func(ctx context.Context, tx pgx.Tx) error
+
+	// Asked is what those have asked for who wait for the projection.
+	Asked *await.Asked
 
 	// Pauses are those between the trials of the breaker. Zero: its defaults; tests shorten them.
 	Pauses apply.Pauses
@@ -321,6 +325,7 @@ func (p *Projector) stop(ctx context.Context, stopped *apply.StoppedError) {
 	if err := db.Exec(ctx, p.cfg.Process.Pool, sqlStopped.For(p.cfg.Process.Pool), p.cfg.Name, position, apply.Reason(err)); err != nil {
 		p.log.Warn().Err(err).Msg("cannot write down that the projection is stopped")
 	}
+	p.tellToLook(ctx)
 }
 
 // takeBack takes tries back that have ended without a verdict, in the short time that a worker that stops has.

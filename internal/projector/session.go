@@ -192,6 +192,8 @@ func (s *session) adopt(ctx context.Context, leases []partition.Lease) (err erro
 		Handled: &s.handled, NothingLeft: !left, Hooks: s.cfg.Hooks.Hooks, Log: s.log,
 	}, checkpoints, leases)
 	s.checkpoints, s.done = checkpoints, checkpoints.Lowest()
+	s.cfg.Asked.Forget()
+	checkpoints.Asked(s.cfg.Asked)
 	if whole && err == nil {
 		s.planned.Store(true)
 	}
@@ -242,7 +244,8 @@ func (s *session) loop(ctx, workCtx context.Context, feed *catchup.Feed) error {
 	defer tick.Stop()
 	for {
 		s.pulse.Working()
-		in := s.whileWaiting(inputs{batches: feed.C, rest: len(s.rest.Events) > 0, tick: tick.C, due: s.due(), pause: s.idle.pause.C})
+		s.settleReplies()
+		in := s.whileWaiting(inputs{batches: feed.C, rest: len(s.rest.Events) > 0, tick: tick.C, due: s.due(), pause: s.idle.pause.C, asked: s.cfg.Asked.C()})
 		if s.barrier.atBarrier(s.done) {
 			in.batches, in.rest, in.trial = nil, false, nil
 			if err := s.advanceIdle(workCtx); err != nil {
@@ -267,6 +270,12 @@ func (s *session) loop(ctx, workCtx context.Context, feed *catchup.Feed) error {
 			continue
 		case pauseDue:
 			if err := s.advancePaused(workCtx); err != nil {
+				return err
+			}
+			continue
+		case asked:
+			s.settleReplies()
+			if err := s.reply(workCtx); err != nil {
 				return err
 			}
 			continue
@@ -373,6 +382,11 @@ func (s *session) apply(ctx, workCtx context.Context, b catchup.Batch) (err erro
 	}
 	s.rest, s.done = b, done
 	s.progress.advance(s.done)
+	if s.cfg.Asked.Replying() {
+		if err := s.reply(workCtx); err != nil {
+			return err
+		}
+	}
 	switch behind := b.Head - s.done; {
 	case s.breaker.Open():
 	case !b.More && !left:

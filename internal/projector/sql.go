@@ -16,4 +16,5 @@ var (
 	sqlReset       = db.Load(files, "reset")
 	sqlDead        = db.Load(files, "dead")
 	sqlResetFailed = db.Load(files, "reset_failed")
+	sqlReply       = db.Load(files, "reply")
 )
