@@ -2,6 +2,7 @@ package projector
 
 import (
 	"context"
+	"math"
 	"sync"
 )
 
@@ -10,6 +11,7 @@ import (
 type progress struct {
 	mu      sync.Mutex    // protects the fields below
 	to      int64         // written by the projector's goroutine; -1: not known yet
+	of      claim         // under which to was reached; written with to
 	err     error         // written by fail: the cause that stopped the projection
 	changed chan struct{} // closed and replaced at every change; wait waits for it
 }
@@ -17,8 +19,13 @@ type progress struct {
 // newProgress returns a progress that is not known yet.
 func newProgress() *progress { return &progress{to: -1, changed: make(chan struct{})} }
 
-// unknown takes the position back, until the first read has shown that the log agrees with the checkpoints.
-func (p *progress) unknown() { p.advance(-1) }
+// unknown takes the position back, until the first read has shown that the log agrees with the checkpoints of a new claim.
+func (p *progress) unknown(of claim) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.to, p.of = -1, of
+	p.signal()
+}
 
 // advance sets the position and wakes the waiting goroutines if it has changed.
 func (p *progress) advance(to int64) {
@@ -26,6 +33,16 @@ func (p *progress) advance(to int64) {
 	defer p.mu.Unlock()
 	if to != p.to {
 		p.to = to
+		p.signal()
+	}
+}
+
+// nothing notes that no partition is owned, so that there is nothing to wait for.
+func (p *progress) nothing() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.to != math.MaxInt64 || p.of.partitions != nil {
+		p.to, p.of = math.MaxInt64, claim{}
 		p.signal()
 	}
 }
@@ -44,23 +61,23 @@ func (p *progress) signal() {
 	p.changed = make(chan struct{})
 }
 
-// wait returns nil once everything up to position to has been handled, the error of fail if the projection is stopped,
-// and the cause of ctx's end if that comes first.
-func (p *progress) wait(ctx context.Context, to int64) error {
+// wait returns once everything up to position to has been handled, with the claim under which it was, the error of fail if the
+// projection is stopped, and the cause of ctx's end if that comes first.
+func (p *progress) wait(ctx context.Context, to int64) (of claim, err error) {
 	for {
 		p.mu.Lock()
-		there, err, changed := p.to >= to, p.err, p.changed
+		there, of, err, changed := p.to >= to, p.of, p.err, p.changed
 		p.mu.Unlock()
 		switch {
 		case there:
-			return nil
+			return of, nil
 		case err != nil:
-			return err
+			return of, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return of, context.Cause(ctx)
 		}
 	}
 }

@@ -204,9 +204,6 @@ func (p *Projector) Handled() int64 { return p.handled.Load() }
 // rising.
 func (p *Projector) Avoided() []int { return p.avoids.of(int(p.partitions.Load())) }
 
-// Wait returns once everything up to position to has been handled, the projection is stopped, or ctx ends.
-func (p *Projector) Wait(ctx context.Context, to int64) error { return p.progress.wait(ctx, to) }
-
 // Busy reports whether there is work in hand: for a handler, which may take long or be tried again in its place, or to catch up with.
 func (p *Projector) Busy() bool {
 	state := p.State()

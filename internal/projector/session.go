@@ -217,7 +217,7 @@ func (s *session) total() int { return int(s.partitions.Load()) }
 func (s *session) run(ctx, workCtx context.Context) error {
 	owned := s.checkpoints.Owned()
 	s.log.Info().Int(keyPartitions, len(owned)).Int64(keyPosition, s.done).Msg("partitions claimed")
-	s.progress.unknown()
+	s.progress.unknown(s.owns())
 	s.showWaiting()
 	s.shares.moved = time.Now()
 	feed := s.process.Source.Feed(catchup.FeedConfig{

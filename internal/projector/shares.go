@@ -2,7 +2,6 @@ package projector
 
 import (
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -196,7 +195,7 @@ func (s *session) enterStandby() {
 		return
 	}
 	if none {
-		s.progress.advance(math.MaxInt64) // there is nothing that a caller could wait for
+		s.progress.nothing() // there is nothing that a caller could wait for
 	}
 	switch changed := s.setState(Standby); {
 	case !changed, s.Resting(), none && s.shares.unknown && !s.process.static():

@@ -17,4 +17,5 @@ var (
 	sqlDead        = db.Load(files, "dead")
 	sqlResetFailed = db.Load(files, "reset_failed")
 	sqlReply       = db.Load(files, "reply")
+	sqlConfirm     = db.Load(files, "confirm")
 )
