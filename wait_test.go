@@ -51,8 +51,12 @@ func (e onlyEffect) Do(ctx context.Context, ev eventstore.Event) error {
 func TestWaitForReturnsWhenTheEventsAreInTheReadModel(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]func(b *bundle) rouse.Config{
-		"alone":  func(*bundle) rouse.Config { return rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}} },
-		"batch":  func(*bundle) rouse.Config { return rouse.Config{Projections: []rouse.Projection{batched{projection: projection{name: "p"}}}} },
+		"alone": func(*bundle) rouse.Config {
+			return rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}}
+		},
+		"batch": func(*bundle) rouse.Config {
+			return rouse.Config{Projections: []rouse.Projection{batched{projection: projection{name: "p"}}}}
+		},
 		"effect": func(b *bundle) rouse.Config { return rouse.Config{Effects: []rouse.Effect{onlyEffect{b, "p"}}} },
 		"joint": func(*bundle) rouse.Config {
 			return rouse.Config{Projections: []rouse.Projection{batched{projection: projection{name: "p"}}, batched{projection: projection{name: "q"}}}}

@@ -34,7 +34,7 @@ func (c *Checkpoints) Asked(asked *await.Asked) {
 }
 
 // Reply returns the text by which those who wait learn that everything up to a position is handled in all partitions that are owned.
-func (c *Checkpoints) Reply(to int64) string { return c.asked.Reply(to, c.owned, c.total, false) }
+func (c *Checkpoints) Reply(to int64) string { return c.asked.Bare(to, c.owned, c.total) }
 
 // Epochs returns the partitions that are owned, and the epoch of each.
 func (c *Checkpoints) Epochs() (partitions []int32, epochs []int64) {

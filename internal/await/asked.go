@@ -113,6 +113,11 @@ func (a *Asked) Reply(to int64, partitions Partitions, total int, look bool) str
 	return reply{key: a.key, since: a.since.Load(), to: to, look: look, total: total, partitions: partitions}.String()
 }
 
+// Bare is Reply without a save.
+func (a *Asked) Bare(to int64, partitions Partitions, total int) string {
+	return reply{key: a.key, since: a.since.Load(), to: to, bare: true, total: total, partitions: partitions}.String()
+}
+
 // Due takes the asks for positions up to done, and reports whether there were any, and whether one of them needs the checkpoints saved.
 func (a *Asked) Due(done int64) (any, save bool) {
 	a.mu.Lock()

@@ -27,6 +27,7 @@ var (
 	sqlLook   = db.Load(files, "look")
 	sqlAsk    = db.Load(files, "ask")
 	sqlEvents = db.Load(files, "events")
+	sqlLast   = db.Load(files, "last")
 )
 
 // SQLReply sends a reply. $1: the channel; $2: the reply. In the transaction of a save it is heard when that has committed, and not

@@ -68,8 +68,13 @@ func (h *Hub) listen() (delivered bool) {
 	if _, err := conn.PgConn().Exec(ctx, sql).ReadAll(); err != nil {
 		return false
 	}
+	// What was handled before it listened was appended before.
+	var last int64
+	if err := db.QueryRow(ctx, h.pool, []any{&last}, sqlLast.For(h.pool)); err != nil {
+		return false
+	}
 	h.mu.Lock()
-	h.events, h.conn = events, conn
+	h.events, h.conn, h.clean = events, conn, last
 	h.mu.Unlock()
 	h.prove()
 	for {
@@ -79,7 +84,7 @@ func (h *Hub) listen() (delivered bool) {
 		}
 		switch {
 		case n.Channel == members: // somebody may have paused, resized, reset, dropped or joined
-			h.again(false)
+			h.again()
 		case strings.HasPrefix(n.Payload, proofPrefix):
 			delivered = h.proved(n.Payload) || delivered
 		default:
@@ -122,15 +127,25 @@ func (h *Hub) proofDue(now time.Time, asking bool) (proof string, by time.Time) 
 // what was replied before was not heard.
 func (h *Hub) proved(payload string) bool {
 	h.mu.Lock()
-	ours, first := payload == h.proof, !h.hears
-	if ours {
-		h.hears, h.proof, h.provenAt = true, "", time.Now()
+	defer h.mu.Unlock()
+	if payload != h.proof {
+		return false
 	}
-	h.mu.Unlock()
-	if ours && first {
-		h.again(true)
+	first := !h.hears
+	h.hears, h.proof, h.provenAt = true, "", time.Now()
+	if !first {
+		return true
 	}
-	return ours
+	for key, m := range h.known {
+		h.known[key] = &memory{used: m.used, clean: h.clean}
+	}
+	for _, of := range h.waiters {
+		for w := range of {
+			w.again()
+		}
+	}
+	h.wake()
+	return true
 }
 
 // deaf notes that there is no connection.

@@ -29,7 +29,8 @@ type Hub struct {
 	begun   bool       // the goroutines run
 	closed  bool
 	waiters map[string]map[*waiter]struct{} // by key
-	asked   map[string]time.Time            // by key: when the workers were last asked
+	known   map[string]*memory              // by key: the projections that were waited for lately
+	clean   int64                           // the last event when the present connection began to hear
 	events  uint32                          // the oid of the table of events; 0: not known yet
 	hears   bool                            // a notification has arrived on the present connection
 	conn    *pgx.Conn                       // the one that listens; nil: there is none
@@ -46,7 +47,7 @@ func NewHub(pool *db.Pool, dialer *db.Dialer) *Hub {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Hub{
 		pool: pool, dialer: dialer, ctx: ctx, cancel: cancel, kick: make(chan struct{}, 1),
-		waiters: map[string]map[*waiter]struct{}{}, asked: map[string]time.Time{},
+		waiters: map[string]map[*waiter]struct{}{}, known: map[string]*memory{},
 	}
 }
 
@@ -108,6 +109,19 @@ func (h *Hub) enter(w *waiter) error {
 		h.waiters[w.key] = map[*waiter]struct{}{}
 	}
 	h.waiters[w.key][w] = struct{}{}
+	now := time.Now()
+	m := h.known[w.key]
+	if m == nil {
+		m = &memory{clean: h.clean}
+		h.known[w.key] = m
+	}
+	m.used = now
+	if h.hears && m.tells(w, now) {
+		if m.prime(w, now) {
+			h.end(w, nil)
+			return nil
+		}
+	}
 	if !h.begun {
 		h.begun = true
 		// Owned by Close.
@@ -152,7 +166,7 @@ func (h *Hub) watch() {
 	for h.ctx.Err() == nil {
 		due, asks, next := h.due(time.Now())
 		proof, proofBy := h.proofDue(time.Now(), len(asks) > 0)
-		if len(due) == 0 && proof == "" {
+		if len(due)+len(asks) == 0 && proof == "" {
 			if !proofBy.IsZero() && proofBy.Before(next) {
 				next = proofBy
 			}
@@ -184,7 +198,8 @@ func (h *Hub) due(now time.Time) (due []*waiter, asks []ask, next time.Time) {
 	defer h.mu.Unlock()
 	next = now.Add(askAgain)
 	for key, of := range h.waiters {
-		first := now.Sub(h.asked[key]) >= askAgain
+		m := h.known[key]
+		first := now.Sub(m.asked) >= askAgain
 		for w := range of {
 			if !w.must && w.next.After(now) {
 				if w.next.Before(next) {
@@ -194,12 +209,22 @@ func (h *Hub) due(now time.Time) (due []*waiter, asks []ask, next time.Time) {
 			}
 			// Whoever waits for events of some slot hears of the save that handles them, once somebody has asked. The save says nothing of
 			// the partitions of other workers, and an event that nobody wants is not saved at once.
-			if first || w.looks > 0 || w.target.first() < 0 {
+			if first || w.looks > 0 || w.target.first() < 0 || w.looked {
 				asks = append(asks, w.ask(h.hears))
-				h.asked[key], first = now, false
+				m.asked, first = now, false
 			}
 			w.looking, w.looks = true, w.looks+1
 			due = append(due, w)
+		}
+	}
+	for key, m := range h.known {
+		switch {
+		case now.Sub(m.asked) < askAgain:
+		case now.Sub(m.used) < askAgain: // whoever comes next need not look
+			asks = append(asks, ask{key: key, from: everything})
+			m.asked = now
+		case h.waiters[key] == nil:
+			delete(h.known, key)
 		}
 	}
 	if len(due) > 0 {
@@ -305,6 +330,9 @@ func (h *Hub) heard(r reply) {
 	if !h.hears {
 		return // what was said before may have been missed; everybody looks once the connection has proven itself
 	}
+	if m := h.known[r.key]; m != nil {
+		m.hear(r)
+	}
 	must := false
 	for w := range h.waiters[r.key] {
 		if w.hear(r) {
@@ -318,21 +346,17 @@ func (h *Hub) heard(r reply) {
 	}
 }
 
-// again has everybody look again, because what was said may have been missed; lost: replies, too.
-func (h *Hub) again(lost bool) {
+// again has everybody look again, because something has changed that no reply tells of.
+func (h *Hub) again() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, m := range h.known {
+		m.forget()
+	}
 	for _, of := range h.waiters {
 		for w := range of {
-			if lost {
-				w.again()
-			} else {
-				w.must = true
-			}
+			w.must = true
 		}
-	}
-	if lost {
-		clear(h.asked)
 	}
 	h.wake()
 }

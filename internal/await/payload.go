@@ -122,31 +122,45 @@ type reply struct {
 	// to is the position up to which everything is handled in partitions, but for what was set aside.
 	to int64
 
-	// look means that something was set aside, or taken out of a queue, or that it is time to look for another reason.
-	look bool
+	// look means that something was set aside, or taken out of a queue, or that it is time to look for another reason. bare means that
+	// no save holds the checkpoints where they are, so that somebody may have moved them back since.
+	look, bare bool
 
 	total      int // partitions of the projection
 	partitions Partitions
 }
 
 func (r reply) String() string {
-	look := 0
-	if r.look {
-		look = 1
+	kind := plainReply
+	switch {
+	case r.look:
+		kind = lookReply
+	case r.bare:
+		kind = bareReply
 	}
-	return fmt.Sprintf("%s %d %d %d %d %s", r.key, r.since, r.to, look, r.total, r.partitions.String())
+	return fmt.Sprintf("%s %d %d %d %d %s", r.key, r.since, r.to, kind, r.total, r.partitions.String())
 }
 
 func parseReply(text string) (r reply, err error) {
-	var look int
+	var kind int
 	var partitions string
-	if n, err := fmt.Sscanf(text, "%16s %d %d %d %d %s", &r.key, &r.since, &r.to, &look, &r.total, &partitions); err != nil || n != 6 {
+	if n, err := fmt.Sscanf(text, "%16s %d %d %d %d %s", &r.key, &r.since, &r.to, &kind, &r.total, &partitions); err != nil || n != 6 {
 		return r, errPayload
 	}
-	r.look = look == 1
+	if r.total < 0 || r.total > 64*len(r.partitions) {
+		return r, errPayload
+	}
+	r.look, r.bare = kind == lookReply, kind == bareReply
 	r.partitions, err = parsePartitions(partitions)
 	return r, err
 }
+
+// The kinds of replies.
+const (
+	plainReply = iota
+	lookReply
+	bareReply
+)
 
 // everything is the first position of an ask for which any reply will do.
 const everything = math.MaxInt64

@@ -201,6 +201,8 @@ func (w *waiter) again() {
 const (
 	// firstPause is that between the first look and the second, where replies are heard; each further one is ten times as long.
 	// An event of a type that a projection does not handle moves no checkpoint for a while, so there is no reply before the second.
+	// primedPause is the one before the first look, where it is not needed at once.
+	primedPause  = 10 * time.Millisecond
 	firstPause   = 5 * time.Millisecond
 	longestPause = askAgain
 

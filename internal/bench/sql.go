@@ -27,6 +27,8 @@ var (
 	appendPlainScript []byte
 	//go:embed sql/append_event.sql
 	sqlAppendEvent string
+	//go:embed sql/append_waited.sql
+	sqlAppendWaited string
 
 	//go:embed sql/floor_log.sql
 	sqlFloorLog string

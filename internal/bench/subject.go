@@ -65,12 +65,15 @@ func (m many) ApplyBatch(_ context.Context, batch *pgx.Batch, events []eventstor
 	return nil
 }
 
+// subjectName is the name of the nth projection of Live.
+func subjectName(n int) string { return fmt.Sprintf("bench_%04d", n) }
+
 // Live runs a worker with so many projections until ctx ends. It says how long its start took, once it has handled what there is, and of each event when the last projection
 // has committed it.
 func Live(ctx context.Context, pool *pgxpool.Pool, projections int, out io.Writer, log zerolog.Logger) error {
 	cfg := rouse.Config{Label: subjectLabel, Log: log}
 	for i := range projections {
-		cfg.Projections = append(cfg.Projections, many{fmt.Sprintf("bench_%04d", i)})
+		cfg.Projections = append(cfg.Projections, many{subjectName(i)})
 	}
 	said := json.NewEncoder(out)
 	var mu sync.Mutex // protects said and committed

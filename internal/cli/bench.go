@@ -47,7 +47,7 @@ what to read: what is compared takes turns, and medians are printed.`,
 	}
 	cmd.AddCommand(benchLatencyVerb(e), benchCatchupVerb(e), benchAppendVerb(e), benchScaleVerb(e), benchIdleVerb(e), benchTenantsVerb(e),
 		benchCostVerb(e), benchWritersVerb(e), benchLadderVerb(e), benchPartitionsVerb(e), benchProjectionsVerb(e),
-		benchPayloadsVerb(e))
+		benchPayloadsVerb(e), benchWaitVerb(e))
 	return cmd
 }
 
