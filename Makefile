@@ -45,7 +45,7 @@ VET_SYSTEMS  := linux darwin windows
 
 # The parts of `make bench`, in their order.
 BENCHES = bench-latency bench-ladder bench-cost bench-append bench-append-idle bench-writers bench-catchup bench-partitions bench-payloads \
-	bench-scale bench-projections bench-idle bench-idle-many bench-tenants bench-compare
+	bench-scale bench-projections bench-wait bench-idle bench-idle-many bench-tenants bench-compare
 
 .DEFAULT_GOAL := help
 .PHONY: help build image demo run test test-product test-apart benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency \
@@ -191,6 +191,9 @@ bench-scale: build ## that history by one, two and four workers, and what it cos
 
 bench-projections: build ## 1, 50 and 200 projections in one process; about 2 minutes
 	@$(MEASURE) projections $(ROUSE_BENCH) projections
+
+bench-wait: build ## WaitFor with 1, 10 and 100 callers at once, beside the handling; about a minute
+	@$(MEASURE) wait $(ROUSE_BENCH) wait
 
 bench-idle: build ## what workers ask of the server at rest; about 2 minutes
 	@$(MEASURE) idle $(ROUSE_BENCH) idle

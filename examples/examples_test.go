@@ -27,12 +27,17 @@ var promises = []promise{
 	{"RebuiltTakesThePlaceOfWhatIsWrong", testRebuilt},
 	{"WorkerPoolSharesTheEvents", testWorkerPool},
 	{"PartitionedWorkersKeepToTheirNumbers", testPartitioned},
+	{"ReadYourWritesShowsEveryWriteOnTheNextPage", testReadYourWrites},
 	{"WithLoggingTellsOfAFailureAndTheRecovery", testLogging},
 	{"ScalingAndTheBuiltInProjectionTakeTurns", testTurns},
 	{"ScalingHasTheReadModelOfTheBuiltInProjection", testSameReadModel},
 	{"ScalingPrintsOnlyWhatWasCommitted", testCommitted},
 	{"ScalingAppendersMayRunAtOnce", testAppenders},
 	{"ScalingRefusesInOneSentence", testRefusals},
+}
+
+func testReadYourWrites(s *scene) {
+	require.Equal(s, "wrote 20 times, and the next page showed it 20 times\n", s.run("read-your-writes"))
 }
 
 func testBasic(s *scene) {

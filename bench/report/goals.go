@@ -57,7 +57,7 @@ func (r results) goals() []goal {
 		r.quietGoal(), r.costGoal(), r.busyGoal(), r.ladderGoal(), r.rowsGoal(), r.heldGoal(),
 		r.besidePollerGoal(), r.plainGoal(), r.appendGoal(), r.besideGoal(),
 		r.readGoal(), r.watermillGoal(), r.upsertGoal(), r.formsGoal(), r.partitionsGoal(), r.payloadsGoal(), r.processGoal(), r.memoryGoal(), r.scaleGoal(),
-		r.projectionsGoal(), r.crowdGoal(), r.notifyGoal(),
+		r.waitGoal(), r.projectionsGoal(), r.crowdGoal(), r.notifyGoal(),
 	}
 }
 
@@ -260,6 +260,24 @@ func (r results) payloadsGoal() goal {
 			g.add(row.PeakMiB > 0 && row.PeakMiB <= 128 && row.Ratio >= 0.8, "%s B: %.0f MiB, %.2f", grouped(float64(bytes)), row.PeakMiB, row.Ratio)
 		} else {
 			g.miss("%s B", grouped(float64(bytes)))
+		}
+	}
+	return g
+}
+
+func (r results) waitGoal() goal {
+	g := goal{what: "`WaitFor` in another process, 1, 10 and 100 at once: p50 over that of the handling of the same events", aim: "<= 1.2x"}
+	rows := map[int]bench.WaitRow{}
+	if r.wait != nil {
+		for _, row := range r.wait.Rows {
+			rows[row.Waiters] = row
+		}
+	}
+	for _, waiters := range []int{1, 10, 100} {
+		if row, known := rows[waiters]; known {
+			g.add(row.Ratio.P50 <= 1.2, "%d: %.2fx", waiters, row.Ratio.P50)
+		} else {
+			g.miss("%d", waiters)
 		}
 	}
 	return g

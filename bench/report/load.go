@@ -29,6 +29,7 @@ type results struct {
 	projections             *bench.ManyResult
 	idle, crowd             *bench.IdleResult
 	tenants                 *bench.TenantsResult
+	wait                    *bench.WaitResult
 	compare                 *compare.Result
 }
 
@@ -40,7 +41,7 @@ func load(dir string) (r results, err error) {
 		read(dir, "append-idle", &r.beside), read(dir, "writers", &r.writers), read(dir, "catchup", &r.catchup),
 		read(dir, "partitions", &r.partitions), read(dir, "payloads", &r.payloads), read(dir, "scale", &r.scale),
 		read(dir, "projections", &r.projections), read(dir, "idle", &r.idle), read(dir, "idle-many", &r.crowd),
-		read(dir, "tenants", &r.tenants), read(dir, "compare", &r.compare))
+		read(dir, "tenants", &r.tenants), read(dir, "wait", &r.wait), read(dir, "compare", &r.compare))
 	// A floor that was read without its index is another floor: what was measured beside it is no result of today.
 	for _, l := range []**bench.LatencyResult{&r.quiet, &r.busy, &r.rows, &r.held, &r.carried} {
 		if *l != nil && (*l).FloorRows == 0 {
@@ -95,6 +96,7 @@ func (r results) servers() (all []bench.Server) {
 	addOf(add, r.scale, func(r *bench.ScaleResult) bench.Server { return r.Server })
 	addOf(add, r.projections, func(r *bench.ManyResult) bench.Server { return r.Server })
 	addOf(add, r.tenants, func(r *bench.TenantsResult) bench.Server { return r.Server })
+	addOf(add, r.wait, func(r *bench.WaitResult) bench.Server { return r.Server })
 	addOf(add, r.compare, func(r *compare.Result) bench.Server { return r.Server })
 	return all
 }

@@ -83,6 +83,7 @@ func (p *page) write(r results) {
 	p.partitions(r)
 	p.payloads(r)
 	p.scale(r)
+	p.wait(r)
 	p.projections(r)
 	p.idle(r)
 	p.crowd(r)

@@ -129,6 +129,24 @@ func (p *page) payloads(r results) {
 	p.table([]string{"bytes", "events", "Rouse, events/s", "raw read, events/s", "ratio", "memory at most, MiB"}, rows)
 }
 
+func (p *page) wait(r results) {
+	p.say("## Waiting for what was written\n\n")
+	if r.wait == nil {
+		p.missing("bench-wait")
+		return
+	}
+	w := r.wait
+	p.say("So many callers in one process append an event each, all at once, and wait with `rouse.WaitFor` until the worker, in another process, has\n"+
+		"handled it; %d rounds, one each %g ms. From the acknowledged commit of the append to the acknowledged commit of the effect, and to the return of\n"+
+		"the wait, ms; and the statements that each wait sends, begin and commit included.\n\n", w.Rounds, w.Interval)
+	var rows [][]string
+	for _, row := range w.Rows {
+		rows = append(rows, []string{strconv.Itoa(row.Waiters), ms(row.Alone.P50), ms(row.Handled.P50), ms(row.Handled.P99), ms(row.Waited.P50), ms(row.Waited.P99),
+			ratio(row.Ratio.P50), ms(row.Statements)})
+	}
+	p.table([]string{"waiters", "handled, nobody waits, p50", "handled p50", "p99", "waited p50", "p99", "ratio of the p50", "statements"}, rows)
+}
+
 func (p *page) projections(r results) {
 	p.say("## Many projections in one process\n\n")
 	if r.projections == nil {

@@ -49,7 +49,7 @@ func TestPartsThatWereNotRunAreNamed(t *testing.T) {
 	t.Parallel()
 	page, images := write(t, t.TempDir())
 	for _, target := range []string{"bench-latency", "bench-ladder", "bench-cost", "bench-append", "bench-append-idle", "bench-writers", "bench-catchup",
-		"bench-partitions", "bench-payloads", "bench-scale", "bench-projections", "bench-idle", "bench-idle-many", "bench-tenants", "bench-compare"} {
+		"bench-partitions", "bench-payloads", "bench-scale", "bench-projections", "bench-wait", "bench-idle", "bench-idle-many", "bench-tenants", "bench-compare"} {
 		assert.Contains(t, page, "Not measured yet: `make "+target+"`.")
 	}
 	assert.NotContains(t, page, "reached")
@@ -83,7 +83,9 @@ func TestGoals(t *testing.T) {
 	put(t, dir, "payloads", bench.PayloadsResult{Server: server, Rows: []bench.PayloadsRow{{Bytes: 1 << 20, PeakMiB: 128, Ratio: .8}, {Bytes: 10 << 10, PeakMiB: 128, Ratio: .8}, {Bytes: 100, PeakMiB: 0, Ratio: 1}}})
 	put(t, dir, "idle-many", bench.IdleResult{Server: server, Workers: 64, Sent: 20, Connections: 130})
 	put(t, dir, "tenants", bench.TenantsResult{Server: server, Schemas: 7})
+	put(t, dir, "wait", bench.WaitResult{Server: server, Rows: []bench.WaitRow{{Waiters: 1, Ratio: bench.Ratio{P50: 1.2}}, {Waiters: 10, Ratio: bench.Ratio{P50: 1.21}}}})
 	page, images := write(t, dir)
+	assert.Contains(t, page, "| 1: 1.20x; 10: 1.21x; 100: not measured | **not reached** |")
 	assert.Contains(t, page, "| 10/s: 1.10x, 1.00x; 100/s: 1.20x, 1.25x; 50/s: not measured | **not reached** |")
 	assert.Contains(t, page, "| 1,000/s: 1.20 ms, 5.0 ms, writers 0.96 (p50 of an append 1.00 and 1.00 ms); 3,000/s: 1.00 ms, 4.0 ms, writers 0.96 (p50 of an append 1.00 and 1.00 ms) | reached |")
 	assert.Contains(t, page, "| 5.0; 24.0; 161 (the floor 0.0, 0.0, 0) | **not reached** |")

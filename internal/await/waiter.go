@@ -64,6 +64,7 @@ type waiter struct {
 	aside   bool       // an event is set aside and is tried again: only a look shows its end
 	resets  bool       // the projection is to start over: only a look shows that it has
 	hears   bool       // the owners of what is pending hear asks
+	stops   bool       // the projection was stopped, and its last worker may be about to say so
 	why     string     // what is waited for, in words
 
 	looking bool    // a look is under way
@@ -139,7 +140,7 @@ func (w *waiter) saw(f found) (over bool, err error) {
 	if !f.exists {
 		return true, fmt.Errorf("%w: %s", ErrNoProjection, w.target.Projection)
 	}
-	w.looked, w.last, w.total, w.resets, w.hears = true, f.last, f.partitions, f.resets, f.hear
+	w.looked, w.last, w.total, w.resets, w.hears, w.stops = true, f.last, f.partitions, f.resets, f.hear, f.stopped
 	w.target.Last = f.last // what Head was at the first look
 	w.pending = Partitions{}
 	for _, p := range f.behind {
@@ -214,7 +215,7 @@ const (
 // pause returns the time until the next look behind one that was made.
 func (w *waiter) pause(heard bool) time.Duration {
 	pause, factor, longest := firstPause, time.Duration(10), longestPause
-	if !heard || !w.hears {
+	if !heard || !w.hears || w.stops {
 		pause, factor, longest = deafPause, 2, longestDeafPause
 	}
 	for range min(w.looks-1, 10) {

@@ -31,6 +31,7 @@ const (
 	exitStopped  = 5
 	exitVerdict  = 6
 	exitFindings = 7
+	exitLate     = 8
 	exitUsage    = 64 // EX_USAGE of sysexits.h
 	exitSignal   = signal.ExitCode
 )
@@ -45,9 +46,10 @@ func exitCodeHelp() string {
 		{exitOther, "something else went wrong"},
 		{exitDatabase, "the database cannot be reached, does not exist or refuses the login"},
 		{exitSchema, "the schema is missing, older or newer, or the database cannot be the source"},
-		{exitStopped, "a projection was stopped by an event that it cannot handle, or a parked event failed again"},
+		{exitStopped, "a projection was stopped by an event that it cannot handle, a parked event failed again, or what is waited for is parked, paused or stopped"},
 		{exitVerdict, "the verdict is negative: events were lost, doubled or out of order, or nobody took over"},
 		{exitFindings, "the doctor has found something that fails"},
+		{exitLate, "what was waited for did not come in time"},
 		{exitUsage, "the command line or a variable is not usable"},
 		{exitSignal, "a second signal ended the program at once"},
 	} {
@@ -90,6 +92,10 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 	case errors.As(err, &blocked):
 		return exitOther, plain(err)
 	case errors.Is(err, errFailedAgain):
+		return exitStopped, plain(err)
+	case errors.Is(err, errLate):
+		return exitLate, plain(err)
+	case is(err, rouse.ErrParked, rouse.ErrPaused, rouse.ErrStopped):
 		return exitStopped, plain(err)
 	case errors.Is(err, errFindings):
 		return exitFindings, plain(err)

@@ -112,7 +112,8 @@ func rootCommand(e *env, projections []Projection) *cobra.Command {
 		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
 	root.AddCommand(versionVerb(e), migrateVerb(e), appendVerb(e), statusVerb(e), workerVerb(e, projections), tailVerb(e),
-		dashboardVerb(e), projectionVerb(e), parkedVerb(e), pruneVerb(e), archiveVerb(e), eraseVerb(e), doctorVerb(e), demoVerb(e), benchVerb(e), benchSleeperVerb(e), benchSubjectVerb(e),
+		dashboardVerb(e), projectionVerb(e), waitVerb(e), parkedVerb(e), pruneVerb(e), archiveVerb(e), eraseVerb(e), doctorVerb(e),
+		demoVerb(e), benchVerb(e), benchSleeperVerb(e), benchSubjectVerb(e),
 		demoSchemaVerb(e))
 	return root
 }

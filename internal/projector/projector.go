@@ -359,7 +359,7 @@ func (p *Projector) setState(state State) bool {
 	}
 	p.log.Info().Str(keyState, string(state)).Msg("state changed")
 	p.cfg.Hooks.State(state)
-	if control := p.cfg.Process.Control; control != nil && !control.IsAwake() {
+	if control := p.cfg.Process.Control; control != nil && (state == Stopped || !control.IsAwake()) {
 		control.Beat() // the next heartbeat may be a long way off
 	}
 	return true
