@@ -128,7 +128,7 @@ type found struct {
 	behind                          []int32
 	hear                            bool
 	low                             int64
-	stuck                           bool
+	goesOn                          bool
 	aside, parked                   []int64
 }
 
@@ -156,7 +156,7 @@ func (w *waiter) saw(f found) (over bool, err error) {
 	switch {
 	case f.paused:
 		return true, fmt.Errorf("%w: %s", ErrPaused, w.target.Projection)
-	case f.stopped && f.stuck:
+	case f.stopped && !f.goesOn:
 		return true, fmt.Errorf("%w: %s", ErrStopped, w.target.Projection)
 	}
 	w.why = w.explain(f)
