@@ -193,7 +193,7 @@ bench-projections: build ## 1, 50 and 200 projections in one process; about 2 mi
 	@$(MEASURE) projections $(ROUSE_BENCH) projections
 
 bench-wait: build ## WaitFor with 1, 10 and 100 callers at once, beside the handling; about a minute
-	@$(MEASURE) wait $(ROUSE_BENCH) wait
+	@$(MEASURE) wait $(ROUSE_BENCH) wait --rounds 120
 
 bench-idle: build ## what workers ask of the server at rest; about 2 minutes
 	@$(MEASURE) idle $(ROUSE_BENCH) idle
