@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -64,7 +64,7 @@ func site(pool *pgxpool.Pool) http.Handler {
 			http.Error(w, "the note cannot be shown", http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprint(w, events)
+		_, _ = fmt.Fprint(w, events)
 	})
 	return mux
 }
@@ -85,9 +85,15 @@ func run(ctx context.Context) error {
 
 	waiter := rouse.NewWaiter(pool, rouse.WaiterConfig{})
 	defer waiter.Close()
-	server := httptest.NewServer(lastwrite.Middleware(waiter, notes{}.Name(), 5*time.Second, site(pool)))
-	defer server.Close()
-	return browse(ctx, server.URL+"/notes/"+eventstore.NewID().String())
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: lastwrite.Middleware(waiter, notes{}.Name(), 5*time.Second, site(pool)), ReadHeaderTimeout: time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	defer func() { _ = server.Close(); <-served }()
+	return browse(ctx, "http://"+listener.Addr().String()+"/notes/"+eventstore.NewID().String())
 }
 
 // work runs a worker until stop is called.
