@@ -62,7 +62,7 @@ func BenchmarkLooks(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			reader.Turn(events-1, allSlots())
-			batch, ok, err := reader.Glance(b.Context())
+			batch, ok, err := reader.Glance(b.Context(), false)
 			require.NoError(b, err)
 			require.True(b, ok && len(batch.Events) == 1)
 		}

@@ -79,7 +79,7 @@ func TestReader_GlanceEndsAtSoManyBytes(t *testing.T) {
 	reader := b.reader(b.Pool, 0)
 	b.next(reader, 1000)
 	b.appendLarge(40, 1<<20)
-	batch, ok, err := reader.Glance(b.ctx)
+	batch, ok, err := reader.Glance(b.ctx, false)
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NotEmpty(t, batch.Events)

@@ -3,11 +3,14 @@ package catchup
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/internal/db"
 )
@@ -22,18 +25,21 @@ const glanceRows = 100
 // head, there is nothing, which an earlier glance has read. Otherwise Glance
 // changes nothing and ok is false. A Next should follow: at once, or within a second where the batch is AtHead, to look at
 // the triggers.
-func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
+//
+// With triggers it looks at them too, and ok is false where one is not as it should be: a Next says what follows from that. Where it is
+// true and the batch is AtHead, no Next need follow.
+func (r *Reader) Glance(ctx context.Context, triggers bool) (b Batch, ok bool, err error) {
 	if r.patience.limit(r.bound.Limit(glanceRows)) < glanceRows {
 		return Batch{}, false, nil // the events of late are so large that it would bring more than there is room for
 	}
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.patience.timeout())
 	defer cancel()
-	found, err := r.glance(ctx)
+	found, err := r.glance(ctx, triggers)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !r.wary {
 		r.wary = true // what the session has set may be the cause
-		found, err = r.glance(ctx)
+		found, err = r.glance(ctx, triggers)
 	}
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
@@ -41,9 +47,12 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	if err = r.patience.note(outer, err); err != nil {
 		return Batch{}, false, err
 	}
+	if triggers && !found.armed {
+		return Batch{}, false, nil
+	}
 	to := r.after
-	for _, ev := range found.events {
-		if ev.GlobalPosition != to+1 {
+	for i := range found.events {
+		if found.events[i].GlobalPosition != to+1 {
 			return Batch{}, false, nil
 		}
 		to++
@@ -58,36 +67,65 @@ func (r *Reader) Glance(ctx context.Context) (b Batch, ok bool, err error) {
 	return b, true, nil
 }
 
-// glance reads what glance.sql says, in one statement. Where the results would come in a form that pgx does not read, or the
-// session has settings with which the statement was refused once, the settings of a read go before it.
-func (r *Reader) glance(ctx context.Context) (found reading, err error) {
-	settings := false
-	return r.exchange(ctx, func(batch *pgx.Batch, needs db.Needs) { // one transaction: it begins with the first statement and ends with the last
-		if settings = needs.Forms || r.wary; settings {
-			r.queueHead(batch, needs)
-		}
-		batch.Queue(forPages(sqlGlance.In(r.log.Schema), uint64(max(r.after, 0))/rowsOfPage), int64(r.log.Sequence), r.after)
-	}, func(results pgx.BatchResults) (reading, error) {
-		if settings {
-			if _, err := results.Exec(); err != nil {
-				return found, fmt.Errorf("catchup: begin to read the log: %w", err)
+// glanced is what a glance has found.
+type glanced struct {
+	reading
+	armed bool // both triggers are as they should be; only where that was asked
+}
+
+// glance reads what glance.sql says, in one statement, or what glance_triggers.sql says. Where the results would come in a form that pgx
+// does not read, or the session has settings with which the statement was refused once, the settings of a read go before it.
+func (r *Reader) glance(ctx context.Context, triggers bool) (found glanced, err error) {
+	sql, args := sqlGlance, []any{int64(r.log.Sequence), r.after}
+	if triggers {
+		sql, args = sqlGlanceTriggers, append(args, int64(r.log.Events))
+	}
+	text := forPages(sql.In(r.log.Schema), uint64(max(r.after, 0))/rowsOfPage)
+	_, err = r.onConn(ctx, func(conn *pgxpool.Conn) (reading, error) {
+		needs := db.NeedsOf(conn.Conn())
+		if !needs.Forms && !r.wary { // a transaction of its own
+			rows, err := conn.Query(ctx, text, args...)
+			if err != nil {
+				return reading{}, fmt.Errorf("catchup: read events: %w", err)
 			}
+			found, err = r.collectGlance(rows, triggers)
+			return found.reading, err
 		}
-		rows, err := results.Query()
-		if err != nil {
-			return found, fmt.Errorf("catchup: read events: %w", err)
-		}
-		glanced := &glancedRows{Rows: rows, reader: r}
-		collected, err := r.bound.Collect(glanced, glanceRows)
-		if err = cmp.Or(glanced.err, err); err != nil {
-			return found, fmt.Errorf("catchup: read events: %w", err)
-		}
-		if glanced.head == nil {
-			return found, errNoHead // or an event has never been appended, and there is nothing to read
-		}
-		found.head, found.events, found.whole, found.cut = *glanced.head, collected.Events, collected.Whole, collected.Cut
-		return found, nil
+		var batch pgx.Batch // one transaction: it begins with the first statement and ends with the last
+		r.queueHead(&batch, needs)
+		batch.Queue(text, args...)
+		return exchange(ctx, conn, &batch, func(results pgx.BatchResults) (reading, error) {
+			if _, err := results.Exec(); err != nil {
+				return reading{}, fmt.Errorf("catchup: begin to read the log: %w", err)
+			}
+			rows, err := results.Query()
+			if err != nil {
+				return reading{}, fmt.Errorf("catchup: read events: %w", err)
+			}
+			found, err = r.collectGlance(rows, triggers)
+			return found.reading, err
+		})
 	})
+	return found, err
+}
+
+// collectGlance reads the rows of a glance.
+func (r *Reader) collectGlance(rows pgx.Rows, triggers bool) (found glanced, err error) {
+	g := &glancedRows{Rows: rows, reader: r, behind: behindGlanced}
+	if triggers {
+		g.behind = behindTriggers
+	}
+	collected, err := r.bound.Collect(g, glanceRows)
+	if err = cmp.Or(g.err, err); err != nil {
+		rows.Close()
+		return found, fmt.Errorf("catchup: read events: %w", err)
+	}
+	if g.head == nil {
+		return found, errNoHead // or an event has never been appended, and there is nothing to read
+	}
+	found.head, found.armed = *g.head, g.before == "A" && g.after == "A"
+	found.events, found.whole, found.cut = collected.Events, collected.Whole, collected.Cut
+	return found, nil
 }
 
 // rowsOfPage is how many events are on a page of the table, roughly.
@@ -98,13 +136,19 @@ const rowsOfPage = 30
 type glancedRows struct {
 	pgx.Rows
 	reader *Reader
+	behind int // columns behind those of the event
 	begun  bool
-	head   *int64
-	err    error // what is wrong with the first row
+
+	head          *int64
+	before, after string // the states of the triggers, where they are there
+	err           error  // what is wrong with the first row
 }
 
-// behindGlanced is the number of columns of glance.sql behind those of the event.
-const behindGlanced = 3
+// behindGlanced and behindTriggers are the numbers of columns of glance.sql and glance_triggers.sql behind those of the event.
+const (
+	behindGlanced  = 3
+	behindTriggers = behindGlanced + 2
+)
 
 // Next goes to the next event.
 func (g *glancedRows) Next() bool {
@@ -113,15 +157,54 @@ func (g *glancedRows) Next() bool {
 	}
 	if !g.begun {
 		g.begun = true
-		if g.head, g.err = g.reader.scanHead(tail{g.Rows, g.columns()}); g.err != nil {
+		if g.head, g.err = g.scanFirst(); g.err != nil {
 			return false
 		}
 	}
 	return g.Rows.RawValues()[0] != nil
 }
 
+// scanFirst reads what stands behind the event of the first row, as scanHead does, but without a plan for each column, which is
+// made anew for each row that is scanned.
+func (g *glancedRows) scanFirst() (head *int64, err error) {
+	at := g.columns()
+	raw, fields := g.Rows.RawValues()[at:], g.Rows.FieldDescriptions()[at:]
+	if head, err = number(raw[0], fields[0].Format); err != nil {
+		return nil, err
+	}
+	filenode, err := number(raw[2], fields[2].Format)
+	if err != nil {
+		return nil, err
+	}
+	if g.behind == behindTriggers {
+		g.before, g.after = string(raw[3]), string(raw[4])
+	}
+	var token *string
+	if raw[1] != nil {
+		text := string(raw[1])
+		token = &text
+	}
+	return head, g.reader.checkSource(token, filenode)
+}
+
+// number returns a bigint as it came, nil for null.
+func number(raw []byte, format int16) (*int64, error) {
+	switch {
+	case raw == nil:
+		return nil, nil //nolint:nilnil // null is a value
+	case format == pgx.BinaryFormatCode && len(raw) == 8:
+		n := int64(binary.BigEndian.Uint64(raw))
+		return &n, nil
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("catchup: read the head of the log: %w", err)
+	}
+	return &n, nil
+}
+
 // columns returns the number of columns of the event.
-func (g *glancedRows) columns() int { return len(g.Rows.RawValues()) - behindGlanced }
+func (g *glancedRows) columns() int { return len(g.Rows.RawValues()) - g.behind }
 
 // FieldDescriptions returns those of the event.
 func (g *glancedRows) FieldDescriptions() []pgconn.FieldDescription {
@@ -133,17 +216,8 @@ func (g *glancedRows) RawValues() [][]byte { return g.Rows.RawValues()[:g.column
 
 // Scan scans the columns of the event.
 func (g *glancedRows) Scan(into ...any) error {
-	return g.Rows.Scan(append(into, make([]any, behindGlanced)...)...)
+	return g.Rows.Scan(append(into, make([]any, g.behind)...)...)
 }
-
-// tail is the present row behind its first columns.
-type tail struct {
-	rows  pgx.Rows
-	first int
-}
-
-// Scan scans those columns.
-func (t tail) Scan(into ...any) error { return t.rows.Scan(append(make([]any, t.first), into...)...) }
 
 // Peek is the cheapest read, for a reader that had read everything and that no push has woken: one statement, which
 // returns the head. If the cursor is at the head, a Next would find nothing, and ok is true. Peek does not look at the

@@ -150,10 +150,9 @@ func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error
 		}
 	}
 	if woken && l.calm && l.source.cfg.Members() <= glanceMembers && mode == listener.Quiet {
-		l.counted = time.Now()
-		b, ok, err := l.reader.Glance(ctx)
+		b, ok, err := l.glance(ctx)
 		if l.calm = ok && l.suffices(b); l.calm {
-			b.More, l.owes = false, true
+			b.More = false
 			l.source.observe(b, woken)
 		}
 		if ok && (l.calm || b.To > b.From) || err != nil {
@@ -161,6 +160,21 @@ func (l *loop) next(ctx context.Context, cause string, woken bool) (Batch, error
 		}
 	}
 	return l.full(ctx, woken)
+}
+
+// glance glances, and looks at the triggers as well where the last look at them is old by half: where glances follow each other, none
+// then owes a full read.
+func (l *loop) glance(ctx context.Context) (Batch, bool, error) {
+	began := time.Now()
+	l.counted = began
+	triggers := began.Sub(l.looked) > fullLookEvery/2
+	b, ok, err := l.reader.Glance(ctx, triggers)
+	if triggers && ok && b.AtHead && b.Push {
+		l.looked, l.owes = began, false
+	} else if ok {
+		l.owes = true
+	}
+	return b, ok, err
 }
 
 // full reads on with a look at the locks.

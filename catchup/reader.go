@@ -255,40 +255,6 @@ func namesOrNull(names []string) []string {
 	return names
 }
 
-// exchange sends the statements of one read, which queue queues for a connection, in one round trip, and calls collect with their
-// results.
-func (r *Reader) exchange(ctx context.Context, queue func(*pgx.Batch, db.Needs), collect func(pgx.BatchResults) (reading, error)) (found reading, err error) {
-	pass, err := db.Enter(ctx, r.pool)
-	if err != nil {
-		return reading{}, fmt.Errorf("catchup: wait to read the log: %w", err)
-	}
-	defer pass.Leave()
-	conn, err := db.Acquire(ctx, r.pool)
-	if err != nil {
-		return reading{}, fmt.Errorf("catchup: connect to read the log: %w", err)
-	}
-	defer conn.Release()
-	var batch pgx.Batch
-	queue(&batch, db.NeedsOf(conn.Conn()))
-	results := conn.SendBatch(ctx, &batch)
-	found, err = collect(results)
-	if err == nil && found.cut {
-		db.Cut(conn)
-		_ = results.Close() // of a connection that is no more
-		return found, nil
-	}
-	if closeErr := results.Close(); err == nil && closeErr != nil {
-		err = fmt.Errorf("catchup: read the log: %w", closeErr)
-	}
-	if err != nil && !conn.Conn().IsClosed() {
-		// The pipeline stopped inside its transaction; a pool throws such a connection away unless it is ended here.
-		rollbackCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
-		defer cancel()
-		_, _ = conn.Exec(rollbackCtx, "rollback")
-	}
-	return found, err
-}
-
 // collect reads the results: the head, the locks if they were asked for, and the events, limit at most, which are handed out by f.
 func (r *Reader) collect(results pgx.BatchResults, locks bool, limit int, f flow) (found reading, err error) {
 	head, err := r.scanHead(results.QueryRow(), nil) // nil: the settings
@@ -330,13 +296,19 @@ func (r *Reader) scanHead(row pgx.Row, more ...any) (head *int64, err error) {
 	if err := row.Scan(append(append([]any{&head, &token}, more...), &filenode)...); err != nil {
 		return nil, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
+	return head, r.checkSource(token, filenode)
+}
+
+// checkSource returns ErrIncarnation if the token that came with the head is not the reader's, and ErrChanged if the file of the sequence
+// is not.
+func (r *Reader) checkSource(token *string, filenode *int64) error {
 	if token == nil || Token(*token) != r.token {
-		return nil, ErrIncarnation
+		return ErrIncarnation
 	}
 	if filenode == nil || uint32(*filenode) != r.log.Filenode {
-		return nil, ErrChanged
+		return ErrChanged
 	}
-	return head, nil
+	return nil
 }
 
 // scanLocks reads the low water and the states of the triggers. It returns ErrUnguarded if the append trigger is not
