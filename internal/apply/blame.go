@@ -120,14 +120,15 @@ func ofCall(conn *pgx.Conn, err error, savepoints bool) error {
 }
 
 // ofBatch returns the error of a batch in which statements of the worker's own stand around handlers, with whose doing it is.
-// Statements of the worker's own have judged theirs. It leaves the error of a session that is lost to release.
-func ofBatch(conn *pgx.Conn, handlers []*pgx.QueuedQuery, err error) error {
+// Statements of the worker's own have judged theirs. It leaves the error of a session that is lost to release. ended means that the
+// transaction has ended with the error, so that the session no longer tells that it has failed.
+func ofBatch(conn *pgx.Conn, handlers []*pgx.QueuedQuery, err error, ended bool) error {
 	if err == nil || Hung(err) != nil || conn.IsClosed() || isJudged(err) {
 		return err
 	}
 	var early pgx.ErrPreprocessingBatch
 	if !errors.As(err, &early) {
-		return ofStatement(err, conn.PgConn().TxStatus() == 'E')
+		return ofStatement(err, ended || conn.PgConn().TxStatus() == 'E')
 	}
 	for _, q := range handlers {
 		if q.SQL == early.SQL() {

@@ -30,7 +30,6 @@ func (r *runner) runPipelined(ctx context.Context, events []eventstore.Event, en
 	var batch pgx.Batch
 	var w *working // nil: it begins apart
 	if r.tx.pool.Path() == "" {
-		queueBegin(&batch)
 		w = r.tx.queueWork(&batch)
 	}
 	before := len(batch.QueuedQueries)
@@ -54,7 +53,7 @@ func (r *runner) runPipelined(ctx context.Context, events []eventstore.Event, en
 	if w == nil {
 		_, w, err = r.tx.begin(ctx, conn, nil)
 	} else {
-		err = r.tx.start(ctx, w, conn.Conn())
+		before, err = r.tx.beginWith(ctx, w, conn.Conn(), &batch, end)
 	}
 	if err == nil {
 		err = r.send(ctx, left, conn, &batch, before, w, end)
@@ -113,7 +112,7 @@ func (r *runner) send(ctx context.Context, left time.Duration, conn *pgxpool.Con
 	case err != nil && errors.Is(context.Cause(limitedCtx), errTimeout):
 		return fmt.Errorf("%w: %w", errTimeout, err)
 	case err != nil:
-		return ofBatch(conn.Conn(), handlers, err)
+		return ofBatch(conn.Conn(), handlers, w.ended(err), w.isImplicit())
 	case !reads:
 		return nil
 	}

@@ -12,6 +12,7 @@ var files embed.FS
 var (
 	sqlJoint            = db.Load(files, "joint")
 	sqlWork             = db.Load(files, "work")
+	sqlWorkImplicit     = db.Load(files, "work_implicit")
 	sqlRestore          = db.Load(files, "restore")
 	sqlStray            = db.Load(files, "stray")
 	sqlForms            = db.Load(files, "forms")

@@ -29,11 +29,12 @@ const (
 // transactions begins and ends working transactions. Its methods may be called by several goroutines.
 type transactions struct {
 	pool     *db.Pool
-	limit    time.Duration // of one call of the handler; 0: none
-	async    bool          // commit without waiting for the disk
-	effects  bool          // the handler has no statements in these transactions
-	presence int32         // the key by which other workers find the sessions that work for this process
-	restores *atomic.Bool  // see working
+	limit    time.Duration          // of one call of the handler; 0: none
+	async    bool                   // commit without waiting for the disk
+	effects  bool                   // the handler has no statements in these transactions
+	presence int32                  // the key by which other workers find the sessions that work for this process
+	restores *atomic.Bool           // see working
+	plain    atomic.Pointer[string] // the last statement of a handler's that may go without begin and commit
 }
 
 // txEnd is the end of a working transaction: the worker's own statements, the save, and the commit that the save
@@ -94,6 +95,9 @@ func (e txEnd) queue(batch *pgx.Batch, w *working) {
 	}
 	w.queueStray(batch, schema)
 	e.queueReply(batch, w)
+	if w.isImplicit() {
+		return
+	}
 	batch.Queue("commit").Fn = func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" { // the server answers ROLLBACK where there is nothing left to commit

@@ -24,6 +24,9 @@ type working struct {
 
 	within string // the schema that the handler may write to, beside temporary tables; "": any
 
+	implicit bool // it has no begin and no commit
+	saved    bool // its save has gone well
+
 	hadTables bool // the session has had temporary tables
 	listens   bool // the handler has sent a LISTEN, which takes effect with the commit
 	lent      bool // the handler was given access to large objects, which cannot be taken back from it
@@ -36,6 +39,7 @@ type working struct {
 type sessionState struct {
 	role, path       string
 	tables, channels int64 // temporary tables; channels that are listened to
+	begins           bool  // its transactions are not what they have to be unless their begin says so
 }
 
 // sessionKey is where the state of a connection is kept, in its CustomData.
@@ -54,7 +58,7 @@ func stateOf(ctx context.Context, conn *pgx.Conn) (sessionState, error) {
 }
 
 func readState(ctx context.Context, conn *pgx.Conn) (s sessionState, err error) {
-	return s, conn.QueryRow(ctx, sqlSession.In("")).Scan(&s.role, &s.path, &s.tables, &s.channels)
+	return s, conn.QueryRow(ctx, sqlSession.In("")).Scan(&s.role, &s.path, &s.tables, &s.channels, &s.begins)
 }
 
 // queueRestore queues what comes between the handler and the worker's own statements, if that is needed.
@@ -97,7 +101,9 @@ func (w *working) watch(queued []*pgx.QueuedQuery) {
 
 // scanSave reads the result of a save, with where its rows are now into at.
 func (w *working) scanSave(row pgx.Row, at *catchup.Saved) error {
-	return at.Scan(row, &w.after.role, &w.after.path, &w.hadTables)
+	err := at.Scan(row, &w.after.role, &w.after.path, &w.hadTables)
+	w.saved = err == nil
+	return err
 }
 
 // own returns the error of a statement of the worker's own with its meaning: one that a handler's settings may have caused is

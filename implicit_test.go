@@ -1,0 +1,139 @@
+package rouse_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/testdb"
+)
+
+// kept are the round trips of a worker that save checkpoints.
+type kept struct {
+	mu    sync.Mutex // protects saves
+	saves [][]string
+}
+
+func (k *kept) add(texts ...string) {
+	if strings.Contains(strings.Join(texts, ";"), "set last_global_position") {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.saves = append(k.saves, texts)
+	}
+}
+
+// last returns the last of them.
+func (k *kept) last() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.saves[len(k.saves)-1]
+}
+
+// kept returns a pool, and what is saved through it.
+func (b *bundle) kept(change func(cfg *pgxpool.Config)) (*pgxpool.Pool, *kept) {
+	k := &kept{}
+	return b.poolWith(func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.Tracer = testdb.Sent(k.add)
+		if change != nil {
+			change(cfg)
+		}
+	}), k
+}
+
+// A batch that reads and writes rows is a transaction by being sent together; one that might tell the difference is begun.
+func TestBatchOfRowsIsATransactionWithoutBeginAndCommit(t *testing.T) {
+	t.Parallel()
+	for sql, begun := range map[string]bool{
+		"select 1":                                    false,
+		"-- a comment\nselect 1":                      false,
+		"select set_config('a.b', 'c', false)":        true,
+		"savepoint s":                                 true,
+		"set local work_mem = '4MB'":                  true,
+		"lock table done in share row exclusive mode": true,
+	} {
+		t.Run(sql, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			pool, k := b.kept(nil)
+			p := batched{projection: projection{name: "p"}, queue: func(batch *pgx.Batch, _ eventstore.Event) error {
+				batch.Queue(sql)
+				return nil
+			}}
+			at := b.appendAll("e", "e")
+			w := b.start(pool, rouse.Config{Projections: []rouse.Projection{p}}).WaitStarted()
+			require.NoError(t, w.Drain(b.ctx))
+			require.Equal(t, at, b.done("p"))
+			require.Equal(t, begun, strings.HasPrefix(k.last()[0], "begin"), k.last())
+			require.Equal(t, begun, k.last()[len(k.last())-1] == "commit", k.last())
+		})
+	}
+}
+
+// Without a begin the defaults of the session would count: the transactions of a role that has others are begun.
+func TestTransactionIsReadCommittedAndWritesWhateverTheDefaults(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{"default_transaction_isolation=serializable", "default_transaction_isolation=repeatable\\ read", "default_transaction_read_only=on"} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.exec("create table seen (isolation text, read_only text)")
+			pool, k := b.kept(func(cfg *pgxpool.Config) { cfg.ConnConfig.RuntimeParams["options"] = "-c " + setting })
+			b.appendAll("e", "e")
+			at := b.append("e")
+			w := b.start(pool, rouse.Config{Projections: []rouse.Projection{looking("p")}}).WaitStarted()
+			require.NoError(t, w.Drain(b.ctx))
+			require.Equal(t, at, b.done("p")[2])
+			require.Zero(t, b.int("select count(*) from seen where isolation <> 'read committed' or read_only <> 'off'"))
+			require.True(t, strings.HasPrefix(k.last()[0], "begin"), k.last())
+			require.Zero(t, b.int("select count(*) from event_attempts"))
+		})
+	}
+}
+
+// looking is a projection that notes what its transactions are like.
+func looking(name string) batched {
+	return batched{projection: projection{name: name}, queue: func(batch *pgx.Batch, _ eventstore.Event) error {
+		batch.Queue("insert into seen values (current_setting('transaction_isolation'), current_setting('transaction_read_only'))")
+		return nil
+	}}
+}
+
+// A function of a handler's that changes the defaults of its session changes no later transaction: that is noticed before anything is done
+// in it, and it is begun instead. No try counts.
+func TestSessionWithDefaultsOfItsOwnIsNoticed(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{"'default_transaction_isolation', 'serializable'", "'default_transaction_read_only', 'on'"} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.exec("create table seen (isolation text, read_only text)")
+			b.exec("create function spoil() returns text language sql as $$ select set_config(" + setting + ", false) $$")
+			pool, k := b.kept(nil)
+			p := looking("p")
+			queue := p.queue
+			p.queue = func(batch *pgx.Batch, ev eventstore.Event) error {
+				if ev.Type == "spoils" {
+					batch.Queue("select spoil()")
+				}
+				return queue(batch, ev)
+			}
+			w := b.start(pool, rouse.Config{Projections: []rouse.Projection{p}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Stop}).WaitStarted()
+			require.NoError(t, w.Drain(b.ctx))
+			var at []int64
+			for _, event := range []string{"e", "spoils", "e", "e"} {
+				at = append(at, b.append(event))
+				require.NoError(t, w.Drain(b.ctx))
+			}
+			require.Equal(t, at, b.done("p"))
+			require.Equal(t, int64(4), b.int("select count(*) from seen where isolation = 'read committed' and read_only = 'off'"))
+			require.True(t, strings.HasPrefix(k.last()[0], "begin"), k.last())
+			require.Zero(t, b.int("select count(*) from event_attempts"))
+		})
+	}
+}
