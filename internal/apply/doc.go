@@ -18,7 +18,8 @@
 // Step 2 is there only where events of the batch may belong behind parked ones, or are parked ones that are retried.
 // Each part of step 4 is there only where it has something to do. Step 5 raises in the server unless owner, epoch,
 // floor and incarnation are still those that the events were read under, so step 6 cannot commit the work of a replaced
-// owner.
+// owner. A batch that is sent as a whole, and only reads and writes rows, goes without the begin and the commit: the Sync behind it
+// is the commit (implicit.go, sql/work_implicit.sql).
 //
 // The steps travel like this:
 //

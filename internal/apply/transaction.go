@@ -227,6 +227,9 @@ func (t *transactions) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 // rolled back. One whose session the handler has changed is closed; w is what was begun on it, nil without a handler.
 func (t *transactions) release(ctx context.Context, conn *pgxpool.Conn, w *working, err error) error {
 	defer conn.Release() // which does nothing to a hijacked one
+	if err == nil && w.isClean() {
+		return nil
+	}
 	cleanCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	switch {

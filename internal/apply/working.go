@@ -129,11 +129,7 @@ func (w *working) own(what string, err error) error {
 // temporary tables of one handler must not meet the statements of another. What was set for the transaction alone is gone with
 // it, so the session is looked at once more where something differed within.
 func (w *working) clean(ctx context.Context, conn *pgx.Conn) {
-	if w == nil {
-		return
-	}
-	same := w.after.role == w.before.role && w.samePath() && !w.restores.Load() // which masks a role of the session
-	if same && !w.hadTables && !w.listens && !w.lent {
+	if w.isClean() {
 		return
 	}
 	if w.lent {
@@ -143,6 +139,15 @@ func (w *working) clean(ctx context.Context, conn *pgx.Conn) {
 	if now, err := readState(ctx, conn); err != nil || now != w.before {
 		_ = conn.Close(ctx)
 	}
+}
+
+// isClean reports whether the session is what it was before, as far as the save has found. w may be nil.
+func (w *working) isClean() bool {
+	if w == nil {
+		return true
+	}
+	same := w.after.role == w.before.role && w.samePath() && !w.restores.Load() // which masks a role of the session
+	return same && !w.hadTables && !w.listens && !w.lent
 }
 
 // InTransaction calls f in a working transaction that commits synchronously if f returns nil, whose statements take limit at
