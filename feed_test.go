@@ -39,9 +39,13 @@ func (c *counter) TraceBatchStart(ctx context.Context, conn *pgx.Conn, _ pgx.Tra
 }
 
 func (c *counter) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
-	if strings.Contains(data.SQL, `events where global_position > $1`) || strings.Contains(data.SQL, `events where global_position = p.at`) {
+	if readsEvents(data.SQL) {
 		c.events.Add(data.CommandTag.RowsAffected())
 	}
+}
+
+func readsEvents(sql string) bool {
+	return strings.Contains(sql, `events where global_position > $1`) || strings.Contains(sql, `events where global_position = p.at`)
 }
 
 func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
@@ -50,10 +54,16 @@ func (c *counter) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.
 	if !strings.Contains(data.SQL, "pg_notify") && data.SQL != "-- ping" { // with which a pool looks at what it hands out
 		c.trip(conn)
 	}
-	return ctx
+	return context.WithValue(ctx, readsEventsKey{}, readsEvents(data.SQL))
 }
 
-func (c *counter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+type readsEventsKey struct{} // of whether a query reads events
+
+func (c *counter) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
+	if is, _ := ctx.Value(readsEventsKey{}).(bool); is {
+		c.events.Add(data.CommandTag.RowsAffected())
+	}
+}
 
 // counted opens another pool, whose statements are counted.
 func (b *bundle) counted() (*pgxpool.Pool, *counter) {
