@@ -11,7 +11,8 @@ import (
 const asksKept = 256
 
 // Asked is what waiters have asked of one projection in this process. Hear may be called by any goroutine, and so may Replying and
-// Reply; the other methods are for the goroutine of the projection's session.
+// Reply; the other methods are for the goroutine of the projection's session. A nil Asked is one that nobody asks, as of what is built
+// beside a projection: whoever waits for that looks by itself.
 type Asked struct {
 	channel string
 	key     string
@@ -38,7 +39,12 @@ func (a *Asked) Key() string { return a.key }
 func (a *Asked) Channel() string { return a.channel }
 
 // C receives after asks have come.
-func (a *Asked) C() <-chan struct{} { return a.nudge }
+func (a *Asked) C() <-chan struct{} {
+	if a == nil {
+		return nil
+	}
+	return a.nudge
+}
 
 // Hear takes in an ask. It does not wait.
 func (a *Asked) Hear(payload string) {
@@ -80,6 +86,9 @@ func KeyOf(payload string) string {
 // Settle begins to reply if somebody has asked, and ends it when nobody has for long. done is the highest position that was handled in
 // any partition of this session. Call it while nothing is under way, so that no save up to done goes without a reply unseen.
 func (a *Asked) Settle(done int64) {
+	if a == nil {
+		return
+	}
 	a.mu.Lock()
 	wanted := time.Now().Before(a.until)
 	if !wanted {
