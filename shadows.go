@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type shadows struct {
 
 	again map[string]time.Time     // by shadow: when to try again what has failed; for run alone
 	tries map[string]time.Duration // by shadow: how long the last swap has tried; for run alone
+	lacks map[string]bool          // by projection: its version cannot be built, because the log is not whole; for run alone
 
 	mu      sync.Mutex // protects running
 	running map[string]*shadow
@@ -63,7 +65,8 @@ func (w *Worker) taking() []*projector.Projector {
 // newShadows returns the shadows of w, whose projectors it has made.
 func newShadows(w *Worker, log catchup.Log) *shadows {
 	s := &shadows{
-		w: w, log: w.log, events: log, units: map[string]unit{}, again: map[string]time.Time{}, tries: map[string]time.Duration{}, running: map[string]*shadow{},
+		w: w, log: w.log, events: log, units: map[string]unit{}, again: map[string]time.Time{}, tries: map[string]time.Duration{}, lacks: map[string]bool{},
+		running: map[string]*shadow{},
 	}
 	for _, u := range w.units {
 		s.units[u.name], s.names = u, append(s.names, u.name)
@@ -147,6 +150,9 @@ func (s *shadows) look(ctx, workCtx context.Context) (again time.Duration) {
 		}
 		return shadowAgain
 	}
+	if len(s.lacks) > 0 { // somebody may put back what is archived
+		again = shadowAgain
+	}
 	s.forget(found)
 	for _, one := range found {
 		u := s.units[one.Of]
@@ -177,6 +183,11 @@ func (s *shadows) bring(ctx context.Context, found []rebuild.Shadow) error {
 	for _, one := range found {
 		newer = without(newer, func(name string) bool { return one.Name == rebuild.NameOf(name, s.units[name].version) })
 	}
+	for name := range s.lacks {
+		if !slices.Contains(newer, name) {
+			delete(s.lacks, name)
+		}
+	}
 	if len(newer) == 0 {
 		return nil
 	}
@@ -185,14 +196,35 @@ func (s *shadows) bring(ctx context.Context, found []rebuild.Shadow) error {
 		return err
 	}
 	for _, name := range newer {
-		if u := s.units[name]; live[name] > 0 && live[name] < u.version {
-			s.log.Info().Str(keyProjection, name).Int("version", u.version).Int("live", live[name]).Msg("a version above the live one is built beside it")
-			if _, err := rebuild.Request(ctx, s.w.db, name, u.version, rebuild.FromStart, s.w.cfg.PromoteCaughtUp); err != nil && !errors.Is(err, rebuild.ErrExists) {
-				return err
-			}
+		if live[name] == 0 || live[name] >= s.units[name].version {
+			delete(s.lacks, name)
+		} else if err := s.request(ctx, name, live[name]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// request asks for the shadow of the version of a projection that this worker brings. Where that one cannot be built, or is gone, the
+// others can.
+func (s *shadows) request(ctx context.Context, name string, live int) error {
+	version := s.units[name].version
+	_, err := rebuild.Request(ctx, s.w.db, name, version, rebuild.FromStart, s.w.cfg.PromoteCaughtUp)
+	if errors.Is(err, catchup.ErrArchived) {
+		if !s.lacks[name] {
+			s.log.Warn().Err(err).Str(keyProjection, name).Int("version", version).Msg("a version above the live one cannot be built beside it yet, trying again")
+		}
+		s.lacks[name] = true
+		return nil
+	}
+	delete(s.lacks, name)
+	switch {
+	case err == nil:
+		s.log.Info().Str(keyProjection, name).Int("version", version).Int("live", live).Msg("a version above the live one is built beside it")
+	case errors.Is(err, rebuild.ErrExists), errors.Is(err, rebuild.ErrNoProjection):
+		return nil
+	}
+	return err
 }
 
 // without returns the names of which drop does not hold.

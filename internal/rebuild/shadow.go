@@ -162,7 +162,8 @@ func Adopt(ctx context.Context, d db.DB, projection string, version int) error {
 const FromStart = -1
 
 // Request makes a shadow of a projection that begins behind a position, or FromStart, in a version, 0 for a rebuild of the live one. swaps says that
-// it takes the place as soon as it has caught up. It returns its name, and an error that wraps ErrExists if it is there already.
+// it takes the place as soon as it has caught up. It returns its name, and an error that wraps ErrExists if it is there already, or
+// db.ErrArchived if the log is not whole behind the position, and then nothing is made.
 func Request(ctx context.Context, d db.DB, projection string, version int, from int64, swaps bool) (name string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -174,7 +175,7 @@ func Request(ctx context.Context, d db.DB, projection string, version int, from 
 	})
 	switch {
 	case err != nil:
-		return name, fmt.Errorf("ask for %s: %w", name, err)
+		return name, fmt.Errorf("ask for %s: %w", name, db.Archived(err))
 	case !exists:
 		return name, fmt.Errorf("%w: %s", ErrNoProjection, projection)
 	case !has:
