@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/catchup"
@@ -103,29 +104,62 @@ func checkName(name string) error {
 // stopped, so that no event is handled after it has returned nil. An error that wraps ErrNotStopped names those that have not in 30 seconds; the
 // projection is dropped nevertheless, and nothing that they do can be saved.
 //
-// What is built or kept beside it (Builds) has to be dropped before, under its own name, as which this is DropBuild.
+// What is built or kept beside it (Builds) has to be dropped before, under its own name, as which this is DropBuild; until then an error
+// wraps ErrBeside. With force it goes with the projection, and with its tables.
 //
 // The role needs the rights of the owner of the tables.
 func Drop(ctx context.Context, pool *pgxpool.Pool, name string, force bool) error {
 	if strings.Contains(name, rebuild.Mark) {
 		return DropBuild(ctx, pool, name)
 	}
-	err := retire(ctx, pool, name, force, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sqlDrop, name)
-		return err
-	})
-	if err != nil || !force {
+	if !force {
+		return retire(ctx, pool, name, false, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, sqlDrop, name)
+			return err
+		})
+	}
+	if err := dropForced(ctx, pool, name); err != nil {
 		return err
 	}
 	return awaitStopped(ctx, pool, name)
 }
 
+// dropTries is how often a forced drop begins again when a worker that makes something beside the projection has come in between.
+const dropTries = 5
+
+// dropForced drops a projection with what is beside it. That goes first, each in its own transactions, in which nobody is in the way. A
+// worker of a version above the live one makes it anew at once; what is there when the projection is locked goes in the same transaction.
+func dropForced(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	for try := 1; ; try++ {
+		builds, err := Builds(ctx, pool, name)
+		if err != nil {
+			return err
+		}
+		for _, b := range builds {
+			if err := DropBuild(ctx, pool, b.Name); err != nil && !errors.Is(err, ErrNoBuild) {
+				return err
+			}
+		}
+		err = retire(ctx, pool, name, true, func(ctx context.Context, tx pgx.Tx) error {
+			if err := rebuild.DropTablesIn(ctx, tx, name); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, sqlDrop, name)
+			return err
+		})
+		var pgErr *pgconn.PgError
+		if try == dropTries || !errors.As(err, &pgErr) || pgErr.Code != "40P01" { // deadlock_detected
+			return err
+		}
+	}
+}
+
 // Rename gives a projection another name, which its program says from the next start on. Checkpoints and what was set aside
 // go with it, in one transaction, and the old name is retired. It is refused with an error that wraps ErrInUse while a living worker runs a
-// projection of either name, and with ErrExists if there is one of the new name. A worker that starts with the old name stops it with
+// projection of either name, with ErrBeside while something is built or kept beside it, and with ErrExists if there is one of the new name. A worker that starts with the old name stops it with
 // rouse.ErrDropped, which says the new one. The role needs the rights of the owner of the tables.
 func Rename(ctx context.Context, pool *pgxpool.Pool, name, to string) error {
-	if err := checkName(to); err != nil {
+	if err := errors.Join(checkName(name), checkName(to)); err != nil {
 		return err
 	}
 	return retire(ctx, pool, name, false, func(ctx context.Context, tx pgx.Tx) error {
@@ -159,20 +193,16 @@ func retire(ctx context.Context, pool *pgxpool.Pool, name string, force bool, f 
 			if err := unused(ctx, tx, name); err != nil {
 				return err
 			}
-		}
-		var beside string
-		if err := tx.QueryRow(ctx, sqlBeside, name).Scan(&beside); err != nil {
-			return err
-		}
-		if beside != "" {
-			return fmt.Errorf("%w: there is %s beside %s (rouse projection drop %s)", ErrInUse, beside, name, beside)
+			if err := nothingBeside(ctx, tx, name); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.Exec(ctx, sqlResizeLockAll, name); err != nil {
 			return err
 		}
 		return f(ctx, tx)
 	})
-	for _, own := range []error{ErrNoProjection, ErrInUse, ErrExists} {
+	for _, own := range []error{ErrNoProjection, ErrInUse, ErrBeside, ErrExists} {
 		if errors.Is(err, own) {
 			return err
 		}
@@ -181,6 +211,19 @@ func retire(ctx context.Context, pool *pgxpool.Pool, name string, force bool, f 
 		return fmt.Errorf("projection: retire %s: %w", name, err)
 	}
 	return nil
+}
+
+// nothingBeside returns an error that wraps ErrInUse if a living worker builds or keeps something beside a projection, which it would make
+// anew, and ErrBeside if there is something that no worker runs.
+func nothingBeside(ctx context.Context, tx pgx.Tx, name string) error {
+	var beside string
+	if err := tx.QueryRow(ctx, sqlBeside, name).Scan(&beside); err != nil || beside == "" {
+		return err
+	}
+	if err := unused(ctx, tx, beside); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: there is %s beside %s (rouse projection drop %s)", ErrBeside, beside, name, beside)
 }
 
 // querier is a pool or a transaction.

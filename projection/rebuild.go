@@ -90,7 +90,8 @@ func buildOf(s rebuild.Shadow) Build {
 // where the projection began. A worker that runs the projection makes the tables (rouse.Tabled), all such workers fill them, as fast as they can,
 // and go on with the live one meanwhile. As soon as the new one has caught up, it takes the place of the old one, in one transaction. It
 // returns the build; one that is there already goes on, and is returned. An error that wraps catchup.ErrArchived means that events behind
-// the start were archived, and that nothing was made.
+// the start were archived, and that nothing was made. What a projection that began at Now has left out, because it was committed behind an
+// append that was open then, a rebuild handles.
 func StartRebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Start) (Build, error) {
 	d, err := logOf(ctx, pool)
 	if err != nil {

@@ -48,8 +48,9 @@ does not begin it at the beginning of the log; rouse projection create makes it 
 read model stays, and is yours to drop. What is built or kept beside it is dropped before, as
 NAME@VERSION or NAME@rebuild, and with its tables; workers need not stop for that.
 
-It is refused while a living worker runs the projection. With --force those workers stop it,
-and go on with their others; when the command has ended, none of them handles an event of it.`,
+It is refused while a living worker runs the projection, or something beside it. With --force
+those workers stop it, and go on with their others; what is beside it goes with its tables. When
+the command has ended, none of them handles an event of it.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 			err := projection.Drop(ctx, pool, name, force)
 			if errors.Is(err, projection.ErrInUse) {
@@ -63,7 +64,7 @@ and go on with their others; when the command has ended, none of them handles an
 			}
 			return e.say("%s is dropped, and its name is retired (rouse projection create %s makes it anew)", name, name)
 		})
-	cmd.Flags().BoolVar(&force, "force", false, "also while workers run it, which stop it then")
+	cmd.Flags().BoolVar(&force, "force", false, "also while workers run it, which stop it then, and with what is beside it")
 	return cmd
 }
 
@@ -74,7 +75,7 @@ func projectionRenameVerb(e *env) *cobra.Command {
 		Long: `Rename gives a projection another name: its checkpoints, and what is parked or tried again, go
 with it. Its program has to say the new name from then on: a worker that is started with the
 old one stops that projection and says what it is called now. It is refused while a living
-worker runs a projection of either name.`,
+worker runs a projection of either name, or something is built or kept beside it.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.parsed = true

@@ -45,6 +45,24 @@ func Drop(ctx context.Context, d db.DB, shadow string) error {
 	})
 }
 
+// DropTablesIn drops the tables of all shadows of a projection, whose row tx has locked, so that none comes to be. The shadows themselves
+// go with that row.
+func DropTablesIn(ctx context.Context, tx pgx.Tx, projection string) error {
+	schemas, err := texts(ctx, tx, sqlBesides.In(""), projection)
+	if err != nil {
+		return err
+	}
+	for _, schema := range schemas {
+		if schema == "" {
+			continue
+		}
+		if err := dropTables(ctx, tx, schema); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dropTables drops all tables in the schema of a shadow, and the schema.
 func dropTables(ctx context.Context, tx pgx.Tx, schema string) error {
 	names, err := texts(ctx, tx, "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition", schema)

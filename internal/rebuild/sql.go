@@ -42,4 +42,6 @@ var (
 	sqlCopy            = db.Load(files, "copy")
 	sqlReplaced        = db.Load(files, "replaced")
 	sqlUsage           = db.Load(files, "usage")
+	sqlBesides         = db.Load(files, "besides")
+	sqlRebuilt         = db.Load(files, "rebuilt")
 )

@@ -1,7 +1,6 @@
 package rebuild
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -292,8 +291,12 @@ func (s *swap) look(ctx context.Context, tx pgx.Tx, p places) error {
 		return fmt.Errorf("%s has set %d events aside that %s has handled (rouse parked list --projection %s shows them: retry or discard them)", s.shadow, parked, p.live, s.shadow)
 	}
 	if p.version != p.with {
-		if _, err := Get(ctx, s.d, NameOf(p.live, 0)); !errors.Is(err, ErrNoShadow) {
-			return cmp.Or(err, refuse("version %d of %s is being rebuilt (rouse projection rebuild %s --cancel)", p.version, p.live, p.live))
+		var rebuilt bool // read by tx, because another connection may not be free while the tables are locked
+		if err := tx.QueryRow(ctx, sqlRebuilt.For(s.d), NameOf(p.live, 0)).Scan(&rebuilt); err != nil {
+			return err
+		}
+		if rebuilt {
+			return refuse("version %d of %s is being rebuilt (rouse projection rebuild %s --cancel)", p.version, p.live, p.live)
 		}
 	}
 	if len(p.old) == 0 {

@@ -1,0 +1,88 @@
+package rebuild_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
+	"github.com/rouse-es/rouse/projection"
+)
+
+// versions starts a worker of version 1, and one of version 2, which is built beside.
+func (b *bundle) versions() (old, young *workertest.Worker) {
+	b.t.Helper()
+	old = workertest.Start(b.t, b.pool(), rouse.Config{Projections: []rouse.Projection{tally{}}, Label: "old"}).WaitStarted()
+	testdb.Eventually(b.t, patience, "version 1 to be live", func() (bool, error) {
+		return b.int("select count(*) from projection_checkpoints where projection_name = 'p' and owner is not null") > 0, nil
+	})
+	young = workertest.Start(b.t, b.pool(), rouse.Config{Projections: []rouse.Projection{tally{version: 2, times: 10}}, Label: "new"}).WaitStarted()
+	b.beside("p@2", "near", ready)
+	return old, young
+}
+
+// A worker of another version makes what is beside the projection anew as soon as it is dropped. A drop by force is the end of both all
+// the same, with all tables that are in schemas of Rouse's.
+func TestADropByForceTakesWhatIsBesideAlong(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(20, "e")
+	old, young := b.versions()
+	waits := make(chan error, 1)
+	go func() { waits <- rouse.WaitForPosition(b.ctx, b.Pool, "p", 1<<40) }()
+	require.NoError(t, rouse.WaitForHead(b.ctx, b.Pool, "p"))
+
+	old.MustStop()
+	require.NoError(t, projection.DropBuild(b.ctx, b.Pool, "p@2"))
+	b.beside("p@2", "near", ready)
+	err := projection.Drop(b.ctx, b.Pool, "p", false)
+	require.ErrorIs(t, err, projection.ErrInUse)
+	require.ErrorContains(t, err, "p@2 is run by new")
+	require.NoError(t, projection.Drop(b.ctx, b.Pool, "p", true))
+	require.ErrorIs(t, <-waits, rouse.ErrNoProjection)
+	require.ErrorIs(t, young.Wait(), rouse.ErrDropped)
+	require.Zero(t, b.leftovers())
+	require.Zero(t, b.int("select (select count(*) from projections) + (select count(*) from projection_checkpoints)"))
+	require.EqualValues(t, 20, b.counted("e"), "the read model that was live is its owner's to drop")
+}
+
+// What no worker runs any more, such as the version before, holds tables that somebody may want.
+func TestWhatIsKeptBesideKeepsAProjectionItsName(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(20, "e")
+	old, young := b.versions()
+	_, err := projection.Promote(b.ctx, b.Pool, "p", 2)
+	require.NoError(t, err)
+	old.MustStop()
+	young.MustStop()
+	for _, err := range []error{projection.Drop(b.ctx, b.Pool, "p", false), projection.Rename(b.ctx, b.Pool, "p", "q")} {
+		require.ErrorIs(t, err, projection.ErrBeside)
+		require.NotErrorIs(t, err, projection.ErrInUse)
+		require.ErrorContains(t, err, "there is p@1 beside p (rouse projection drop p@1)")
+	}
+	require.ErrorIs(t, projection.Rename(b.ctx, b.Pool, "p@1", "q"), projection.ErrName)
+	require.NoError(t, projection.Drop(b.ctx, b.Pool, "p@1", false))
+	require.NoError(t, projection.Rename(b.ctx, b.Pool, "p", "q"))
+	require.NoError(t, projection.Drop(b.ctx, b.Pool, "q", false))
+	require.Zero(t, b.leftovers())
+}
+
+// Whoever promotes may have one connection.
+func TestAPromotionNeedsOneConnection(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(20, "e")
+	b.versions()
+	cfg, err := pgxpool.ParseConfig(b.URL)
+	require.NoError(t, err)
+	cfg.MaxConns = 1
+	one, err := pgxpool.NewWithConfig(b.ctx, cfg)
+	require.NoError(t, err)
+	defer one.Close()
+	_, err = projection.Promote(b.ctx, one, "p", 2)
+	require.NoError(t, err)
+}
