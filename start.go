@@ -27,7 +27,8 @@ func Position(position int64) Start { return catchup.StartBehind(position) }
 
 // Time is the Start with the first event that was appended at a time or later, by the times of the events (created_at). It never leaves one
 // of these out. Where clocks were set back, or appends were open for long, it also handles some that were appended before. A time that has not come
-// yet is about Now. The log is read from its beginning for it, a million events in about a second.
+// yet is about Now. The log is read from its beginning for it, in statements of 50,000 events, so
+// the first start takes longer the more there is before that time.
 func Time(at time.Time) Start { return catchup.StartAt(at) }
 
 // Starter is a Projection or an Effect that says where it begins, in place of Config.StartFrom.

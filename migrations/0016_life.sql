@@ -3,7 +3,7 @@
 -- locks: projections, event_attempts, parked_events, projection_checkpoints
 --
 -- Takes ACCESS EXCLUSIVE on projections, event_attempts, parked_events and projection_checkpoints for a moment, in which the rows of
--- the last three are compared with projections: about a second for a million parked events. Nothing is rewritten. Earlier binaries
+-- the last three are compared with projections. Nothing is rewritten. Earlier binaries
 -- leave the columns at their defaults, and begin at the beginning as before.
 
 -- starts_behind: the position behind which the projection began, for checkpoints that have to be made anew.
