@@ -72,7 +72,7 @@ func read[R any](dir, name string, into **R) error {
 func (r results) servers() (all []bench.Server) {
 	add := func(s bench.Server) {
 		for _, known := range all {
-			if known.Version == s.Version && known.Machine == s.Machine {
+			if measured(known) == measured(s) {
 				return
 			}
 		}

@@ -93,14 +93,20 @@ func (p *page) write(r results) {
 
 func (p *page) machine(r results) {
 	for _, s := range r.servers() {
-		m := s.Machine
-		p.say("Measured on %s: %s, %d cores, %.0f GiB of memory, %s", m.Day.Format("2 January 2006"), m.CPU, m.Cores, m.Memory, m.OS)
-		if m.Kernel != "" {
-			p.say(", kernel %s", m.Kernel)
-		}
-		p.say("; %s, %s; fsync %s, synchronous_commit %s, shared_buffers %s, max_wal_size %s, else PostgreSQL's defaults. Server, writers and workers share the machine.\n\n", s.Version, m.Go,
-			s.Settings["fsync"], s.Settings["synchronous_commit"], s.Settings["shared_buffers"], s.Settings["max_wal_size"])
+		p.say("%s\n\n", measured(s))
 	}
+}
+
+// measured says on what something was measured.
+func measured(s bench.Server) string {
+	m := s.Machine
+	kernel := ""
+	if m.Kernel != "" {
+		kernel = ", kernel " + m.Kernel
+	}
+	return fmt.Sprintf("Measured on %s: %s, %d cores, %.0f GiB of memory, %s%s; %s, %s; fsync %s, synchronous_commit %s, shared_buffers %s, max_wal_size %s,"+
+		" else PostgreSQL's defaults. Server, writers and workers share the machine.", m.Day.Format("2 January 2006"), m.CPU, m.Cores, m.Memory, m.OS, kernel,
+		s.Version, m.Go, s.Settings["fsync"], s.Settings["synchronous_commit"], s.Settings["shared_buffers"], s.Settings["max_wal_size"])
 }
 
 // missing says that a part was not run, and with what it is.

@@ -8,8 +8,16 @@ import (
 	"github.com/rouse-es/rouse/internal/bench"
 )
 
-func ms(v float64) string  { return fmt.Sprintf("%.2f", v) }
-func one(v float64) string { return fmt.Sprintf("%.1f", v) }
+func ms(v float64) string { return fmt.Sprintf("%.2f", v) }
+
+// one returns a number with one digit, and without a sign where that is zero: what is counted less what the same time takes without
+// events may come out below it.
+func one(v float64) string {
+	if text := fmt.Sprintf("%.1f", v); text != "-0.0" {
+		return text
+	}
+	return "0.0"
+}
 
 // writersRates shows what a worker costs those who append on schedule.
 func (p *page) writersRates(busy *bench.LatencyResult) {

@@ -74,7 +74,9 @@ func TestGoals(t *testing.T) {
 	put(t, dir, "append", bench.AppendResult{Server: server, Disks: []bench.AppendDisk{{Disk: bench.DiskSlow, Rows: []bench.AppendRow{
 		{Writers: 1, Off: 100, Rouse: 91, RouseRatio: .91, NotifyAlways: 50}, {Writers: 16, Off: 100, Rouse: 96, RouseRatio: .96, NotifyAlways: 50}}}}})
 	put(t, dir, "compare", compare.Result{Server: server, Sides: []compare.Side{{Name: compare.Rouse, Idle: 900}, {Name: compare.Watermill, Idle: 100}, {Name: compare.River, Idle: 3}}})
-	put(t, dir, "cost", bench.CostResult{Server: server, Rouse: bench.CostSide{Cost: bench.Cost{Statements: 5, Switches: 24, Allocations: 161}}})
+	again := server
+	again.Machine.Memory = .001 // as behind another start
+	put(t, dir, "cost", bench.CostResult{Server: again, Rouse: bench.CostSide{Cost: bench.Cost{Statements: 5, Ends: -.04, Trips: -.06, Switches: 24, Allocations: 161}}})
 	put(t, dir, "ladder", bench.LadderResult{Server: server, Worst: 2.01, Between: [2]float64{300, 1000}, Steps: []bench.LadderStep{{Rate: 100}, {Rate: 3000}, {Rate: 100}}})
 	put(t, dir, "writers", bench.WritersResult{Server: server, Rows: []bench.WritersRow{{Writers: 1, Alone: .9}, {Writers: 64, Alone: .9, Beside: .9, Worker: 1}}})
 	put(t, dir, "partitions", bench.PartitionsResult{Server: server, Rows: []bench.PartitionsRow{{Partitions: 32}, {Partitions: 1024, NothingRatio: .8, UpsertRatio: .79, QuietRatio: 1}}})
@@ -89,6 +91,7 @@ func TestGoals(t *testing.T) {
 	assert.Contains(t, page, "| 10/s: 1.10x, 1.00x; 100/s: 1.20x, 1.25x; 50/s: not measured | **not reached** |")
 	assert.Contains(t, page, "| 1,000/s: 1.20 ms, 5.0 ms, writers 0.96 (p50 of an append 1.00 and 1.00 ms); 3,000/s: 1.00 ms, 4.0 ms, writers 0.96 (p50 of an append 1.00 and 1.00 ms) | reached |")
 	assert.Contains(t, page, "| 5.0; 24.0; 161 (the floor 0.0, 0.0, 0) | **not reached** |")
+	assert.Contains(t, page, "| Rouse | 5.0 | 0.0 | -0.1 | 24.0 |", "less than nothing is nothing where it rounds to that")
 	assert.Contains(t, page, "| 2.01x between 300 and 1,000/s | **not reached** |")
 	assert.Contains(t, page, "| 0.90 (1.00 of the log beside that poller) | reached |")
 	assert.Contains(t, page, "| 1: 0.90; 64: 0.90; 4, 16: not measured | not measured |", "nothing is reached of which a part is missing")
