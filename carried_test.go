@@ -150,6 +150,42 @@ type typedOdd struct{ projection }
 
 func (typedOdd) EventTypes() []string { return []string{"odd"} }
 
+// typedThings wants the events of one type of aggregates.
+type typedThings struct{ batched }
+
+func (typedThings) AggregateTypes() []string { return []string{"thing"} }
+
+// typedBoth wants the events of one type, of one type of aggregates.
+type typedBoth struct{ typedThings }
+
+func (typedBoth) EventTypes() []string { return []string{"odd"} }
+
+// Who wants some types only gets those of what is carried, and passes over the others.
+func TestCarriedEventsOfOtherTypesArePassedOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.carry(true)
+	of := func(name string) batched { return batched{projection: projection{name: name}} }
+	w, sent := b.quietReader(rouse.Config{Projections: []rouse.Projection{of("all"), typedThings{of("things")}, typedBoth{typedThings{of("both")}}}})
+	b.append("first")
+	require.NoError(t, w.Drain(b.ctx))
+	before, began := sent.since(&reads{}), time.Now()
+	for n := range 40 {
+		b.exec("insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ($1, $2, 1, $3, '{}')",
+			[]string{"thing", "other"}[n%2], fmt.Sprint("a", n), []string{"odd", "even"}[n/2%2])
+		require.NoError(t, w.Drain(b.ctx))
+	}
+	n, took := sent.since(before), time.Since(began)
+	require.LessOrEqual(t, n.glances, int(took/(100*time.Millisecond))+1, "they were carried, and not read")
+	for name, where := range map[string]string{"all": "true", "things": "aggregate_type = 'thing'", "both": "aggregate_type = 'thing' and event_type = 'odd'"} {
+		rows, err := b.Pool.Query(b.ctx, "select global_position from events where "+where+" order by global_position")
+		require.NoError(t, err)
+		want, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		require.NoError(t, err)
+		require.Equal(t, want, b.done(name), name)
+	}
+}
+
 // write appends version v of an aggregate: in a transaction of its own, in one behind a rollback, or too large to be carried.
 func (b *bundle) write(conn *pgx.Conn, aggregate, v int) error {
 	const one = `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)

@@ -1,6 +1,7 @@
 package rouse_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -142,4 +143,59 @@ func TestSessionWithDefaultsOfItsOwnIsNoticed(t *testing.T) {
 			require.Zero(t, b.int("select count(*) from event_attempts"))
 		})
 	}
+}
+
+// Where pgx may send several statements in one text, or a pooler may deal out the sessions, nobody knows what a batch leaves behind: it is
+// begun and committed, and handled as elsewhere.
+func TestBatchIsBegunInTheModesForPoolers(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeCacheDescribe} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			pool, k := b.kept(func(cfg *pgxpool.Config) { cfg.ConnConfig.DefaultQueryExecMode = mode })
+			w := b.start(pool, rouse.Config{Projections: []rouse.Projection{batched{projection: projection{name: "p"}}}}).WaitStarted()
+			at := b.appendAll("e", "e")
+			require.NoError(t, w.Drain(b.ctx))
+			at = append(at, b.append("e"))
+			require.NoError(t, w.Drain(b.ctx))
+			require.Equal(t, at, b.done("p"))
+			require.True(t, strings.HasPrefix(k.last()[0], "begin"), k.last())
+			require.Equal(t, "commit", k.last()[len(k.last())-1], k.last())
+		})
+	}
+}
+
+// What fails a transaction at its end fails one without a commit too, at the Sync: neither effects nor checkpoints are there then, the
+// event is to blame, and the others are handled.
+func TestDeferredConstraintFailsABatchWithoutACommit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec("create table parents (id bigint primary key)")
+	b.exec("create table children (parent bigint not null references parents deferrable initially deferred)")
+	pool, k := b.kept(nil)
+	const child, parent = "insert into children values ($1)", "insert into parents select $1 where $2 <> 'orphan'"
+	byItself := func(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+		_, err := tx.Exec(ctx, child, ev.GlobalPosition)
+		if err == nil {
+			_, err = tx.Exec(ctx, parent, ev.GlobalPosition, ev.Type)
+		}
+		return err
+	}
+	p := batched{projection: projection{name: "p", hook: byItself}, queue: func(batch *pgx.Batch, ev eventstore.Event) error {
+		batch.Queue(child, ev.GlobalPosition)
+		batch.Queue(parent, ev.GlobalPosition, ev.Type)
+		return nil
+	}}
+	w := b.start(pool, rouse.Config{Projections: []rouse.Projection{p}, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Park}).WaitStarted()
+	at := b.appendAll("e", "e")
+	require.NoError(t, w.Drain(b.ctx))
+	require.False(t, k.begun(), "all of this is about batches without begin and commit")
+	wrong := b.appendAll("e", "orphan", "e")[1]
+	at = append(at, wrong-1, wrong+1)
+	require.NoError(t, w.Drain(b.ctx))
+	require.ElementsMatch(t, at, b.done("p"))
+	require.Equal(t, int64(len(at)), b.int("select count(*) from children"))
+	require.Equal(t, wrong, b.int("select global_position from parked_events"))
+	require.Equal(t, int64(1), b.int("select count(*) from parked_events where last_error like '%foreign key%'"))
 }
