@@ -1,10 +1,14 @@
 package rouse_test
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -198,4 +202,77 @@ func TestDeferredConstraintFailsABatchWithoutACommit(t *testing.T) {
 	require.Equal(t, int64(len(at)), b.int("select count(*) from children"))
 	require.Equal(t, wrong, b.int("select global_position from parked_events"))
 	require.Equal(t, int64(1), b.int("select count(*) from parked_events where last_error like '%foreign key%'"))
+}
+
+// losing is a connection that is lost behind the answer to what has had the marker in it: the server has done it, and nobody hears of that.
+type losing struct {
+	net.Conn
+	lose   *atomic.Bool // of all connections: the next one loses the answer
+	loses  atomic.Bool  // this one does
+	answer []byte
+}
+
+// lost is what is in the statements whose answer is lost.
+const lost = "of which nobody hears"
+
+func (l *losing) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(lost)) && l.lose.CompareAndSwap(true, false) {
+		l.loses.Store(true)
+	}
+	return l.Conn.Write(p)
+}
+
+func (l *losing) Read(p []byte) (int, error) {
+	for {
+		n, err := l.Conn.Read(p)
+		if !l.loses.Load() || err != nil {
+			return n, err
+		}
+		if l.answer = append(l.answer, p[:n]...); bytes.HasSuffix(l.answer, []byte("Z\x00\x00\x00\x05I")) { // ready for the next, in no transaction
+			_ = l.Close()
+			return 0, io.EOF
+		}
+	}
+}
+
+// A transaction without a commit may be lost from sight at its Sync as another at its commit. Whether it was committed is read from the
+// checkpoints then, and its effects are not made again. So it is where projections go together.
+func TestBatchOfWhichNobodyHearsIsNotHandledTwice(t *testing.T) {
+	t.Parallel()
+	for _, names := range [][]string{{"p"}, {"p", "q"}} {
+		t.Run(strings.Join(names, " and "), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			var lose atomic.Bool
+			pool, k := b.kept(func(cfg *pgxpool.Config) {
+				dial := cfg.ConnConfig.DialFunc
+				cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dial(ctx, network, addr)
+					return &losing{Conn: conn, lose: &lose}, err
+				}
+			})
+			var all []rouse.Projection
+			for _, name := range names {
+				all = append(all, batched{projection: projection{name: name}, queue: func(batch *pgx.Batch, ev eventstore.Event) error {
+					batch.Queue("select length($1::text)", ev.Type)
+					return nil
+				}})
+			}
+			w := b.start(pool, rouse.Config{Projections: all, Retry: rouse.RetryPolicy{Tries: 1}, OnFailure: rouse.Park}).WaitStarted()
+			at := b.appendAll("e", "e")
+			require.NoError(t, w.Drain(b.ctx))
+			require.Equal(t, len(names) > 1, k.begun(), "only those that go together are begun")
+			for range 3 {
+				lose.Store(true)
+				at = append(at, b.append(lost))
+				testdb.Eventually(t, patience, "an answer to be lost", func() (bool, error) { return !lose.Load(), nil })
+				at = append(at, b.append("e"))
+				require.NoError(t, w.Drain(b.ctx))
+			}
+			for _, name := range names {
+				require.Equal(t, at, b.done(name))
+			}
+			require.Zero(t, b.int("select count(*) from parked_events")+b.int("select count(*) from event_attempts"))
+		})
+	}
 }
