@@ -44,9 +44,16 @@ func (b *bundle) works(w *running) {
 	testdb.Eventually(b.t, patience, "the worker to be armed", func() (bool, error) {
 		return w.Status().Mode == string(listener.Quiet), nil
 	})
-	position := b.append("e")
+	var position int64
+	testdb.Eventually(b.t, patience, "an append", func() (bool, error) { // connections of the test's pool may have been ended, too
+		err := b.Pool.QueryRow(b.ctx, `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+			values ('thing', gen_random_uuid(), 1, 'e', '{}') returning global_position`).Scan(&position)
+		return err == nil, err
+	})
 	testdb.Eventually(b.t, patience, "the event to be handled", func() (bool, error) {
-		return b.int("select count(*) from done where position = $1", position) == 1, nil
+		var n int64
+		err := b.Pool.QueryRow(b.ctx, "select count(*) from done where position = $1", position).Scan(&n)
+		return n == 1, err
 	})
 }
 

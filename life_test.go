@@ -5,9 +5,9 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
@@ -250,11 +250,22 @@ func TestDropThatIsNotWaitedForHasDroppedAllTheSame(t *testing.T) {
 	w := b.start(b.pool(pgx.QueryExecModeCacheStatement), rouse.Config{Projections: []rouse.Projection{p}, Partitions: 2}).WaitStarted()
 	b.append("e")
 	<-inHand
-	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Second)
+	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	err := operator.Drop(ctx, b.Pool, "p", true)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "p is dropped; wait until its workers have stopped it")
+	var committed atomic.Bool
+	pool := b.poolWith(func(cfg *pgxpool.Config) { // whose user loses patience at the look that follows the commit
+		cfg.ConnConfig.Tracer = testdb.Sent(func(texts ...string) {
+			if committed.Load() {
+				cancel()
+			} else if slices.Contains(texts, "commit") {
+				committed.Store(true)
+			}
+		})
+	})
+	err := operator.Drop(ctx, pool, "p", true)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "p is dropped; ")
+	require.ErrorContains(t, err, "its workers have stopped it")
 	require.False(t, b.exists("p"))
 	close(goOn)
 	require.ErrorIs(t, w.Wait(), rouse.ErrDropped)

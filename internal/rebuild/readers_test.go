@@ -42,7 +42,7 @@ func (b *bundle) watch(n int) *readers {
 				}
 				select { // so that the readers leave something to the others
 				case <-ctx.Done():
-				case <-time.After(5 * time.Millisecond):
+				case <-time.After(20 * time.Millisecond):
 				}
 			}
 		})
@@ -86,7 +86,8 @@ func (r *readers) mistakes() []string {
 	return r.wrong
 }
 
-// load appends events of ten types until it is stopped, and returns how many.
+// load appends events of ten types until it is stopped, and returns how many. It waits while the read model is a hundred behind, so that
+// workers on a slow machine can follow.
 func (b *bundle) load() (stop func() int64) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	conn := b.Conn(b.t)
@@ -105,6 +106,13 @@ func (b *bundle) load() (stop func() int64) {
 				return
 			}
 			appended += 5
+			for counted := int64(-1); counted < appended-100 && ctx.Err() == nil; {
+				<-tick.C
+				if err := conn.QueryRow(b.ctx, "select coalesce(sum(n), 0)::bigint from counts").Scan(&counted); err != nil {
+					b.t.Errorf("count: %v", err)
+					return
+				}
+			}
 		}
 	}()
 	stopped := func() int64 { cancel(); <-ended; return appended }
