@@ -61,7 +61,8 @@ type Claim struct {
 	Partitions                  []int
 
 	// Of is the number of partitions that the projection was seen to have. If it has another now, nothing is claimed
-	// and Claim returns an error that wraps ErrResized. 0: any number.
+	// and Claim returns an error that wraps ErrResized; so it does before the tables are there of what is built beside a projection.
+	// 0: any number.
 	Of int
 
 	// Version is the version of the projection that the instance runs. If another one is live by now, nothing is claimed, as for Of,

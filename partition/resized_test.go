@@ -59,3 +59,23 @@ func TestEnsureWaitsForAResize(t *testing.T) {
 	require.NoError(t, <-ensured)
 	require.EqualValues(t, 2, b.int("select count(*) from projection_checkpoints where projection_name = 'p'"))
 }
+
+// What is built beside a projection is nobody's before its tables are there: who still runs the one before it, of the same name, would
+// handle events into the live tables.
+func TestClaimOfWhatIsBuiltBesideWaitsForItsTables(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ensured(2)
+	_, err := partition.Ensure(b.ctx, b.Pool, "p@rebuild", 2)
+	require.NoError(t, err)
+	b.exec("update projections set shadow_of = 'p' where projection_name = 'p@rebuild'")
+	one := b.member("one", 0)
+	claim := partition.Claim{Projection: "p@rebuild", Instance: one.Instance, Token: b.token, Partitions: []int{0, 1}, Of: 2}
+	_, err = claim.Claim(b.ctx, b.Pool)
+	require.ErrorIs(t, err, partition.ErrResized)
+	require.Zero(t, b.int("select count(*) from projection_checkpoints where owner is not null"))
+	b.exec("update projections set shadow_ready_at = clock_timestamp() where projection_name = 'p@rebuild'")
+	leases, err := claim.Claim(b.ctx, b.Pool)
+	require.NoError(t, err)
+	require.Len(t, leases, 2)
+}
