@@ -95,6 +95,7 @@ func (b *bundle) as(grants ...string) (role string) {
 // workerRights are what a worker needs.
 var workerRights = []string{
 	"select on events", "select on rouse_migrations", "select on sequence events_global_position_seq", "select on rouse_members", "select on retired_projections",
+	"select on rouse_retention", "select on rouse_archives",
 	"select, insert, update on projections", "select, insert, update on projection_checkpoints", "select, insert on rouse_incarnation",
 	"update on rouse_restart", "select, insert, update, delete on projection_workers", "select, insert, update, delete on parked_events",
 	"select, insert, update, delete on event_attempts",
