@@ -10,7 +10,8 @@ const (
 	// Running: it is to run, and a living worker owns partitions of it.
 	Running = "running"
 
-	// Unowned: it is to run, and nobody does: no living worker owns a partition of it. It is also the state of such a partition.
+	// Unowned: it is to run, and nobody does: no living worker owns a partition of it. It is also the state of such a partition. What is kept
+	// beside a projection may be so for long: nothing waits for it, and none of its partitions is missed.
 	Unowned = "unowned"
 
 	// Paused: somebody has paused it. It is also the state of its partitions that no living worker owns: none is missed.
@@ -46,7 +47,7 @@ func (p Projection) Condition() string {
 		return Paused
 	case p.Stopped:
 		return Stopped
-	case len(p.Partitions) > 0 && p.Unowned == len(p.Partitions):
+	case len(p.Partitions) > 0 && !slices.ContainsFunc(p.Partitions, func(one Partition) bool { return one.Instance != "" }):
 		return Unowned
 	}
 	return Running

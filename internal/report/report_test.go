@@ -233,6 +233,24 @@ func TestAStoppedProjectionSaysWhy(t *testing.T) {
 	assert.Equal(t, Unowned, read(t, db.Pool).Projections[0].Condition())
 }
 
+// What is kept beside a projection, and run by nobody, is said to be so, and nobody is woken for it.
+func TestWhatNobodyRunsBesideIsUnownedAndNotMissed(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", States: map[string]string{projection: "live"}}, 0)
+	exec(t, db.Pool, `insert into projections (projection_name, partitions, shadow_of, shadow_from, shadow_ready_at)
+		select projection_name || '@1', 1, projection_name, 0, now() from projections`)
+	exec(t, db.Pool, "insert into projection_checkpoints (projection_name, partition) select projection_name, 0 from projections where shadow_of is not null")
+	r := read(t, db.Pool)
+	require.Len(t, r.Projections, 2)
+	assert.Equal(t, Running, r.Projections[0].Condition())
+	p := r.Projections[1]
+	require.NotNil(t, p.Build)
+	assert.Equal(t, Unowned, p.Condition())
+	assert.Zero(t, p.Unowned)
+	assert.Zero(t, p.Missed())
+}
+
 // A name that was dropped or renamed is told from a projection that nobody runs, with those who have it in their program still.
 func TestRetiredNamesAreTold(t *testing.T) {
 	t.Parallel()
