@@ -12,7 +12,7 @@ import (
 )
 
 // Drop removes a shadow with its tables. First it takes it from those who run it, so that none of them stands in the way; where it is
-// killed behind that, Drop removes the rest. The live projection is not concerned.
+// killed behind that, or fails with ErrLocked, Drop removes the rest. The live projection is not concerned.
 func Drop(ctx context.Context, d db.DB, shadow string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*statementTimeout)
 	defer cancel()
@@ -31,6 +31,22 @@ func Drop(ctx context.Context, d db.DB, shadow string) error {
 	if err != nil {
 		return err
 	}
+	for try := 1; ; try++ {
+		err = remove(ctx, d, shadow, schema)
+		switch {
+		case !lockMissed(err): // a handler that is at work may hold the tables in another order
+			return err
+		case try == dropTries:
+			return fmt.Errorf("%w: %w", ErrLocked, err)
+		}
+	}
+}
+
+// dropTries is how often Drop tries to remove the tables of a shadow where others are in its way.
+const dropTries = 3
+
+// remove removes a shadow that nobody takes up any more, with its tables.
+func remove(ctx context.Context, d db.DB, shadow, schema string) error {
 	return db.Tx(ctx, d, func(tx pgx.Tx) error {
 		if schema != "" {
 			if err := dropTables(ctx, tx, schema); err != nil {
@@ -65,7 +81,7 @@ func DropTablesIn(ctx context.Context, tx pgx.Tx, projection string) error {
 
 // dropTables drops all tables in the schema of a shadow, and the schema.
 func dropTables(ctx context.Context, tx pgx.Tx, schema string) error {
-	names, err := texts(ctx, tx, "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition", schema)
+	names, err := texts(ctx, tx, "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition order by 1", schema)
 	if err != nil {
 		return err
 	}

@@ -86,3 +86,38 @@ func TestAPromotionNeedsOneConnection(t *testing.T) {
 	_, err = projection.Promote(b.ctx, one, "p", 2)
 	require.NoError(t, err)
 }
+
+// pair has two tables.
+type pair struct{ tally }
+
+func (pair) Tables() []string { return []string{"counts", "lines"} }
+
+// A handler that is still at work may hold the tables in another order than the drop that waits for it.
+func TestADropOfABuildGivesWayToAHandlerAndComesAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.exec("create table lines (n bigint)")
+	b.append(5, "e")
+	b.start(tally{}).WaitStarted()
+	b.countedTo("e", 5)
+	young := b.start(pair{tally{version: 2}})
+	b.beside("p@2", "near", ready)
+	young.MustStop()
+
+	handler, err := b.Conn(t).Begin(b.ctx)
+	require.NoError(t, err)
+	for _, sql := range []string{"set local deadlock_timeout = '1h'", "lock table rouse_p_2.lines in row exclusive mode"} {
+		_, err = handler.Exec(b.ctx, sql)
+		require.NoError(t, err)
+	}
+	dropped := make(chan error, 1)
+	go func() { dropped <- projection.DropBuild(b.ctx, b.Pool, "p@2") }()
+	testdb.Eventually(t, patience, "the drop to wait", func() (bool, error) {
+		return b.int("select count(*) from pg_locks where not granted and relation = 'rouse_p_2.lines'::regclass") == 1, nil
+	})
+	_, err = handler.Exec(b.ctx, "lock table rouse_p_2.counts in row exclusive mode")
+	require.NoError(t, err, "the drop gives way")
+	require.NoError(t, handler.Rollback(b.ctx))
+	require.NoError(t, <-dropped)
+	require.Zero(t, b.leftovers())
+}
