@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
@@ -57,12 +58,17 @@ func works(names ...string) rouse.Config {
 	return cfg
 }
 
-// writers append from many goroutines until stop is closed, each to streams of its own, and leave some appends open for a while; they return the
-// positions of all that was committed.
-func (b *bundle) writers(n int, stop <-chan struct{}) (wait func() map[int64]bool) {
+// writers append from many goroutines until stop is closed, each to streams of its own, and roll some appends back; they return the
+// positions of all that was committed. While there are 500 more than were removed they wait, so that workers on a slow machine can follow.
+func (b *bundle) writers(n int, removed *atomic.Int64, stop <-chan struct{}) (wait func() map[int64]bool) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	committed := map[int64]bool{}
+	room := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return int64(len(committed)) < removed.Load()+500
+	}
 	for w := range n {
 		wg.Go(func() {
 			for i := 0; ; i++ {
@@ -70,6 +76,10 @@ func (b *bundle) writers(n int, stop <-chan struct{}) (wait func() map[int64]boo
 				case <-stop:
 					return
 				default:
+				}
+				if !room() {
+					<-time.After(time.Millisecond)
+					continue
 				}
 				stream := eventstore.Stream{Type: "order", ID: fmt.Sprintf("w%d-%d", w, i%5)}
 				var appended eventstore.Appended
@@ -107,13 +117,13 @@ func TestPruneBesideWritersAndWorkersLosesAndDoublesNothing(t *testing.T) {
 	first := workertest.Start(t, b.Pool, works("p", "q")).WaitStarted()
 	second := workertest.Start(t, b.Pool, works("p", "q")).WaitStarted()
 	stop := make(chan struct{})
-	wait := b.writers(16, stop)
-	var removed int64
-	for rounds := 0; removed < 3000; rounds++ {
+	var removed atomic.Int64
+	wait := b.writers(16, &removed, stop)
+	for removed.Load() < 1000 {
 		require.NoError(t, b.ctx.Err())
-		pruned, err := retention.Prune(b.ctx, b.Pool, retention.PruneOptions{Dir: b.dir, Batch: 50, FileEvents: 300})
+		pruned, err := retention.Prune(b.ctx, b.Pool, retention.PruneOptions{Dir: b.dir, Batch: 20, FileEvents: 100})
 		require.NoError(t, err)
-		removed += pruned.Removed
+		removed.Add(pruned.Removed)
 	}
 	close(stop)
 	committed := wait()

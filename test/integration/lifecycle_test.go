@@ -241,7 +241,7 @@ func (l *lifecycle) shows(line string) {
 // run starts a worker with handlers.
 func (l *lifecycle) run(names string) *lifecycleWorker {
 	l.t.Helper()
-	cfg := rouse.Config{Label: "worker-1", LeaseTTL: time.Second}
+	cfg := rouse.Config{Label: "worker-1"}
 	for name := range strings.FieldsSeq(names) {
 		add, is := lifecycleHandlers[name]
 		require.True(l.t, is, "there is no handler %q", name)

@@ -228,7 +228,7 @@ func (r *totalsRun) read(ctx context.Context, conn *pgx.Conn) {
 		r.reads.Add(1)
 		select { // so that the readers leave something to the others
 		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
@@ -278,7 +278,7 @@ func TestStressRebuildUnderLoad(t *testing.T) {
 	}
 	r := newTotalsRun(t, events)
 	first, second := r.worker(1), r.worker(1)
-	stop := r.load(perSecond, 10)
+	stop := r.load(perSecond, 5)
 	r.measured("nothing", func() {
 		r.eventually(patience, "some appends", "select count(*) > $1 from events where global_position > $2", 4*perSecond, r.known)
 	})
