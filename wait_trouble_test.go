@@ -281,7 +281,10 @@ func TestManyWhoWaitSendNothingInALoop(t *testing.T) {
 		require.NoError(t, <-ended)
 	}
 	require.EqualValues(t, 1, b.int("select count(*) from pg_stat_activity where application_name = 'waits' and datname = current_database() and query like 'listen %'"))
-	require.Less(t, c.statements.Load(), int64(60), "round trips, from the first to the last")
+	t.Logf("%d round trips", c.statements.Load())
+	// 20 to 40 where they come nearly at once; on a slow machine they come in groups. A look takes two. One for each who waits would be 200, one
+	// for each event that others handle 600.
+	require.Less(t, c.statements.Load(), int64(150), "round trips, from the first to the last")
 	require.LessOrEqual(t, c.connections.Load(), int64(5), "the pool's, and one to listen on")
 }
 
