@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/db"
+	"github.com/rouse-es/rouse/internal/rebuild"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/projection"
@@ -120,4 +122,26 @@ func TestADropOfABuildGivesWayToAHandlerAndComesAgain(t *testing.T) {
 	require.NoError(t, handler.Rollback(b.ctx))
 	require.NoError(t, <-dropped)
 	require.Zero(t, b.leftovers())
+}
+
+// A worker that starts with another version waits for whoever changes the projection, and holds nothing that this one is about to need.
+func TestAStartOfAVersionLocksInTheOrderOfAllOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := projection.Create(b.ctx, b.Pool, "p", "", 4)
+	require.NoError(t, err)
+	change, err := b.Conn(t).Begin(b.ctx)
+	require.NoError(t, err)
+	_, err = change.Exec(b.ctx, "select from projections for update")
+	require.NoError(t, err)
+	adopted := make(chan error, 1)
+	go func() { adopted <- rebuild.Adopt(b.ctx, db.In(b.Pool, ""), "p", 2) }()
+	testdb.Eventually(t, patience, "the start to wait", func() (bool, error) {
+		return b.int("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'") == 1, nil
+	})
+	_, err = change.Exec(b.ctx, "select from projection_checkpoints for update nowait")
+	require.NoError(t, err)
+	require.NoError(t, change.Rollback(b.ctx))
+	require.NoError(t, <-adopted)
+	require.EqualValues(t, 2, b.version())
 }

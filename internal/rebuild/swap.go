@@ -240,7 +240,7 @@ func (s *swap) change(ctx context.Context) (done Swapped, err error) {
 		}
 		return s.moveRows(ctx, tx, p, done.Kept)
 	})
-	return done, rightsOf(err)
+	return done, rightsOf(db.Archived(err))
 }
 
 // lockAll locks the rows of both, the tables, for which it waits while the handlers and readers of them come to an end, and all
