@@ -175,7 +175,9 @@ func TestAProjectionThatWouldBeginInWhatIsArchivedSaysSo(t *testing.T) {
 		require.ErrorContains(t, err, part)
 	}
 	require.Empty(t, b.handled("new"))
+	require.Zero(t, b.int("select count(*) from projections where projection_name = 'new'"), "nothing is left of it")
 
+	b.exec("insert into projections (projection_name, partitions) values ('new', 4)")
 	for name, sql := range map[string]string{
 		"made by hand":     "insert into projection_checkpoints (projection_name, partition, last_global_position) values ('new', 0, 18)",
 		"set back by hand": "update projection_checkpoints set last_global_position = 0 where projection_name = 'old'",
