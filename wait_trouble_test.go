@@ -304,7 +304,7 @@ func TestWaitForWithoutAConnectionToListenOn(t *testing.T) {
 	defer deaf.Close()
 	hears := rouse.NewWaiter(b.Pool, rouse.WaiterConfig{})
 	defer hears.Close()
-	for n := range 10 {
+	for n := range 5 {
 		for _, w := range []*rouse.Waiter{deaf, hears} {
 			a := b.appended(b.Pool, "unwanted")
 			for _, name := range []string{"p", "q", "polling"} {
