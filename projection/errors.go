@@ -16,8 +16,8 @@ var (
 	// ErrInUse means that a living worker runs the projection.
 	ErrInUse = errors.New("projection: a living worker runs the projection (stop it first)")
 
-	// ErrBeside means that something is built or kept beside the projection, under a name of its own.
-	ErrBeside = errors.New("projection: something is built or kept beside the projection")
+	// ErrBeside means that something is built or kept beside the projection, under a name of its own, which has to be dropped before.
+	ErrBeside = errors.New("projection: there is something beside the projection (drop that first)")
 
 	// ErrNotStopped means that a projection is dropped, and that a worker still calls its handler.
 	ErrNotStopped = errors.New("projection: a worker has not stopped the projection")

@@ -223,7 +223,7 @@ func nothingBeside(ctx context.Context, tx pgx.Tx, name string) error {
 	if err := unused(ctx, tx, beside); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: there is %s beside %s (rouse projection drop %s)", ErrBeside, beside, name, beside)
+	return fmt.Errorf("%w: %s (rouse projection drop %s)", ErrBeside, beside, beside)
 }
 
 // querier is a pool or a transaction.

@@ -31,7 +31,7 @@ var (
 	ErrCancelled = errors.New("projection: the rebuild was cancelled")
 
 	// ErrNoBuild means that nothing of that name is built or kept beside a projection.
-	ErrNoBuild = errors.New("projection: there is nothing of that name beside the projection")
+	ErrNoBuild = rebuild.ErrNoShadow
 )
 
 // Build is a read model that is built, or kept, beside the one of a projection that is live: by a rebuild, or in another version. It is
@@ -258,12 +258,10 @@ func public(err error) error {
 		return err
 	case errors.As(err, &refusal):
 		return fmt.Errorf("%w: %s", ErrRefused, refusal.Why)
-	case errors.Is(err, rebuild.ErrNoProjection):
-		return fmt.Errorf("%w: %w", ErrNoProjection, err)
-	case errors.Is(err, rebuild.ErrNoShadow):
-		return fmt.Errorf("%w: %w", ErrNoBuild, err)
+	case errors.Is(err, ErrNoProjection), errors.Is(err, ErrNoBuild):
+		return err
 	case errors.Is(err, rebuild.ErrPosition):
 		return fmt.Errorf("%w: %w", ErrPosition, err)
 	}
-	return fmt.Errorf("projection: %w", err)
+	return fmt.Errorf("projection: %w", db.Archived(err))
 }

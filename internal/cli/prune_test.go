@@ -158,3 +158,14 @@ func TestEraseAsksForYesAndNamesWhatStillHoldsIt(t *testing.T) {
 	require.Contains(t, said, "events-1-99.ndjson.zst is written anew without them")
 	mustRouse(t, db, "archive", "verify", dir)
 }
+
+func TestNothingBeginsWhereEventsHaveLeft(t *testing.T) {
+	t.Parallel()
+	db, dir := handledLog(t), t.TempDir()
+	mustRouse(t, db, "prune", "--older-than", "0", "--to", dir, "--yes")
+	for _, verb := range [][]string{{"create", "other", "--from", "beginning"}, {"reset", "scalable_projection", "--to", "beginning"}, {"rebuild", "scalable_projection"}} {
+		refused := runRouse(t, on(db), append([]string{"projection"}, verb...)...)
+		requireFault(t, refused, exitSchema, "the log lacks events up to position 99", dir+" (put them back with rouse archive restore, or begin behind position 99)")
+		assert.NotContains(t, refused.stderr, "SQLSTATE")
+	}
+}

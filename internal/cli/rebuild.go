@@ -29,14 +29,15 @@ Rebuild shows how far it is and waits. Ctrl+C, or the end of the terminal, ends 
 and not the rebuild: the same command goes on watching it, and --cancel ends it.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 			var from projection.Start
-			switch {
-			case cancel && (detach || text != ""):
-				return usagef("--cancel goes with neither --detach nor --from")
-			case text != "":
+			if text != "" {
 				var err error
 				if from, err = projection.ParseStart(text); err != nil {
 					return err
 				}
+			}
+			switch {
+			case cancel && (detach || text != ""):
+				return usagef("--cancel goes with neither --detach nor --from")
 			case cancel:
 				return cancelRebuild(ctx, e, pool, name)
 			case detach:
@@ -45,7 +46,7 @@ and not the rebuild: the same command goes on watching it, and --cancel ends it.
 			return rebuild(ctx, e, pool, name, from)
 		})
 	flags := cmd.Flags()
-	flags.StringVar(&text, "from", "", "beginning, a position, or a time; where the projection began if it is not said")
+	flags.StringVar(&text, "from", "", "beginning, now, a position, or a time; where the projection began if it is not said")
 	flags.BoolVar(&detach, "detach", false, "only ask for it")
 	flags.BoolVar(&cancel, "cancel", false, "end the rebuild that is under way, and remove what it has built")
 	return cmd
@@ -132,7 +133,7 @@ func (p *progress) look(b projection.Build) {
 
 // remains says how fast it is and how long it will take.
 func (p *progress) remains(b projection.Build) string {
-	if b.Near {
+	if b.Near && b.At >= b.Head {
 		return "taking the place"
 	}
 	rate := float64(b.At-p.first.At) / max(time.Since(p.since).Seconds(), 0.001)

@@ -3,6 +3,7 @@ package db
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -21,5 +22,6 @@ func Archived(err error) error {
 	if err == nil || errors.Is(err, ErrArchived) || !errors.As(err, &pgErr) || pgErr.Code != stateArchived {
 		return err
 	}
-	return fmt.Errorf("%w: %s (%s)", ErrArchived, pgErr.Message, pgErr.Hint)
+	hint := strings.Replace(strings.TrimSuffix(pgErr.Hint, "."), "Put", "put", 1) // a sentence there, a part of one here
+	return fmt.Errorf("%w: %s (%s)", ErrArchived, pgErr.Message, hint)
 }

@@ -22,10 +22,10 @@ const near = 20_000
 
 var (
 	// ErrNoProjection means that there is no live projection of a name.
-	ErrNoProjection = errors.New("there is no such projection")
+	ErrNoProjection = errors.New("projection: there is no such projection")
 
 	// ErrNoShadow means that there is no shadow of a name.
-	ErrNoShadow = errors.New("there is no such shadow")
+	ErrNoShadow = errors.New("projection: there is nothing of that name beside the projection")
 
 	// ErrExists means that the shadow is there already.
 	ErrExists = errors.New("the shadow is there already")
