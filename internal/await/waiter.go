@@ -180,7 +180,7 @@ func (w *waiter) explain(f found) string {
 	case w.aside:
 		return "an event has failed and is tried again"
 	}
-	return fmt.Sprintf("partition %d and %d others were at position %d or beyond (rouse status shows who owns them)",
+	return fmt.Sprintf("partition %d and %d others were at position %d or beyond; rouse status shows who owns them",
 		w.pending.first(), len(f.behind)-1, f.low)
 }
 

@@ -144,13 +144,11 @@ func explainRefusal(db *database.Database, err error) (code int, sentence string
 	return exitOther, plain(err)
 }
 
-// plain is the message of an error on one line, without the prefix of the package that it comes from.
+// plain is the message of an error on one line, without the prefixes of the packages that it comes from.
 func plain(err error) string {
 	text := oneLine(err.Error())
 	for _, prefix := range []string{"rouse: ", "migrations: ", "projection: ", "partition: ", "catchup: ", "eventstore: ", "scaling: ", "demo: ", "report: ", "pgserver: ", "bench: ", "parked: ", "tenants: ", "retention: "} {
-		if rest, has := strings.CutPrefix(text, prefix); has {
-			return rest
-		}
+		text = strings.ReplaceAll(strings.TrimPrefix(text, prefix), ": "+prefix, ": ")
 	}
 	return text
 }

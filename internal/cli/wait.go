@@ -101,7 +101,7 @@ func waitWith(ctx context.Context, e *env, pool *pgxpool.Pool, name string, at i
 		}
 		return e.say("%s has handled %s (%s)", name, where, time.Since(began).Round(time.Millisecond))
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: %w (rouse status shows what its workers do)", errLate, err)
+		return fmt.Errorf("%w: %w", errLate, err)
 	}
 	return err
 }
