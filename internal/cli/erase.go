@@ -25,9 +25,9 @@ func eraseVerb(e *env) *cobra.Command {
 		Use:   "erase",
 		Short: "Forget what is in the events of one aggregate, for good",
 		Long: `Erase replaces payload and metadata of every event of an aggregate, or deletes the events, but
-for the last one, which keeps their versions from being given out again. The texts of errors that may quote
-them go too. It names the archives that may still hold them, or, with --archives, writes those
-anew without them; rouse archive restore does not bring them back.
+for the last one, which keeps their versions from being given out again. The texts of errors that
+may quote them go too. It names the archives that may still hold them, or, with --archives, writes
+those anew without them; rouse archive restore does not bring them back.
 
 Read models are as they were: what is in them is theirs to forget. A projection that is rebuilt
 sees what is left. Deleted events are never handled by one that has not come to them. Backups, the

@@ -17,9 +17,9 @@ func projectionListVerb(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show the projections, their partitions and how far each is behind",
-		Long: `List shows every projection that runs here, or has run and was not dropped. LAG is that of the partition that is
-furthest behind; rouse status shows each. TROUBLE is what keeps a projection from getting on
-in a living worker, and for how long it has.`,
+		Long: `List shows every projection that runs here, or has run and was not dropped, and what is built
+beside one. LAG is that of the partition that is furthest behind; rouse status shows each.
+TROUBLE is what keeps a projection from getting on in a living worker, and for how long it has.`,
 		Args: cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error { return listProjections(ctx, e, all) }),
 	}

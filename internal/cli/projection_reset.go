@@ -22,9 +22,10 @@ func projectionResetVerb(e *env) *cobra.Command {
 first event of a time such as 2026-02-28T12:00:00Z, or now, at the end of the log. The next
 worker that runs the projection does it, in one transaction with emptying the read model, and
 forgets what was parked. A projection that cannot empty its read model (rouse.Resetter), and
-every effect, needs --force: then events are applied again to what is there. Where it fails, the projection goes on as it was, and workers try again, ten times in
-about four minutes; rouse status shows the error. It ends with 0 only if it was done, or with
---wait 0 as soon as it is asked for.`,
+every effect, needs --force: then events are applied again to what is there. Where it fails,
+the projection goes on as it was, and workers try again, ten times in about four minutes; rouse
+status shows the error. It ends with 0 only if it was done, or with --wait 0 as soon as it is
+asked for.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 			start, err := parseReset(to)
 			if err != nil {
