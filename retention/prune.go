@@ -98,7 +98,7 @@ func Prune(ctx context.Context, pool *pgxpool.Pool, opts PruneOptions) (Pruned, 
 	if err != nil {
 		return Pruned{}, err
 	}
-	out := Pruned{Plan: p.Plan}
+	out := Pruned{Plan: p.Plan, Archives: []Archive{}}
 	if opts.Dir != "" {
 		sweepDrafts(opts.Dir)
 	}

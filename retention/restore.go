@@ -33,7 +33,7 @@ type Restored struct {
 // handle the events again, because they are below all checkpoints; but one that is rebuilt or reset may begin among them. Appends and workers
 // go on meanwhile. It fails where another event stands at a position. If it ends before its time, call it again.
 func Restore(ctx context.Context, pool *pgxpool.Pool, dir string, from int64) (Restored, error) {
-	var out Restored
+	out := Restored{Archives: []Archive{}}
 	archives, err := Archives(ctx, pool)
 	if err != nil {
 		return out, err

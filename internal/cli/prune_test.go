@@ -169,3 +169,11 @@ func TestNothingBeginsWhereEventsHaveLeft(t *testing.T) {
 		assert.NotContains(t, refused.stderr, "SQLSTATE")
 	}
 }
+
+func TestAListInJSONIsNeverNull(t *testing.T) {
+	t.Parallel()
+	db, dir := handledLog(t), t.TempDir()
+	for _, verb := range [][]string{{"archive", "restore", dir}, {"archive", "verify", dir}, {"prune", "--older-than", "30d", "--to", dir}, {"prune", "--older-than", "30d", "--to", dir, "--yes"}} {
+		assert.NotContains(t, mustRouse(t, db, append(verb, "--json")...), "null", verb)
+	}
+}
