@@ -34,7 +34,7 @@ var (
 	ErrFile = errors.New("retention: the archive cannot be used")
 
 	// ErrExists means that a file is there already that another log, or this one at another time, has written.
-	ErrExists = errors.New("retention: the file is there already, and not of this log as it is now (use another directory)")
+	ErrExists = errors.New("retention: the file is there already, and not of this log as it is now (run it again if another prune has just written it, else use another directory)")
 
 	// ErrColumns means that the table events has columns that an archive has no room for.
 	ErrColumns = errors.New("retention: the table events has columns that an archive would lose")
