@@ -64,7 +64,7 @@ func TestWhatIsKeptBesideKeepsAProjectionItsName(t *testing.T) {
 	for _, err := range []error{projection.Drop(b.ctx, b.Pool, "p", false), projection.Rename(b.ctx, b.Pool, "p", "q")} {
 		require.ErrorIs(t, err, projection.ErrBeside)
 		require.NotErrorIs(t, err, projection.ErrInUse)
-		require.ErrorContains(t, err, "there is p@1 beside p (rouse projection drop p@1)")
+		require.ErrorContains(t, err, "p@1 (rouse projection drop p@1)")
 	}
 	require.ErrorIs(t, projection.Rename(b.ctx, b.Pool, "p@1", "q"), projection.ErrName)
 	require.NoError(t, projection.Drop(b.ctx, b.Pool, "p@1", false))
