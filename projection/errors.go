@@ -3,12 +3,13 @@ package projection
 import (
 	"errors"
 
+	"github.com/rouse-es/rouse/internal/rebuild"
 	"github.com/rouse-es/rouse/partition"
 )
 
 var (
 	// ErrNoProjection means that no projection of that name has ever run here.
-	ErrNoProjection = errors.New("projection: there is no such projection")
+	ErrNoProjection = rebuild.ErrNoProjection
 
 	// ErrExists means that there is a projection of that name already.
 	ErrExists = errors.New("projection: there is such a projection already")
