@@ -16,3 +16,12 @@ func (w *Worker) OnReading(f func()) { w.reading = f }
 func (w *Worker) SetPauses(first, longest time.Duration) {
 	w.pauses = apply.Pauses{First: first, Longest: longest}
 }
+
+// Rate returns the event rate of a worker whose number of events handled was each of handled, a second apart.
+func Rate(handled ...int64) float64 {
+	var m member
+	for i, n := range handled {
+		m.count(n, time.Time{}.Add(time.Duration(i+1)*time.Second))
+	}
+	return m.rate
+}

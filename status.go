@@ -79,15 +79,19 @@ func (w *Worker) newMember() *member {
 	return &member{w: w, host: host, at: time.Now()}
 }
 
+// count updates the event rate. handled may be less than before: what a shadow has handled is not counted any more once it has ended.
+func (m *member) count(handled int64, now time.Time) {
+	if passed := now.Sub(m.at).Seconds(); passed > 0.1 {
+		weight := 1 - math.Exp(-passed/5)
+		m.rate += weight * (float64(max(handled-m.handled, 0))/passed - m.rate)
+		m.handled, m.at = handled, now
+	}
+}
+
 // row returns the worker's row as of now, and updates the event rate.
 func (m *member) row() partition.Member {
 	s := m.w.Status()
-	now := time.Now()
-	if passed := now.Sub(m.at).Seconds(); passed > 0.1 {
-		weight := 1 - math.Exp(-passed/5)
-		m.rate += weight * (float64(s.EventsHandled-m.handled)/passed - m.rate)
-		m.handled, m.at = s.EventsHandled, now
-	}
+	m.count(s.EventsHandled, time.Now())
 	row := partition.Member{
 		Instance: s.Instance, Label: s.Label, Static: m.w.cfg.static(), Index: m.w.cfg.WorkerIndex, Total: m.w.cfg.TotalWorkers,
 		MaxPartitions: m.w.cfg.MaxPartitions, Avoids: map[string][]int{}, Troubles: map[string]partition.Trouble{},
