@@ -252,13 +252,10 @@ func TestDropThatIsNotWaitedForHasDroppedAllTheSame(t *testing.T) {
 	<-inHand
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	var committed atomic.Bool
 	pool := b.poolWith(func(cfg *pgxpool.Config) { // whose user loses patience at the look that follows the commit
-		cfg.ConnConfig.Tracer = testdb.Sent(func(texts ...string) {
-			if committed.Load() {
+		cfg.ConnConfig.Tracer = testdb.Sent(func(...string) {
+			if !b.exists("p") {
 				cancel()
-			} else if slices.Contains(texts, "commit") {
-				committed.Store(true)
 			}
 		})
 	})
