@@ -89,10 +89,15 @@ func buildOf(s rebuild.Shadow) Build {
 // StartRebuild asks for the read model of a projection to be built anew beside the one that is live, from the events behind a start, "" for
 // where the projection began. A worker that runs the projection makes the tables (rouse.Tabled), all such workers fill them, as fast as they can,
 // and go on with the live one meanwhile. As soon as the new one has caught up, it takes the place of the old one, in one transaction. It
-// returns the build; one that is there already goes on, and is returned. An error that wraps catchup.ErrArchived means that events behind
+// returns the build; one that is there already goes on, and is returned. An error that wraps ErrPosition means that from is Now, of which
+// nothing would be built, or a position beyond the log. An error that wraps catchup.ErrArchived means that events behind
 // the start were archived, and that nothing was made. What a projection that began at Now has left out, because it was committed behind an
 // append that was open then, a rebuild handles.
 func StartRebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Start) (Build, error) {
+	if from == catchup.Now {
+		return Build{}, fmt.Errorf("%w: a rebuild from now builds nothing, and would put an empty read model into the place of %s "+
+			"(if that is wanted, reset it to now: rouse projection reset %s --to now)", ErrPosition, name, name)
+	}
 	d, err := logOf(ctx, pool)
 	if err != nil {
 		return Build{}, err

@@ -46,7 +46,7 @@ and not the rebuild: the same command goes on watching it, and --cancel ends it.
 			return rebuild(ctx, e, pool, name, from)
 		})
 	flags := cmd.Flags()
-	flags.StringVar(&text, "from", "", "beginning, now, a position, or a time; where the projection began if it is not said")
+	flags.StringVar(&text, "from", "", "beginning, a position, or a time; where the projection began if it is not said")
 	flags.BoolVar(&detach, "detach", false, "only ask for it")
 	flags.BoolVar(&cancel, "cancel", false, "end the rebuild that is under way, and remove what it has built")
 	return cmd

@@ -49,6 +49,7 @@ func TestProjectionRebuildAndPromoteRefuse(t *testing.T) {
 	requireFault(t, projection("rebuild", "other"), exitUsage, "rouse: there is no such projection: other (rouse projection list shows those that there are)")
 	requireFault(t, projection("rebuild", name, "--from", "11"), exitUsage, "the position cannot be used: nothing can begin there: position 11 is not from 0 to that of the last event, 10")
 	requireFault(t, projection("rebuild", name, "--from", "-1"), exitUsage, "-1")
+	requireFault(t, projection("rebuild", name, "--from", "now"), exitUsage, "a rebuild from now builds nothing")
 	requireFault(t, projection("rebuild", name, "--cancel", "--detach"), exitUsage, "--cancel goes with neither")
 	requireFault(t, projection("rebuild", name, "--cancel"), exitUsage, "rouse: there is nothing of that name beside the projection: scalable_projection@rebuild")
 	requireFault(t, projection("promote", "other"), exitUsage, "there is no such projection")
