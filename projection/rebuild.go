@@ -89,7 +89,8 @@ func buildOf(s rebuild.Shadow) Build {
 // StartRebuild asks for the read model of a projection to be built anew beside the one that is live, from the events behind a start, "" for
 // where the projection began. A worker that runs the projection makes the tables (rouse.Tabled), all such workers fill them, as fast as they can,
 // and go on with the live one meanwhile. As soon as the new one has caught up, it takes the place of the old one, in one transaction. It
-// returns the build; one that is there already goes on, and is returned. An error that wraps ErrPosition means that from is Now, of which
+// returns the build; one that is there already goes on, and is returned, or an error that wraps ErrRefused if it began elsewhere than from
+// says. An error that wraps ErrPosition means that from is Now, of which
 // nothing would be built, or a position beyond the log. An error that wraps catchup.ErrArchived means that events behind
 // the start were archived, and that nothing was made. What a projection that began at Now has left out, because it was committed behind an
 // append that was open then, a rebuild handles.
@@ -119,6 +120,10 @@ func StartRebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Sta
 		return Build{}, public(err)
 	}
 	s, err := rebuild.Get(ctx, d, shadow)
+	if err == nil && from != "" && s.From != behind {
+		return Build{}, fmt.Errorf("%w: a rebuild of %s is under way, from position %d on (projection.CancelRebuild, or rouse projection rebuild %s --cancel, ends it)",
+			ErrRefused, name, s.From, name)
+	}
 	return buildOf(s), public(err)
 }
 

@@ -226,6 +226,31 @@ func TestARebuildFromAPosition(t *testing.T) {
 	require.EqualValues(t, 20, b.counted("e"))
 }
 
+// A rebuild that is under way does not begin elsewhere because another start is asked for, and whoever asks is told.
+func TestAnotherStartOfARebuildThatIsUnderWayIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(50, "e")
+	w := b.start(tally{}).WaitStarted()
+	b.countedTo("e", 50)
+	w.Cancel()
+	w.MustStop()
+	first, err := projection.StartRebuild(b.ctx, b.Pool, "p", rouse.Position(30))
+	require.NoError(t, err)
+	for _, from := range []rouse.Start{rouse.Beginning, rouse.Position(31)} {
+		_, err = projection.StartRebuild(b.ctx, b.Pool, "p", from)
+		require.ErrorIs(t, err, projection.ErrRefused, from)
+		require.ErrorContains(t, err, "a rebuild of p is under way, from position 30 on (")
+		require.ErrorContains(t, err, "rouse projection rebuild p --cancel", from)
+	}
+	for _, from := range []rouse.Start{"", rouse.Position(30)} {
+		again, err := projection.StartRebuild(b.ctx, b.Pool, "p", from)
+		require.NoError(t, err, "it goes on: %q", from)
+		require.Equal(t, first.Since, again.Since)
+	}
+	require.NoError(t, projection.CancelRebuild(b.ctx, b.Pool, "p"))
+}
+
 // noTables is a projection that does not say which tables it has.
 type noTables struct{ tally }
 
