@@ -30,13 +30,23 @@ type Kept struct {
 func (k Kept) Gone(projection string) error {
 	switch {
 	case k.RenamedTo != "":
-		return fmt.Errorf("%w: %s is called %s since %s (name it so in the program, and start the worker again)",
-			ErrGone, projection, k.RenamedTo, k.Retired.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: %s (name it so in the program, and start the worker again)", ErrGone, k.Became(projection))
 	case !k.Retired.IsZero():
-		return fmt.Errorf("%w: %s was dropped at %s (if it is to begin anew: rouse projection create %s --from beginning, now, a position or a time; then start the worker again)",
-			ErrGone, projection, k.Retired.UTC().Format(time.RFC3339), projection)
+		return fmt.Errorf("%w: %s (if it is to begin anew: rouse projection create %s --from beginning, now, a position or a time; then start the worker again)",
+			ErrGone, k.Became(projection), projection)
 	}
 	return fmt.Errorf("%w: somebody has deleted the row of %s in projections (start the worker again if it is to begin anew)", ErrGone, projection)
+}
+
+// Became says what has become of a name that was retired, "" if it was not.
+func (k Kept) Became(projection string) string {
+	switch {
+	case k.RenamedTo != "":
+		return fmt.Sprintf("%s is called %s since %s", projection, k.RenamedTo, k.Retired.UTC().Format(time.RFC3339))
+	case !k.Retired.IsZero():
+		return fmt.Sprintf("%s was dropped at %s", projection, k.Retired.UTC().Format(time.RFC3339))
+	}
+	return ""
 }
 
 // Find returns what there is of some projections, by name. It locks nothing.

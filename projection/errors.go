@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	// ErrNoProjection means that no projection of that name has ever run here.
+	// ErrNoProjection means that there is no projection of that name: none has ever run here, or it was dropped or renamed, which the message says.
 	ErrNoProjection = rebuild.ErrNoProjection
 
 	// ErrExists means that there is a projection of that name already.

@@ -204,7 +204,7 @@ func retire(ctx context.Context, pool *pgxpool.Pool, name string, force bool, f 
 	})
 	for _, own := range []error{ErrNoProjection, ErrInUse, ErrBeside, ErrExists} {
 		if errors.Is(err, own) {
-			return err
+			return became(ctx, pool, name, err)
 		}
 	}
 	if err != nil {

@@ -117,7 +117,7 @@ func StartRebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Sta
 	}
 	shadow, err := rebuild.Request(ctx, d, name, 0, behind, true)
 	if err != nil && !errors.Is(err, rebuild.ErrExists) {
-		return Build{}, public(err)
+		return Build{}, became(ctx, pool, name, public(err))
 	}
 	s, err := rebuild.Get(ctx, d, shadow)
 	if err == nil && from != "" && s.From != behind {
@@ -158,7 +158,7 @@ func Rebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Start, p
 			if err == nil && !done {
 				err = ErrCancelled
 			}
-			return public(err)
+			return became(ctx, pool, name, public(err))
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil:
@@ -200,7 +200,7 @@ func Promote(ctx context.Context, pool *pgxpool.Pool, name string, version int) 
 	}
 	shadow, err := versionBeside(ctx, d, name, version)
 	if err != nil {
-		return Promoted{}, err
+		return Promoted{}, became(ctx, pool, name, err)
 	}
 	try := rebuild.FirstTry
 	done, err := rebuild.Swap(ctx, d, shadow, try)

@@ -96,7 +96,7 @@ func LastReset(ctx context.Context, pool *pgxpool.Pool, name string) (ResetStatu
 	err := pool.QueryRow(ctx, sqlResetLast, name).Scan(&to, &s.Tries, &s.Reason)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return ResetStatus{}, fmt.Errorf("%w: %s", ErrNoProjection, name)
+		return ResetStatus{}, became(ctx, pool, name, fmt.Errorf("%w: %s", ErrNoProjection, name))
 	case err != nil:
 		return ResetStatus{}, fmt.Errorf("projection: look at the reset of %s: %w", name, err)
 	case to != nil:

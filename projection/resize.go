@@ -57,7 +57,7 @@ func Resize(ctx context.Context, pool *pgxpool.Pool, name string, partitions int
 	from, err = r.run(ctx)
 	for _, own := range []error{ErrNoProjection, ErrResizing, ErrUneven} {
 		if errors.Is(err, own) {
-			return from, err
+			return from, became(ctx, pool, name, err)
 		}
 	}
 	if err != nil {

@@ -77,5 +77,5 @@ func steer(ctx context.Context, pool *pgxpool.Pool, name string, f func(tx pgx.T
 	if err != nil && !errors.Is(err, ErrPosition) && !errors.Is(err, ErrNoProjection) {
 		return fmt.Errorf("projection: steer %s: %w", name, err)
 	}
-	return err
+	return became(ctx, pool, name, err)
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/console"
+	"github.com/rouse-es/rouse/internal/db"
+	"github.com/rouse-es/rouse/partition"
 )
 
 // errLate means that what was waited for did not come in time.
@@ -100,6 +102,12 @@ func waitWith(ctx context.Context, e *env, pool *pgxpool.Pool, name string, at i
 			where = "everything up to position " + console.Grouped(at)
 		}
 		return e.say("%s has handled %s (%s)", name, where, time.Since(began).Round(time.Millisecond))
+	case errors.Is(err, rouse.ErrNoProjection):
+		found, findErr := partition.Find(ctx, db.In(pool, ""), []string{name})
+		if end := found[name].Became(name); findErr == nil && end != "" {
+			return fmt.Errorf("%w: %s", rouse.ErrNoProjection, end)
+		}
+		return err
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", errLate, err)
 	}
