@@ -26,6 +26,8 @@ func (p *Projector) explain(ctx context.Context, err error, pauses *backoff.Expo
 	switch {
 	case err == nil: // partitions are to be shared anew, or the projection to be reset
 		return 0
+	case p.cfg.Role.Shadow && (errors.Is(err, catchup.ErrFenced) || errors.Is(err, partition.ErrResized)): // as whenever it takes the place
+		p.log.Info().Msg("what is built beside the projection was moved, or its partitions were shared anew, looking at it again")
 	case errors.Is(err, catchup.ErrFenced):
 		p.log.Warn().Msg("a partition has changed hands, the batch is rolled back")
 	case errors.Is(err, partition.ErrResized):

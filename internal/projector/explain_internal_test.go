@@ -18,6 +18,7 @@ import (
 
 	"github.com/rouse-es/rouse/catchup"
 	"github.com/rouse-es/rouse/internal/db"
+	"github.com/rouse-es/rouse/partition"
 )
 
 // Each cause has its own sentence, in the log and for others to read, with what was met. The database does not answer only where it
@@ -80,5 +81,21 @@ func TestEachCauseHasItsOwnSentence(t *testing.T) {
 		require.Contains(t, trouble.Text, tc.err.Error())
 		require.Contains(t, log.String(), `"message":"`+tc.says)
 		require.Equal(t, Retrying, p.State())
+	}
+}
+
+// What is built beside a projection meets both when it takes the place, and neither is a second process or a resize then.
+func TestWhatIsBuiltBesideIsNotSaidToBeFencedOrResized(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{fmt.Errorf("rouse: %w", catchup.ErrFenced), fmt.Errorf("rouse: %w", partition.ErrResized)} {
+		for shadow, says := range map[bool]string{true: `"level":"info","message":"what is built beside the projection was moved`, false: "changed"} {
+			pool, poolErr := pgxpool.New(t.Context(), "postgres://127.0.0.1:1/nowhere")
+			require.NoError(t, poolErr)
+			var log bytes.Buffer
+			p := New(Config{Process: Process{Pool: db.In(pool, "")}, Name: "p", Role: Role{Shadow: shadow}, Logger: zerolog.New(&log)})
+			p.explain(t.Context(), err, backoff.NewExponentialBackOff())
+			pool.Close()
+			require.Contains(t, log.String(), says, err)
+		}
 	}
 }
