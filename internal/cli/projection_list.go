@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,8 +42,9 @@ type listedProjection struct {
 	Trouble        string  `json:"trouble,omitempty"`
 	TroubleSeconds float64 `json:"trouble_seconds,omitempty"`
 
-	// RenamedTo is what one with state retired is called now; "": it was dropped.
-	RenamedTo string `json:"renamed_to,omitempty"`
+	// RenamedTo is what one with state retired is called now; "": it was dropped. RetiredAt is when.
+	RenamedTo string     `json:"renamed_to,omitempty"`
+	RetiredAt *time.Time `json:"retired_at,omitempty"`
 }
 
 // troubleWidth is how much of a trouble a line shows, in characters; JSON and rouse status have all of it.
@@ -66,7 +68,8 @@ func listProjections(ctx context.Context, e *env, all bool) error {
 	}
 	for _, r := range r.Retired {
 		if all {
-			list = append(list, listedProjection{Name: r.Name, State: report.RetiredName, RenamedTo: r.RenamedTo})
+			at := r.RetiredAt.UTC()
+			list = append(list, listedProjection{Name: r.Name, State: report.RetiredName, RenamedTo: r.RenamedTo, RetiredAt: &at})
 			conditions = append(conditions, retiredText(r))
 		}
 	}

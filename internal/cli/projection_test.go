@@ -142,3 +142,16 @@ func TestProjectionResetThatIsNotDoneFails(t *testing.T) {
 		require.NoError(t, <-meddled)
 	}
 }
+
+func TestProjectionListSaysWhenANameWasRetired(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	mustRouse(t, db, "projection", "create", "orders", "--from", "now")
+	mustRouse(t, db, "projection", "rename", "orders", "sales")
+	at := value[time.Time](t, db.Pool, "select retired_at from retired_projections")
+	listed := decode[[]map[string]any](t, mustRouse(t, db, "projection", "list", "--all", "--json"))
+	require.Len(t, listed, 2)
+	assert.NotContains(t, listed[0], "retired_at", "it is there")
+	assert.Equal(t, "sales", listed[1]["renamed_to"])
+	assert.Equal(t, at.UTC().Format(time.RFC3339Nano), listed[1]["retired_at"])
+}

@@ -3,6 +3,7 @@ package report
 import (
 	_ "embed" // the statement
 	"slices"
+	"time"
 )
 
 // The conditions of a projection, of which it has one at a time.
@@ -29,9 +30,10 @@ var retiredSQL string
 
 // Retired is a name that a projection had until it was dropped, or renamed.
 type Retired struct {
-	Name       string  `json:"name"`
-	RenamedTo  string  `json:"renamed_to,omitempty"` // "": it was dropped
-	AgeSeconds float64 `json:"age_seconds"`
+	Name       string    `json:"name"`
+	RenamedTo  string    `json:"renamed_to,omitempty"` // "": it was dropped
+	AgeSeconds float64   `json:"age_seconds"`
+	RetiredAt  time.Time `json:"retired_at"` // by the clock of the database
 
 	// Workers are the labels of living workers that have it in their program all the same, and have stopped it.
 	Workers []string `json:"workers,omitempty"`

@@ -256,12 +256,14 @@ func TestRetiredNamesAreTold(t *testing.T) {
 	t.Parallel()
 	db := setup(t)
 	worker(t, db.Pool, partition.Member{Instance: instanceA, Label: "a", States: map[string]string{"mails": "stopped", projection: "live"}}, 0)
-	exec(t, db.Pool, "insert into retired_projections (projection_name, renamed_to) values ('mails', null), ('bills', 'invoices')")
+	now := time.Now().UTC().Add(-time.Minute).Truncate(time.Second)
+	exec(t, db.Pool, "insert into retired_projections (projection_name, renamed_to, retired_at) values ('mails', null, $1), ('bills', 'invoices', $1)", now)
 	r := read(t, db.Pool)
 	require.Len(t, r.Retired, 2)
 	for i := range r.Retired {
 		assert.GreaterOrEqual(t, r.Retired[i].AgeSeconds, 0.0)
-		r.Retired[i].AgeSeconds = 0
+		assert.Equal(t, now, r.Retired[i].RetiredAt.UTC())
+		r.Retired[i].AgeSeconds, r.Retired[i].RetiredAt = 0, time.Time{}
 	}
 	assert.Equal(t, []Retired{{Name: "bills", RenamedTo: "invoices", Workers: []string{}}, {Name: "mails", Workers: []string{"a"}}}, r.Retired)
 }
