@@ -27,8 +27,11 @@ as 2026-02-28T12:00:00Z. Whatever its program says of where to begin does not co
 				return err
 			}
 			behind, err := projection.Create(ctx, pool, name, start, partitions)
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case e.json:
+				return e.printJSON(created{name, behind})
 			}
 			return e.say("%s begins behind position %s, once a worker runs it", name, console.Grouped(behind))
 		})
@@ -37,6 +40,24 @@ as 2026-02-28T12:00:00Z. Whatever its program says of where to begin does not co
 	flags.IntVar(&partitions, "partitions", 0, "how many partitions there are to be, a power of two from 1 to 1024; 0: the default, 32")
 	_ = cmd.MarkFlagRequired("from")
 	return cmd
+}
+
+// created is what `rouse projection create --json` prints.
+type created struct {
+	Projection string `json:"projection"`
+	Behind     int64  `json:"behind"`
+}
+
+// dropped is what `rouse projection drop --json` prints. Retired: no worker makes one of that name anew.
+type dropped struct {
+	Projection string `json:"projection"`
+	Retired    bool   `json:"retired"`
+}
+
+// renamed is what `rouse projection rename --json` prints.
+type renamed struct {
+	Projection string `json:"projection"`
+	RenamedTo  string `json:"renamed_to"`
 }
 
 func projectionDropVerb(e *env) *cobra.Command {
@@ -56,10 +77,13 @@ the command has ended, none of them handles an event of it.`,
 			if errors.Is(err, projection.ErrInUse) {
 				return fmt.Errorf("%w (or --force has it stop it)", err)
 			}
-			if err != nil {
+			beside := strings.Contains(name, "@") // a version, or a rebuild
+			switch {
+			case err != nil:
 				return err
-			}
-			if strings.Contains(name, "@") { // a version, or a rebuild
+			case e.json:
+				return e.printJSON(dropped{name, !beside})
+			case beside:
 				return e.say("%s is dropped, with its tables", name)
 			}
 			return e.say("%s is dropped, and its name is retired (rouse projection create %s makes it anew)", name, name)
@@ -82,6 +106,9 @@ worker runs a projection of either name, or something is built or kept beside it
 			return steer(cmd.Context(), e, args[0], func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 				if err := projection.Rename(ctx, pool, name, args[1]); err != nil {
 					return err
+				}
+				if e.json {
+					return e.printJSON(renamed{name, args[1]})
 				}
 				return e.say("%s is called %s now", name, args[1])
 			})

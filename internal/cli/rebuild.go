@@ -56,7 +56,16 @@ func cancelRebuild(ctx context.Context, e *env, pool *pgxpool.Pool, name string)
 	if err := projection.CancelRebuild(ctx, pool, name); err != nil {
 		return err
 	}
+	if e.json {
+		return e.printJSON(cancelled{name, name + "@rebuild"})
+	}
 	return e.say("the rebuild of %s is cancelled, and what it has built is removed", name)
+}
+
+// cancelled is what `rouse projection rebuild --cancel --json` prints.
+type cancelled struct {
+	Projection string `json:"projection"`
+	Build      string `json:"build"`
 }
 
 func detachRebuild(ctx context.Context, e *env, pool *pgxpool.Pool, name string, from projection.Start) error {

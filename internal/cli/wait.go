@@ -97,11 +97,7 @@ func waitWith(ctx context.Context, e *env, pool *pgxpool.Pool, name string, at i
 	}
 	switch {
 	case err == nil:
-		where := "all events that there were"
-		if at >= 0 {
-			where = "everything up to position " + console.Grouped(at)
-		}
-		return e.say("%s has handled %s (%s)", name, where, time.Since(began).Round(time.Millisecond))
+		return e.sayWaited(name, at, time.Since(began))
 	case errors.Is(err, rouse.ErrNoProjection):
 		found, findErr := partition.Find(ctx, db.In(pool, ""), []string{name})
 		if end := found[name].Became(name); findErr == nil && end != "" {
@@ -112,6 +108,26 @@ func waitWith(ctx context.Context, e *env, pool *pgxpool.Pool, name string, at i
 		return fmt.Errorf("%w: %w", errLate, err)
 	}
 	return err
+}
+
+// waited is what `rouse wait --json` prints.
+type waited struct {
+	Projection string  `json:"projection"`
+	Position   *int64  `json:"position"` // null: the head
+	Seconds    float64 `json:"seconds"`
+}
+
+// sayWaited says that what was waited for has come.
+func (e *env) sayWaited(name string, at int64, took time.Duration) error {
+	w := waited{Projection: name, Seconds: took.Seconds()}
+	where := "all events that there were"
+	if at >= 0 {
+		w.Position, where = &at, "everything up to position "+console.Grouped(at)
+	}
+	if e.json {
+		return e.printJSON(w)
+	}
+	return e.say("%s has handled %s (%s)", name, where, took.Round(time.Millisecond))
 }
 
 // waitForEvent waits until a projection has come to a position, and for the event there, if there is one.
