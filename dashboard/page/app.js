@@ -135,8 +135,11 @@ function attention(sentences) {
 function troubles(s) {
   const all = [];
   for (const p of s.projections) {
-    if (p.is === "unowned") all.push(p.name + " is run by no worker: start one that does. If it is not wanted any more, rouse projection drop ends it.");
+    const version = p.build && !p.name.endsWith("@rebuild"); // which nothing waits for
+    if (p.is === "unowned" && version) all.push(p.name + " stands beside " + p.build.of + ", and no worker runs it. Nothing waits for it but rouse prune: a worker of its version goes on with it, rouse projection drop " + p.name + " ends it.");
+    else if (p.is === "unowned") all.push(p.name + " is run by no worker: start one that does. If it is not wanted any more, rouse projection drop ends it.");
     if (p.stopped) all.push(p.name + " is stopped" + (p.error_at ? " by the event at position " + number(p.error_at) : "") + ". Mend the cause below, then start its worker again.");
+    if (p.build?.trouble) all.push(p.name + " cannot take the place of " + p.build.of + ": " + p.build.trouble);
     if (p.state === "paused") all.push(p.name + " is paused, and its events wait until somebody resumes it.");
     if (p.nobody > 0) all.push(counted(p.nobody, "partition") + " of " + p.name + " nobody may take: start more workers, or raise --max-partitions.");
     else if (p.unowned > 0 && p.is === "running") all.push(counted(p.unowned, "partition") + " of " + p.name + " have no owner: start a worker that runs it.");

@@ -24,7 +24,7 @@ const (
 	// browserEnv set to "required" makes a missing browser an error.
 	browserEnv = "ROUSE_TEST_BROWSER"
 
-	// screenshotsEnv set makes the test of the whole demo write the pictures of docs/img.
+	// screenshotsEnv set makes the tests write the pictures of the page in docs/img.
 	screenshotsEnv = "ROUSE_SCREENSHOTS"
 )
 
