@@ -3,6 +3,7 @@ package rouse_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -275,4 +276,22 @@ func TestBatchOfWhichNobodyHearsIsNotHandledTwice(t *testing.T) {
 			require.Zero(t, b.int("select count(*) from parked_events")+b.int("select count(*) from event_attempts"))
 		})
 	}
+}
+
+// Lanes of one projection send batches side by side, and none looks at a statement that another is sending. The race detector says so.
+func TestLanesShareNoStatementOfABatch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	p := batched{projection: projection{name: "p"}, queue: func(batch *pgx.Batch, ev eventstore.Event) error {
+		batch.Queue(fmt.Sprint("select ", ev.GlobalPosition%5)) // another statement than that of the event before
+		return nil
+	}}
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Concurrency: 4, Partitions: 8}).WaitStarted()
+	var at []int64
+	for range 40 {
+		at = append(at, b.appendAll("e", "e", "e", "e", "e", "e", "e", "e")...)
+	}
+	testdb.Eventually(t, patience, "all to be handled", func() (bool, error) { return len(b.done("p")) == len(at), nil })
+	require.NoError(t, w.Stop())
+	require.ElementsMatch(t, at, b.done("p"))
 }

@@ -66,7 +66,8 @@ func (t *transactions) mayBeImplicit(w *working, conn *pgx.Conn, queued []*pgx.Q
 		if mustGoAlone(q) {
 			return false
 		}
-		t.plain.Store(&q.SQL)
+		sql := q.SQL // a copy: pgx writes to that of the query while it sends
+		t.plain.Store(&sql)
 	}
 	return true
 }
