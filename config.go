@@ -225,6 +225,37 @@ func (c Config) validate() error {
 	if c.BatchBytes < 64<<10 || c.BatchBytes > 1<<30 {
 		fault("BatchBytes %d is not from 65536 to 1073741824", c.BatchBytes)
 	}
+	faults = append(faults, c.handlerFaults()...)
+	if c.MaxPartitions < 0 || c.MaxPartitions > 0 && c.TotalWorkers > 0 {
+		fault("MaxPartitions %d is negative, or set on a static worker, whose share is fixed", c.MaxPartitions)
+	}
+	if c.MaxPartitions > math.MaxInt32 {
+		fault("MaxPartitions %d is above %d (0: no limit)", c.MaxPartitions, math.MaxInt32)
+	}
+	if !utf8.ValidString(c.Label) || strings.ContainsRune(c.Label, 0) {
+		fault("Label %q, the name of the worker, is not UTF-8", c.Label)
+	}
+	if c.LeaseTTL < time.Second || c.LeaseTTL > time.Hour {
+		fault("LeaseTTL %s is not from 1s to 1h", c.LeaseTTL)
+	}
+	if c.IdleInterval != 0 && (c.IdleInterval < time.Second || c.IdleInterval > time.Hour) {
+		fault("IdleInterval %s is not from 1s to 1h (0: as usual)", c.IdleInterval)
+	}
+	if c.IdleInterval != 0 && c.PollOnly {
+		fault("IdleInterval %s needs the push, and PollOnly is set (a worker that polls cannot rest)", c.IdleInterval)
+	}
+	if c.Concurrency < 1 || c.Concurrency > 1024 {
+		fault("Concurrency %d is not from 1 to 1024", c.Concurrency)
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%w: %s", ErrConfig, strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+// handlerFaults returns what is wrong with what projections and effects say of themselves, or with its defaults.
+func (c Config) handlerFaults() (faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for _, handler := range c.handlers() {
 		if d := c.batchTime(handler); d >= 0 && d < time.Millisecond || d > time.Hour {
 			fault("BatchTime %s of %s is not from 1ms to 1h, or negative", d, handler.Name())
@@ -253,31 +284,7 @@ func (c Config) validate() error {
 			fault("RetryPolicy.Jitter %v is above 1", retry.Jitter)
 		}
 	}
-	if c.MaxPartitions < 0 || c.MaxPartitions > 0 && c.TotalWorkers > 0 {
-		fault("MaxPartitions %d is negative, or set on a static worker, whose share is fixed", c.MaxPartitions)
-	}
-	if c.MaxPartitions > math.MaxInt32 {
-		fault("MaxPartitions %d is above %d (0: no limit)", c.MaxPartitions, math.MaxInt32)
-	}
-	if !utf8.ValidString(c.Label) || strings.ContainsRune(c.Label, 0) {
-		fault("Label %q, the name of the worker, is not UTF-8", c.Label)
-	}
-	if c.LeaseTTL < time.Second || c.LeaseTTL > time.Hour {
-		fault("LeaseTTL %s is not from 1s to 1h", c.LeaseTTL)
-	}
-	if c.IdleInterval != 0 && (c.IdleInterval < time.Second || c.IdleInterval > time.Hour) {
-		fault("IdleInterval %s is not from 1s to 1h (0: as usual)", c.IdleInterval)
-	}
-	if c.IdleInterval != 0 && c.PollOnly {
-		fault("IdleInterval %s needs the push, and PollOnly is set (a worker that polls cannot rest)", c.IdleInterval)
-	}
-	if c.Concurrency < 1 || c.Concurrency > 1024 {
-		fault("Concurrency %d is not from 1 to 1024", c.Concurrency)
-	}
-	if len(faults) > 0 {
-		return fmt.Errorf("%w: %s", ErrConfig, strings.Join(faults, "; "))
-	}
-	return nil
+	return faults
 }
 
 // maxName is how long a name may be in PostgreSQL, in bytes. It cuts longer ones, and then they may be those of others.

@@ -195,7 +195,7 @@ func (l *loop) full(ctx context.Context, woken bool) (Batch, error) {
 // known: there is an event at every position that was given out, so nothing is open that a reader could miss, and no append
 // has a position that it has not committed. Positions that are given out from then on are above the head at which the listener
 // armed, if that is not above the glance, which pause looks at; their appends find S held, and notify. The states of the
-// triggers are as old as the last full read.
+// triggers are as old as the last look at them, by a full read or by a glance.
 func (l *loop) suffices(b Batch) bool {
 	return b.AtHead && b.Push && time.Since(l.looked) < fullLookEvery
 }
