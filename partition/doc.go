@@ -30,7 +30,7 @@
 // while it or another member has work in hand, and until every member owns what it should. Then a heartbeat is sent five times in a TTL,
 // and the roll is called every 100 ms, and 10 ms later for each further member; the first event after a rest causes a look at once.
 // At rest there is a heartbeat every 2 s, which is valid for a TTL; every 12 s, valid for 30, where shares are fixed; and less often,
-// valid for longer, where many logs share a session, a log has many members, or IdleInterval says so. What members plan by, and what operators ask for, is
+// valid for longer, where many logs share a session, a log has many members (every 12 s at least), or IdleInterval says so. What members plan by, and what operators ask for, is
 // told by notifications of the table's triggers (migration 13), which the listening connection passes on (Control.Look). Where
 // nothing tells (ControlConfig.Told), members look every 100 ms awake and every second at rest.
 //

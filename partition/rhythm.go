@@ -24,12 +24,14 @@ const (
 
 	// At rest an elastic member sends a heartbeat every restInterval, or so often that one of two may be lost (restBeats); a
 	// static one, from which nobody takes over, every staticInterval. All logs of one session together send logBeats a second, and
-	// all members of one log memberBeats.
+	// all members of one log memberBeats, as long as each need not wait for longer than memberInterval for that: a member that is
+	// frozen keeps its partitions for two and a half times what it waits, 30 s.
 	restInterval   = 2 * time.Second
 	restBeats      = 2.5
 	staticInterval = 12 * time.Second
 	logBeats       = 20
 	memberBeats    = 14
+	memberInterval = 12 * time.Second // of more than 168 members, which together send a heartbeat each in that time
 )
 
 // rhythm is how often a Control sends what, at one moment.
@@ -75,7 +77,7 @@ func (c *Control) restBeat(logs int, told bool) time.Duration {
 		beat = staticInterval
 	}
 	if told {
-		beat = max(beat, c.cfg.IdleInterval, time.Duration(c.Members())*time.Second/memberBeats)
+		beat = max(beat, c.cfg.IdleInterval, min(time.Duration(c.Members())*time.Second/memberBeats, memberInterval))
 	}
 	return max(beat, time.Duration(logs)*time.Second/logBeats)
 }

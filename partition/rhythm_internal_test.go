@@ -7,8 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// However many logs a session serves, their heartbeats at rest are 20 a second, and those of all members of a log are 14, however
-// many there are. Each is valid until two and a half more of its kind are due.
+// However many logs a session serves, their heartbeats at rest are 20 a second, and those of all members of a log are 14, up to 168
+// of them; of more, each sends one every 12 s, so that a frozen one does not keep its partitions for longer than 30 s. Each heartbeat
+// is valid until two and a half more of its kind are due.
 func TestLogsAndMembersShareTheHeartbeatsAtRest(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -25,6 +26,9 @@ func TestLogsAndMembersShareTheHeartbeatsAtRest(t *testing.T) {
 		"for sleeping":       {ControlConfig{IdleInterval: time.Minute}, 1, 1, time.Minute, 150 * time.Second},
 		"of a few":           {ControlConfig{}, 1, 28, 2 * time.Second, 5 * time.Second},
 		"of many":            {ControlConfig{}, 1, 56, 4 * time.Second, 10 * time.Second},
+		"of very many":       {ControlConfig{}, 1, 168, 12 * time.Second, 30 * time.Second},
+		"of too many":        {ControlConfig{}, 1, 500, 12 * time.Second, 30 * time.Second},
+		"sleeping, too many": {ControlConfig{IdleInterval: time.Minute}, 1, 5000, time.Minute, 150 * time.Second},
 		"static, of many":    {ControlConfig{Static: true}, 1, 140, 12 * time.Second, 30 * time.Second},
 		"for sleeping, many": {ControlConfig{IdleInterval: time.Minute}, 2000, 1, 100 * time.Second, 250 * time.Second},
 	} {
