@@ -21,8 +21,8 @@ const glanceRows = 100
 // Glance is a quicker read for a reader that had read everything: head and events, without the look at the locks, which
 // costs as much as all the rest. The two share a snapshot, for nothing is concluded from the absence of a row. If
 // the events are contiguous up to the head, there is no hole that an append could fill, so they may be handed out, and
-// the cursor moves; the same goes for the first of them, where they are more than a read may bring. If the cursor is at the
-// head, there is nothing, which an earlier glance has read. Otherwise Glance
+// the cursor moves; the same goes for the first of them, where they are more than a glance brings, in number or in bytes. If the
+// cursor is at the head, there is nothing, which an earlier glance has read. Otherwise Glance
 // changes nothing and ok is false. A Next should follow: at once, or within a second where the batch is AtHead, to look at
 // the triggers.
 //
@@ -57,7 +57,8 @@ func (r *Reader) Glance(ctx context.Context, triggers bool) (b Batch, ok bool, e
 		}
 		to++
 	}
-	if to < found.head && found.whole || to > found.head { // a hole, or a log that ends before the cursor: Next says which
+	first := !found.whole || to == r.after+glanceRows // more wait than it brings
+	if to < found.head && !first || to > found.head { // a hole, or a log that ends before the cursor: Next says which
 		return Batch{}, false, nil
 	}
 	b = Batch{From: r.after, To: to, Head: found.head, Settled: to, More: true, Glanced: true, Push: r.push}

@@ -13,8 +13,8 @@ const (
 	// that glances reads twice.
 	glanceMembers = 4
 
-	// glancePause is the pause between a glance and the full read after it, so as not to compete with the handlers of
-	// the events that the glance has found.
+	// glancePause is the pause between a glance that came to the head and the full read after it, so as not to compete with the
+	// handlers of the events that the glance has found.
 	glancePause = 2 * time.Millisecond
 
 	// fullLookEvery is how old a full read may be for a glance to do without one behind it. Whatever the glance has done without
@@ -200,9 +200,9 @@ func (l *loop) suffices(b Batch) bool {
 	return b.AtHead && b.Push && time.Since(l.looked) < fullLookEvery
 }
 
-// yield waits after a glance, so that the handlers go first, unless there is another wake.
+// yield waits after a glance that has shown all there was, so that the handlers go first, unless there is another wake.
 func (l *loop) yield(ctx context.Context, b Batch) {
-	if !b.Glanced {
+	if !b.Glanced || b.To < b.Head {
 		return
 	}
 	timer := time.NewTimer(glancePause)
