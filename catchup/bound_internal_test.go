@@ -23,21 +23,21 @@ func TestPatience_AReadThatRanOutOfTimeIsNotRepeated(t *testing.T) {
 	require.Equal(t, 1000, limit)
 	require.Equal(t, ReadTimeout, timeout)
 	for range mostMissed {
-		require.ErrorIs(t, p.note(ctx, errCutOff), ErrSlow)
+		require.ErrorIs(t, p.note(ctx, errCutOff, true), ErrSlow)
 		require.Less(t, p.limit(1000), limit)
 		require.Greater(t, p.timeout(), timeout)
 		limit, timeout = p.limit(1000), p.timeout()
 	}
 	require.Equal(t, 1, limit)
 	require.Equal(t, 8*ReadTimeout, timeout)
-	require.ErrorIs(t, p.note(ctx, errCutOff), ErrSlow)
+	require.ErrorIs(t, p.note(ctx, errCutOff, true), ErrSlow)
 	require.Equal(t, 1, p.limit(1000))
 	for range mostMissed {
 		for range goodReads - 1 {
-			require.NoError(t, p.note(ctx, nil))
+			require.NoError(t, p.note(ctx, nil, true))
 			require.Equal(t, limit, p.limit(1000))
 		}
-		require.NoError(t, p.note(ctx, nil))
+		require.NoError(t, p.note(ctx, nil, true))
 		require.Greater(t, p.limit(1000), limit)
 		limit = p.limit(1000)
 	}
@@ -49,11 +49,11 @@ func TestPatience_OtherErrorsCountForNothing(t *testing.T) {
 	t.Parallel()
 	var p patience
 	for _, err := range []error{context.DeadlineExceeded, errBehind, &pgconn.PgError{Code: "57P01"}} {
-		require.Equal(t, err, p.note(t.Context(), err))
+		require.Equal(t, err, p.note(t.Context(), err, true))
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	require.Equal(t, errCutOff, p.note(stopped, errCutOff))
+	require.Equal(t, errCutOff, p.note(stopped, errCutOff, true))
 	require.Zero(t, p.steps())
 }
 

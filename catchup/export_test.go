@@ -1,6 +1,7 @@
 package catchup
 
 import (
+	"context"
 	"time"
 
 	"github.com/rouse-es/rouse/listener"
@@ -17,3 +18,14 @@ func Patient(first time.Duration) func(*Reader) {
 func InTorrent(s *Source) {
 	s.state = func() listener.State { return listener.State{Mode: listener.Torrent} }
 }
+
+// TooSlow has a read of a feed of s that reads alone end as one that did not come in its time.
+func TooSlow(ctx context.Context, s *Source) {
+	_ = s.patience.note(ctx, errCutOff, true)
+}
+
+// Smaller returns by how many steps the reads of such feeds are smaller for that.
+func Smaller(s *Source) int { return s.patience.steps() }
+
+// LikeAFeedOf makes r read with the patience of such feeds.
+func LikeAFeedOf(s *Source, r *Reader) { r.patience = &s.patience }

@@ -42,7 +42,7 @@ func (r *Reader) Follow(ctx context.Context, limit int, probing bool) (b Batch, 
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
 	}
-	if err = r.patience.note(outer, err); err != nil {
+	if err = r.patience.note(outer, err, found.full(limit)); err != nil {
 		return Batch{}, false, err
 	}
 	if found.head < r.after {

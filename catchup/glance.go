@@ -44,7 +44,7 @@ func (r *Reader) Glance(ctx context.Context, triggers bool) (b Batch, ok bool, e
 	if errors.Is(err, errNoHead) {
 		return Batch{}, false, nil
 	}
-	if err = r.patience.note(outer, err); err != nil {
+	if err = r.patience.note(outer, err, found.full(glanceRows)); err != nil {
 		return Batch{}, false, err
 	}
 	if triggers && !found.armed {

@@ -67,7 +67,7 @@ type loop struct {
 // newLoop returns a loop that has read nothing. cancel ends the context of its run.
 func newLoop(s *Source, log Log, token Token, cancel context.CancelFunc) *loop {
 	reader := NewReader(s.cfg.Pool, log, token, SlotSet{}, 0)
-	reader.patience, reader.seal.log = &s.patience, s.cfg.Log
+	reader.patience, reader.seal.log = &s.patienceAtEnd, s.cfg.Log
 	reader.SetBytes(s.cfg.BatchBytes / 2) // of which the buffer holds two
 	return &loop{
 		source: s, log: log, token: token, buffer: newBuffer(s.cfg.BatchSize, s.cfg.BatchBytes), cancel: cancel, ended: make(chan struct{}),

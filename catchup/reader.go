@@ -130,7 +130,7 @@ func (r *Reader) next(ctx context.Context, limit int, f flow) (Batch, error) {
 	if errors.Is(err, errNoHead) { // the first event of the log may have come between the two looks
 		found, err = r.read(ctx, upTo, limit, locks, f)
 	}
-	if err = r.patience.note(outer, err); err != nil {
+	if err = r.patience.note(outer, err, found.full(limit) || upTo == r.after+r.patience.window(r.window) && upTo <= found.head); err != nil {
 		return Batch{}, err
 	}
 	if err := r.checkBehind(found.head); err != nil {
@@ -211,6 +211,9 @@ type reading struct {
 	whole    bool               // false: there were more events than the bound of the read let through
 	cut      bool               // their rest is still to come on the connection, which has to be closed
 }
+
+// full reports whether there were as many events as a read asked for, or more than it may bring.
+func (f reading) full(limit int) bool { return !f.whole || f.handed+len(f.events) == limit }
 
 // read sends the statements of one read: events after the cursor up to and including upTo, limit at most. locks false
 // leaves out the low water. The events are handed out by f.
@@ -334,7 +337,7 @@ func (f reading) batch(after, upTo int64, limit int) Batch {
 	}
 	b := Batch{From: after, To: after, Head: f.head, Settled: settled, Holders: f.holders, Push: f.push}
 	horizon := max(settled, after)
-	full := !f.whole || f.handed+len(f.events) == limit
+	full := f.full(limit)
 	for i := range f.events { // by index: an event is large to copy
 		ev := &f.events[i]
 		if ev.GlobalPosition-1 > horizon {

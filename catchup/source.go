@@ -71,8 +71,9 @@ type Source struct {
 	noPush atomic.Bool  // the push trigger was off at the last full read
 	used   atomic.Int64 // when NoteUse was last called, in Unix nanoseconds
 
-	alone, joined share // of the feeds that read by themselves, and of the others
-	patience      patience
+	alone, joined share                 // of the feeds that read by themselves, and of the others
+	patience      patience              // of the feeds that read by themselves
+	patienceAtEnd patience              // of the loop
 	state         func() listener.State // of the listener; the zero value where there is none
 
 	// mu protects current, and feeds of every loop.
@@ -100,7 +101,8 @@ func NewSource(cfg SourceConfig) *Source {
 	if cfg.Listener != nil {
 		state = cfg.Listener.State
 	}
-	return &Source{cfg: cfg, state: state, alone: share{bytes: cfg.BatchBytes}, joined: share{bytes: cfg.BatchBytes}}
+	return &Source{cfg: cfg, state: state, alone: share{bytes: cfg.BatchBytes}, joined: share{bytes: cfg.BatchBytes},
+		patienceAtEnd: patience{few: true}}
 }
 
 // NoteUse notes that events of the log were for this process. A process that finds no event of its own for a while
