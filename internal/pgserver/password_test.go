@@ -63,6 +63,11 @@ func TestNobodyComesInWithoutThePassword(t *testing.T) {
 			require.NoError(t, conn.Close(t.Context()))
 		}
 	})
+	t.Run("TheServerKeepsAHashOfItThatIsQuickToMake", func(t *testing.T) {
+		require.Len(t, password, 26, "it has 130 random bits, or a quick hash would be too little")
+		kept := value[string](t, s, "select rolpassword from pg_authid where rolname = 'postgres'")
+		require.Regexp(t, `^SCRAM-SHA-256\$1:`, kept)
+	})
 	t.Run("NobodyElseCanReadTheFile", func(t *testing.T) {
 		for _, server := range []*Server{s, b} {
 			info, err := os.Stat(server.passPath())
