@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -29,11 +30,40 @@ func Root(t testing.TB) string {
 	return root
 }
 
-// Rouse builds the command with more flags of `go build`, and returns where it is.
+// ordinary is the command as it is built without further flags.
+var ordinary struct {
+	mu     sync.Mutex // protects binary, held while it is made
+	binary string     // "" before the first use
+}
+
+// Rouse returns where the command is, which no test may change: it is built at the first use, beside the test binary, whose folder `go
+// test` removes. With more flags of `go build` it is built anew, for one test.
 func Rouse(t testing.TB, flags ...string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "rouse"+Suffix)
-	Go(t, Root(t), append(append([]string{"build", "-o", binary}, flags...), "./cmd/rouse")...)
+	if len(flags) > 0 {
+		return build(t, t.TempDir(), flags)
+	}
+	ordinary.mu.Lock()
+	defer ordinary.mu.Unlock()
+	if ordinary.binary == "" {
+		test, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder, err := os.MkdirTemp(filepath.Dir(test), "rouse")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ordinary.binary = build(t, folder, nil)
+	}
+	return ordinary.binary
+}
+
+// build builds the command into a folder.
+func build(t testing.TB, folder string, flags []string) string {
+	t.Helper()
+	binary := filepath.Join(folder, "rouse"+Suffix)
+	Go(t, Root(t), append(append([]string{"build", "-ldflags=-w", "-o", binary}, flags...), "./cmd/rouse")...)
 	return binary
 }
 
