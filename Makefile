@@ -23,15 +23,21 @@ IMAGE ?=
 MODULES := . test
 
 # Packages under test, those of test/ by their path from here, further flags of
-# `go test`, and how many packages of each module run at once. The two modules run
-# side by side. Each package has a PostgreSQL server of its own unless
-# TEST_DATABASE_URL names one, so this bounds memory as well as processors.
-# The slowest packages come first, so that none of them runs alone at the end.
-PKG         ?= ./cmd/... ./... ./test/integration ./test/...
+# `go test`, and how many packages run at once. Each package has a PostgreSQL server
+# of its own unless TEST_DATABASE_URL names one, so this bounds memory as well as
+# processors.
+PKG         ?= $(EVERYTHING)
 TESTFLAGS   ?=
-TEST_P      ?= $(if $(and $(PKG_PRODUCT),$(PKG_TEST)),1,2)
-PKG_PRODUCT  = $(filter-out ./test/%,$(PKG))
-PKG_TEST     = $(patsubst ./test/%,./%,$(filter ./test/%,$(PKG)))
+TEST_P      ?= 2
+EVERYTHING  := ./... ./test/...
+
+# Packages are tested in lanes: TEST_P of them run side by side, and where one has ended
+# the next one begins, whichever module it is of. A lane is one word of PKG. Where
+# everything is tested, each slow package has a lane of its own, the slowest first, and the
+# rest of each module comes behind, so that no slow one runs alone at the end.
+SLOW  := . ./test/integration ./internal/cli ./test/knownbad ./test/reliability ./catchup ./listener ./internal/demo ./internal/doctor ./internal/pgserver
+ALL    = $(if $(filter-out $(EVERYTHING),$(PKG))$(filter-out $(PKG),$(EVERYTHING)),,yes)
+LANES  = $(if $(ALL),$(SLOW) ./test/... ./...,$(PKG))
 
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
@@ -48,7 +54,7 @@ BENCHES = bench-latency bench-ladder bench-cost bench-append bench-append-idle b
 	bench-scale bench-projections bench-wait bench-idle bench-idle-many bench-tenants bench-compare
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo run test test-product test-apart benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency \
+.PHONY: help build image demo run test benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency \
 	bench-quiet bench-carried bench-busy bench-held bench-rows $(BENCHES) bench-report vulncheck lint lint-fmt lint-bench lint-imports \
 	lint-house lint-static lint-golangci vet fmt clean hooks lint-commits
 
@@ -87,25 +93,27 @@ demo: build ## see it work: a database, workers that join, die, leave and freeze
 run: build ## the same with one worker, until Ctrl+C or for DURATION=10s
 	@exec bin/rouse demo --duration '$(or $(DURATION),0)' --workers '$(or $(WORKERS),1)'$(if $(RATE), --rate '$(RATE)')
 
-# What both modules are built of is built before, or both would build it at the same time.
+# What the lanes are built of is built before, or two of them would build it at the same time.
 test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@test -n "$(RACE)" || echo 'make: no C compiler was found, the tests run without the race detector'
 	@docker version >/dev/null 2>&1 || echo 'make: no Docker answers, so the tests that need a container are left out'
-	@$(if $(and $(PKG_PRODUCT),$(PKG_TEST)),$(GO) build $(RACE) ./...)
-	@$(MAKE) --no-print-directory -j 2 $(if $(PKG_PRODUCT),test-product) $(if $(PKG_TEST),test-apart)
+	@$(if $(word 2,$(LANES)),$(GO) build $(RACE) ./...)
+	@$(MAKE) --no-print-directory -k -j $(TEST_P) $(addprefix lane/,$(LANES))
 
 # Most tests wait for a database, so more of a package run at once than there are processors.
 GO_TEST = $(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -parallel 6
 
-test-product:
-	$(GO_TEST) -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG_PRODUCT)
+# A lane by its words for its module. What others test is left out of the rest of a module.
+LANE   = $(patsubst ./test/%,./%,$*)
+OTHERS = $(patsubst ./test/%,./%,$(if $(filter ./test/%,$*),$(filter ./test/%,$(SLOW)),$(filter-out ./test/%,$(SLOW))))
+REST   = $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(OTHERS))")
 
-# What it prints comes at its end, where the other module prints at the same time.
-test-apart:
-	@$(if $(PKG_PRODUCT),out="$$(mktemp)" && exec 3>&1 >"$$out" 2>&1;) code=0; cd test; \
-	echo 'cd test && $(GO_TEST) -p $(TEST_P) -timeout 15m $(PKG_TEST)'; \
-	$(GO_TEST) -p $(TEST_P) -timeout 15m $(TESTFLAGS) $(PKG_TEST) || code=$$?; \
-	$(if $(PKG_PRODUCT),cat "$$out" >&3; rm -f "$$out";) exit $$code
+# What a lane prints comes at its end, unless it is the only one.
+lane/%:
+	@$(if $(word 2,$(LANES)),out="$$(mktemp)" && exec 3>&1 >"$$out" 2>&1;) code=0; $(if $(filter ./test/%,$*),cd test;) \
+	echo '$(if $(filter ./test/%,$*),cd test && )$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(TESTFLAGS) $(LANE)'; \
+	$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(TESTFLAGS) $(if $(and $(ALL),$(filter ./...,$(LANE))),$(REST),$(LANE)) || code=$$?; \
+	$(if $(word 2,$(LANES)),cat "$$out" >&3; rm -f "$$out";) exit $$code
 
 # In a run of its own, because with -bench no two packages are tested at once.
 benchmarks: ## each Go benchmark once
