@@ -33,11 +33,13 @@ EVERYTHING  := ./... ./test/...
 
 # Packages are tested in lanes: TEST_P of them run side by side, and where one has ended
 # the next one begins, whichever module it is of. A lane is one word of PKG. Where
-# everything is tested, each slow package has a lane of its own, the slowest first, and the
-# rest of each module comes behind, so that no slow one runs alone at the end.
-SLOW  := . ./test/integration ./internal/cli ./test/knownbad ./test/reliability ./catchup ./listener ./internal/demo ./internal/doctor ./internal/pgserver
+# everything is tested, each slow package has a lane of its own, the slowest first. The rest of
+# each module, which grows, comes behind the two slowest, so that none but short ones are
+# left at the end.
+SLOW  := . ./test/integration ./internal/cli ./test/knownbad ./test/reliability ./catchup ./listener ./internal/demo ./internal/doctor \
+	./partition ./migrations ./internal/apply ./internal/rebuild ./retention ./eventstore ./internal/pgserver ./internal/bench
 ALL    = $(if $(filter-out $(EVERYTHING),$(PKG))$(filter-out $(PKG),$(EVERYTHING)),,yes)
-LANES  = $(if $(ALL),$(SLOW) ./test/... ./...,$(PKG))
+LANES  = $(if $(ALL),$(wordlist 1,2,$(SLOW)) ./... ./test/... $(wordlist 3,99,$(SLOW)),$(PKG))
 
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)

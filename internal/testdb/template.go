@@ -19,8 +19,8 @@ import (
 // objectInUse is the SQLSTATE of a database that somebody is connected to.
 const objectInUse = "55006"
 
-// byFiles has the server copy the files of a database, two thirds of the work of writing each of its pages to the log too, which is
-// what it does where nothing is said. The checkpoints that belong to it cost little where nothing need reach the disk.
+// byFiles has the server copy the files of a database. Where nothing is said it writes each page to its log too, which is more work. The
+// checkpoints that belong to a copy cost little where nothing need reach the disk.
 const byFiles = " strategy file_copy"
 
 //go:embed sql/template_lock.sql
