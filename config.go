@@ -265,7 +265,7 @@ func (c Config) handlerFaults() (faults []string) {
 		if versionOf(p) < 1 {
 			fault("Version %d of %s is below 1", versionOf(p), p.Name())
 		}
-		if tabled, is := optional(p).(Tabled); is && len(tabled.Tables()) == 0 {
+		if tabled, is := as[Tabled](p); is && len(tabled.Tables()) == 0 {
 			fault("Tables of %s names none", p.Name())
 		}
 	}
@@ -314,7 +314,7 @@ func (c Config) policies() []OnFailure {
 func (c Config) starts() []Start {
 	starts := []Start{c.StartFrom}
 	for _, handler := range c.handlers() {
-		if starter, is := optional(handler).(Starter); is {
+		if starter, is := as[Starter](handler); is {
 			starts = append(starts, starter.StartFrom())
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/apply"
 	"github.com/rouse-es/rouse/internal/projector"
+	"github.com/rouse-es/rouse/internal/traits"
 )
 
 // This file alone knows both sides: the interfaces that users implement, and the structs that the packages in internal
@@ -31,28 +32,31 @@ type unit struct {
 	create  func(ctx context.Context, tx pgx.Tx) error // makes them; nil: they are made like those that are live
 }
 
-// units returns one unit for each projection and effect of c. It queries each optional interface once.
-func units(c Config) []unit {
+// units returns one unit for each projection and effect of c. It queries each optional interface once. tell is called with events that a
+// handler passes over because their types are not known.
+func units(c Config, tell func(projection string, ev *eventstore.Event)) []unit {
 	var all []unit
 	for _, p := range c.Projections {
+		p = telling(p, tell)
 		u := c.unit(p.Name(), p, false)
 		u.handler.Apply = p.Apply
 		u.handler.AsyncCommit = !c.SyncCommit
 		if batch, is := p.(BatchProjection); is {
 			u.handler.ApplyBatch = batch.ApplyBatch
 		}
-		if resetter, is := optional(p).(Resetter); is {
+		if resetter, is := as[Resetter](p); is {
 			u.reset = resetter.Reset
 		}
-		if tabled, is := optional(p).(Tabled); is {
+		if tabled, is := as[Tabled](p); is {
 			u.tables = tabled.Tables()
 		}
-		if creator, is := optional(p).(Creator); is {
+		if creator, is := as[Creator](p); is {
 			u.create = creator.Create
 		}
 		all = append(all, u)
 	}
 	for _, e := range c.Effects {
+		e = telling(e, tell)
 		u := c.unit(e.Name(), e, true)
 		u.unsaid = unsaidError{e}
 		u.handler.Do = func(ctx context.Context, partition int, epoch int64, ev eventstore.Event) error {
@@ -70,13 +74,13 @@ func (c Config) unit(name string, handler any, effect bool) unit {
 		Timeout: max(c.HandlerTimeout, 0), BatchTime: max(c.batchTime(handler), 0), OnFailure: apply.OnFailure(onFailure),
 		Retry: c.retry(handler).withDefaults(effect, onFailure).retry(),
 	}}
-	if starter, is := optional(handler).(Starter); is {
+	if starter, is := as[Starter](handler); is {
 		u.start = starter.StartFrom()
 	}
-	if typed, is := optional(handler).(EventTyped); is {
+	if typed, is := as[EventTyped](handler); is {
 		u.types.Events = typed.EventTypes()
 	}
-	if typed, is := optional(handler).(AggregateTyped); is {
+	if typed, is := as[AggregateTyped](handler); is {
 		u.types.Aggregates = typed.AggregateTypes()
 	}
 	return u
@@ -84,7 +88,7 @@ func (c Config) unit(name string, handler any, effect bool) unit {
 
 // versionOf returns the version of handler, 1 if it does not say one.
 func versionOf(handler any) int {
-	if versioned, is := optional(handler).(Versioned); is {
+	if versioned, is := as[Versioned](handler); is {
 		return versioned.Version()
 	}
 	return 1
@@ -108,7 +112,7 @@ func (u unit) shadow(name string) unit {
 
 // onFailure returns the policy of handler if it is a FailurePolicy, and that of c otherwise.
 func (c Config) onFailure(handler any) OnFailure {
-	if policy, is := optional(handler).(FailurePolicy); is {
+	if policy, is := as[FailurePolicy](handler); is {
 		return policy.OnFailure()
 	}
 	return c.OnFailure
@@ -116,7 +120,7 @@ func (c Config) onFailure(handler any) OnFailure {
 
 // retry returns the RetryPolicy of handler if it is a Retrier, and that of c otherwise.
 func (c Config) retry(handler any) RetryPolicy {
-	if retrier, is := optional(handler).(Retrier); is {
+	if retrier, is := as[Retrier](handler); is {
 		return retrier.RetryPolicy()
 	}
 	return c.Retry
@@ -124,7 +128,7 @@ func (c Config) retry(handler any) RetryPolicy {
 
 // batchTime returns the BatchTime of handler if it is a BatchTimed that says one, and that of c otherwise.
 func (c Config) batchTime(handler any) time.Duration {
-	if timed, is := optional(handler).(BatchTimed); is {
+	if timed, is := as[BatchTimed](handler); is {
 		if d := timed.BatchTime(); d != 0 {
 			return d
 		}
@@ -139,6 +143,30 @@ func optional(handler any) any {
 		return b.Queuer
 	}
 	return handler
+}
+
+// as returns handler as the optional interface T, and whether it is one.
+func as[T any](handler any) (value T, is bool) {
+	handler = optional(handler)
+	if partial, some := handler.(traits.Partial); some && partial.Lacks(traits.Of[T]()) {
+		return value, false
+	}
+	value, is = handler.(T)
+	return value, is
+}
+
+// telling returns handler, a Projection or an Effect, as one that tells of events whose types it does not know, if it can.
+func telling[H interface{ Name() string }](handler H, tell func(projection string, ev *eventstore.Event)) H {
+	silent, can := optional(handler).(traits.Telling)
+	if !can {
+		return handler
+	}
+	name := handler.Name()
+	told := silent.Telling(func(ev *eventstore.Event) { tell(name, ev) })
+	if queuer, is := told.(Queuer); is {
+		told = batched{queuer}
+	}
+	return told.(H)
 }
 
 // sourceHooks returns the hooks of o that the process's Source calls.

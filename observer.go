@@ -42,6 +42,10 @@ type Observer struct {
 	// cause is a program that writes versions of its own, or an append trigger that was off.
 	VersionGap func(projection string, ev eventstore.Event, want int64)
 
+	// Unknown is called for every event that a handler passes over because the type of the event is not known to the program (the option
+	// Unknown of package projection), and again where the event is handled again. It must not keep or change the event's Payload and Metadata.
+	Unknown func(projection string, ev eventstore.Event)
+
 	// State is called after every change of a projection's state.
 	State func(projection string, state State)
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rouse-es/rouse/catchup"
+	"github.com/rouse-es/rouse/internal/traits"
 )
 
 // Start says where in the log a projection or effect begins: Beginning, Now, Position or Time. It counts once, when its checkpoints
@@ -47,6 +48,9 @@ func (e unsaidError) Error() string {
 		kind = "*" + kind
 	}
 	line := func(start string) string {
+		if starting, is := optional(e.effect).(traits.Starting); is {
+			return starting.StartLine(start)
+		}
 		return "func (" + kind + ") StartFrom() rouse.Start { return rouse." + start + " }"
 	}
 	return fmt.Sprintf("%v: %s would do again all that has ever happened (add one of two lines: %s to leave out what is there, or %s to do it all; or once: rouse projection create %s --from now|beginning)",

@@ -93,10 +93,12 @@ func newWorker(pool *pgxpool.Pool, cfg Config, of process) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{
-		pool: pool, cfg: cfg, units: units(cfg), process: of,
+		pool: pool, cfg: cfg, process: of,
 		started: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
 	}
 	w.log = cfg.Log.With().Str(keyWorker, cfg.Label).Str(keyInstance, w.short()).Logger()
+	strangers := &unknown{log: w.log, observed: cfg.Observer.Unknown}
+	w.units = units(cfg, strangers.tell)
 	return w, nil
 }
 

@@ -42,6 +42,7 @@ var (
 	givenUp         = metric{"rouse_events_given_up_total", "Events that could not be handled, by what became of them: park or skip.", []string{labelProjection, "what"}}
 	fenced          = metric{"rouse_batches_fenced_total", "Batches that were rolled back because a partition had changed hands or the database had crashed.", []string{labelProjection}}
 	versionJumps    = metric{"rouse_version_jumps_total", "Aggregates whose version jumped.", []string{labelProjection}}
+	unknownEvents   = metric{"rouse_unknown_events_total", "Events of unknown types that were passed over.", []string{labelProjection}}
 	leases          = metric{"rouse_leases", "Partitions that this worker owns.", []string{labelProjection}}
 	leasesGained    = metric{"rouse_leases_gained_total", "Partitions that this worker took.", []string{labelProjection}}
 	leasesLost      = metric{"rouse_leases_lost_total", "Partitions that this worker gave up or lost.", []string{labelProjection}}

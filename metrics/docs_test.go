@@ -133,7 +133,7 @@ func TestDashboardAsksForMetricsThatExist(t *testing.T) {
 		}
 	}
 	elsewhere := []string{"rouse_database_up", "rouse_database_errors_total", "rouse_head_position", "rouse_horizon_hold_pid",
-		"rouse_projection_halted", "rouse_projection_state", "rouse_version_jumps_total", "rouse_worker_ready"}
+		"rouse_projection_halted", "rouse_projection_state", "rouse_unknown_events_total", "rouse_version_jumps_total", "rouse_worker_ready"}
 	for _, name := range known {
 		if !slices.Contains(elsewhere, name) {
 			assert.Contains(t, string(raw), name, "no panel shows it")

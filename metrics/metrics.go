@@ -40,10 +40,10 @@ type Metrics struct {
 	registry *prometheus.Registry
 	scrape   *scrape
 
-	eventsHandled, batches, failedAttempts, givenUp, fenced, versionJumps *prometheus.CounterVec
-	leasesGained, leasesLost, wakes, pushesMissed, blockedReads           *prometheus.CounterVec
-	leases, projectionState, pushMode                                     *prometheus.GaugeVec
-	batchSeconds, latencySeconds                                          *prometheus.HistogramVec
+	eventsHandled, batches, failedAttempts, givenUp, fenced, versionJumps, unknownEvents *prometheus.CounterVec
+	leasesGained, leasesLost, wakes, pushesMissed, blockedReads                          *prometheus.CounterVec
+	leases, projectionState, pushMode                                                    *prometheus.GaugeVec
+	batchSeconds, latencySeconds                                                         *prometheus.HistogramVec
 
 	mu    sync.Mutex       // protects owned
 	owned map[string][]int // by projection: the partitions of the last call of owns
@@ -61,7 +61,7 @@ func New(pool *pgxpool.Pool) *Metrics {
 
 // own returns the collectors that are of one worker alone also in a group.
 func (m *Metrics) own() []prometheus.Collector {
-	return []prometheus.Collector{m.eventsHandled, m.batches, m.failedAttempts, m.givenUp, m.fenced, m.versionJumps, m.leasesGained,
+	return []prometheus.Collector{m.eventsHandled, m.batches, m.failedAttempts, m.givenUp, m.fenced, m.versionJumps, m.unknownEvents, m.leasesGained,
 		m.leasesLost, m.leases, m.projectionState, m.pushMode}
 }
 
@@ -71,7 +71,7 @@ func newMetrics() *Metrics {
 		owned: map[string][]int{},
 
 		eventsHandled: eventsHandled.counter(), batches: batches.counter(), failedAttempts: failedAttempts.counter(),
-		givenUp: givenUp.counter(), fenced: fenced.counter(), versionJumps: versionJumps.counter(),
+		givenUp: givenUp.counter(), fenced: fenced.counter(), versionJumps: versionJumps.counter(), unknownEvents: unknownEvents.counter(),
 		leasesGained: leasesGained.counter(), leasesLost: leasesLost.counter(), wakes: wakes.counter(),
 		pushesMissed: pushesMissed.counter(), blockedReads: blockedReads.counter(),
 		leases: leases.gauge(), projectionState: projectionState.gauge(), pushMode: pushMode.gauge(),
@@ -117,6 +117,7 @@ func (m *Metrics) Observer() rouse.Observer {
 		},
 		Fenced:     func(projection string, _ int) { m.fenced.WithLabelValues(projection).Inc() },
 		VersionGap: func(projection string, _ eventstore.Event, _ int64) { m.versionJumps.WithLabelValues(projection).Inc() },
+		Unknown:    func(projection string, _ eventstore.Event) { m.unknownEvents.WithLabelValues(projection).Inc() },
 		State:      m.state,
 		Mode:       m.mode,
 		Owns:       m.owns,
@@ -149,6 +150,7 @@ func (m *Metrics) owns(projection string, partitions []int) {
 	before, known := m.owned[projection]
 	if !known {
 		m.versionJumps.WithLabelValues(projection)
+		m.unknownEvents.WithLabelValues(projection)
 		m.failedAttempts.WithLabelValues(projection)
 		m.fenced.WithLabelValues(projection)
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/events"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/metrics"
 	"github.com/rouse-es/rouse/projection"
 )
@@ -50,6 +52,13 @@ func (v *moves) rises(cause func(), series ...string) {
 	for _, s := range series {
 		v.until(s, func(now float64) bool { return now > before[s] })
 	}
+}
+
+// known is a registry of one type, of which there are no events.
+func known() *events.Registry {
+	r := &events.Registry{}
+	events.Register[struct{}]("Known", 1, events.In(r))
+	return r
 }
 
 func is(want float64) func(float64) bool { return func(now float64) bool { return now == want } }
@@ -109,6 +118,12 @@ func TestEveryMetricMoves(t *testing.T) {
 		b.exec("update projection_checkpoints set epoch = epoch + 1")
 		b.append("Good", "c", 1)
 	}, "rouse_batches_fenced_total{projection=things}")
+
+	v.rises(func() {
+		strange := projection.New("strange", projection.Events(known()), projection.Ignore[struct{}](), projection.Unknown(projection.Pass))
+		observer := rouse.Observer{Unknown: v.m.Observer().Unknown}
+		require.NoError(t, workertest.Drain(t, b.pool(), rouse.Config{Projections: []rouse.Projection{strange}, Observer: observer}))
+	}, "rouse_unknown_events_total{projection=strange}")
 
 	other := b.start(rouse.Config{Label: "other"})
 	v.until("rouse_leases_lost_total{projection=things}", is(16))

@@ -1,5 +1,28 @@
-// Package projection lists the projections of a database and changes how they are kept. It is for operators and their tools:
-// rouse projection does what it does by the functions of this package, and a program may do the same.
+// Package projection makes projections of functions that take typed events, and has the verbs by which the projections of a database are
+// listed and kept.
+//
+// # Projections of typed handlers
+//
+// New makes a rouse.Projection, and NewEffect a rouse.Effect, of one handler for each Go type that package events knows:
+//
+//	var orders = projection.New("orders",
+//		projection.On(func(ctx context.Context, tx pgx.Tx, e OrderPlaced, ev eventstore.Event) error {
+//			_, err := tx.Exec(ctx, "insert into orders (id, cents) values ($1, $2)", ev.AggregateID, e.Cents)
+//			return err
+//		}),
+//		projection.On(func(ctx context.Context, tx pgx.Tx, _ OrderCancelled, ev eventstore.Event) error {
+//			_, err := tx.Exec(ctx, "delete from orders where id = $1", ev.AggregateID)
+//			return err
+//		}),
+//		projection.Tables("orders"))
+//
+// A handler sees values of the current version only, whatever version was stored. Queue is the form for statements that need no answer; where all
+// handlers are of this form, the statements of many events travel together. The options say what the optional interfaces of package rouse
+// say. A projection that is written as a type of its own is as good, and may use package events as well.
+//
+// # Verbs
+//
+// The rest is for operators and their tools: rouse projection does what it does by the functions of this package, and a program may do the same.
 //
 // Every function takes a pool of the database, whose schema is current (migrations.Check), and the name of a projection or
 // effect that has run there at least once; a name that is not known gives ErrNoProjection. Workers need not run, and those

@@ -1,4 +1,4 @@
-package projector
+package projector_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/db"
+	"github.com/rouse-es/rouse/internal/projector"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/partition"
 	"github.com/rouse-es/rouse/projection"
@@ -25,14 +26,14 @@ func TestResetMayTakeItsTime(t *testing.T) {
 	_, err = projection.Reset(t.Context(), d.Pool, "p", 0, false)
 	require.NoError(t, err)
 	called := false
-	var p *Projector
-	p = New(Config{Process: Process{Pool: db.In(d.Pool, "public")}, Name: "p", Reset: func(context.Context, pgx.Tx) error {
+	var p *projector.Projector
+	p = projector.New(projector.Config{Process: projector.Process{Pool: db.In(d.Pool, "public")}, Name: "p", Reset: func(context.Context, pgx.Tx) error {
 		called = true
-		require.False(t, p.pulse.Late())
+		require.False(t, projector.Late(p))
 		return nil
 	}})
-	p.pulse.WorkingFor(time.Nanosecond) // as at the end of the minute that other work has
-	require.True(t, p.pulse.Late())
-	require.NoError(t, p.startOver(t.Context()))
+	projector.WorkingFor(p, time.Nanosecond) // as at the end of the minute that other work has
+	require.True(t, projector.Late(p))
+	require.NoError(t, projector.StartOver(t.Context(), p))
 	require.True(t, called)
 }
