@@ -40,10 +40,12 @@ func TestAValueComesBackAsItWasAppended(t *testing.T) {
 	assert.Equal(t, ne, again)
 }
 
+type noted struct{ Text string }
+
+var _ = events.Register[noted]("TestNoted", 1)
+
 func TestTheRegistryOfAllIsTheDefault(t *testing.T) {
 	t.Parallel()
-	type noted struct{ Text string }
-	events.Register[noted]("TestNoted", 1)
 	ne, err := events.New(noted{"x"})
 	require.NoError(t, err)
 	value, err := events.Decode(stored(ne))
