@@ -25,3 +25,28 @@ func Rate(handled ...int64) float64 {
 	}
 	return m.rate
 }
+
+// Said is what a worker takes from a handler and, where that says nothing, from the configuration.
+type Said struct {
+	Name                   string
+	Events, Aggregates     []string
+	Start                  Start
+	OnFailure              OnFailure
+	Tries, Version         int
+	BatchTime              time.Duration
+	Tables                 []string
+	Resets, Creates, Batch bool
+}
+
+// SaidOf returns what a worker would take from the handlers of cfg.
+func SaidOf(cfg Config) []Said {
+	var all []Said
+	for _, u := range units(cfg, nil) {
+		all = append(all, Said{
+			Name: u.name, Events: u.types.Events, Aggregates: u.types.Aggregates, Start: u.start, OnFailure: OnFailure(u.handler.OnFailure),
+			Tries: u.handler.Retry.Tries, Version: u.version, BatchTime: u.handler.BatchTime, Tables: u.tables,
+			Resets: u.reset != nil, Creates: u.create != nil, Batch: u.handler.ApplyBatch != nil,
+		})
+	}
+	return all
+}
