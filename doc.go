@@ -19,6 +19,9 @@
 // statements itself, in Apply: it can read and decide, and waits for the answer to each. While a history is worked through, that is an
 // order of magnitude slower; for one event at a time it is two or three round trips more.
 //
+// projection.New makes these forms of functions that take events as values of Go types, which package events knows, and names the types of the
+// events by itself.
+//
 // # Several workers
 //
 // Workers of the same projection share its partitions evenly, and share them anew when a worker joins, leaves or dies.

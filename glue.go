@@ -157,16 +157,12 @@ func as[T any](handler any) (value T, is bool) {
 
 // telling returns handler, a Projection or an Effect, as one that tells of events whose types it does not know, if it can.
 func telling[H interface{ Name() string }](handler H, tell func(projection string, ev *eventstore.Event)) H {
-	silent, can := optional(handler).(traits.Telling)
+	silent, can := any(handler).(traits.Telling)
 	if !can {
 		return handler
 	}
 	name := handler.Name()
-	told := silent.Telling(func(ev *eventstore.Event) { tell(name, ev) })
-	if queuer, is := told.(Queuer); is {
-		told = batched{queuer}
-	}
-	return told.(H)
+	return silent.Telling(func(ev *eventstore.Event) { tell(name, ev) }).(H)
 }
 
 // sourceHooks returns the hooks of o that the process's Source calls.

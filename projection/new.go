@@ -36,7 +36,7 @@ import (
 func New(name string, options ...Option) rouse.Projection {
 	m := build("New", name, false, options)
 	if m.queues {
-		return rouse.Batched(queued{m})
+		return queued{m}
 	}
 	return applied{m}
 }
@@ -227,8 +227,23 @@ func (o one) Name() string { return o.name }
 // Queue queues the statements of one event.
 func (o one) Queue(batch *pgx.Batch, ev eventstore.Event) error { return o.queue(batch, ev) }
 
-// queued is a rouse.Queuer whose handlers are Queue.
+// queued is a rouse.BatchProjection and a rouse.Queuer, whose handlers are Queue.
 type queued struct{ *made }
+
+// Apply sends the statements of one event.
+func (p queued) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+	return rouse.Batched(p).Apply(ctx, tx, ev)
+}
+
+// ApplyBatch queues the statements of events in order.
+func (p queued) ApplyBatch(_ context.Context, batch *pgx.Batch, all []eventstore.Event) error {
+	for _, ev := range all {
+		if err := p.Queue(batch, ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Queue queues the statements of one event.
 func (p queued) Queue(batch *pgx.Batch, ev eventstore.Event) error {

@@ -338,3 +338,17 @@ func panics(f func()) (value any) {
 	f()
 	return nil
 }
+
+// Who has the projection as a value may ask it as a worker does.
+func TestWhatIsMadeAnswersForItself(t *testing.T) {
+	t.Parallel()
+	for form, handlers := range forms {
+		p := projection.New("orders", append(slices.Clone(handlers), known)...)
+		require.Error(t, p.(rouse.Resetter).Reset(t.Context(), nil), form)
+		require.Error(t, p.(rouse.Creator).Create(t.Context(), nil))
+		assert.Empty(t, p.(rouse.Tabled).Tables())
+		assert.Zero(t, p.(rouse.Retrier).RetryPolicy().Tries)
+		assert.Equal(t, 1, p.(rouse.Versioned).Version())
+		assert.Contains(t, p.(rouse.EventTyped).EventTypes(), "OrderPlaced")
+	}
+}

@@ -18,6 +18,12 @@ import (
 // ErrUnknown is the error of a handler under Refuse for an event whose type is not registered.
 var ErrUnknown = errors.New("projection: not known")
 
+// errNoReset is the error of a reset that nobody has said how to do.
+var errNoReset = errors.New("projection: it is not said how the read model is emptied (add the option Tables or ResetWith)")
+
+// errNoCreate is the error of making tables that nobody has said how to make.
+var errNoCreate = errors.New("projection: it is not said how the tables are made (add the option CreateWith)")
+
 // Option is a handler of New or NewEffect, or says something else of the projection or effect. Each is given once at most, in any order.
 type Option func(d *draft)
 
@@ -244,21 +250,36 @@ func refused(err error) error {
 
 // The methods of the optional interfaces. Lacks says which of them do not count.
 
-func (s *said) AggregateTypes() []string       { return s.aggregates }
-func (s *said) OnFailure() rouse.OnFailure     { return s.onFailure }
-func (s *said) RetryPolicy() rouse.RetryPolicy { return *s.retry }
-func (s *said) StartFrom() rouse.Start         { return s.start }
-func (s *said) BatchTime() time.Duration       { return s.batchTime }
-func (s *said) Tables() []string               { return slices.Clone(s.tables) }
-func (s *said) Version() int                   { return max(s.version, 1) }
+func (s *said) AggregateTypes() []string   { return s.aggregates }
+func (s *said) OnFailure() rouse.OnFailure { return s.onFailure }
+func (s *said) StartFrom() rouse.Start     { return s.start }
+func (s *said) BatchTime() time.Duration   { return s.batchTime }
+func (s *said) Tables() []string           { return slices.Clone(s.tables) }
+func (s *said) Version() int               { return max(s.version, 1) }
+
+// RetryPolicy returns the policy, the zero one if there is none.
+func (s *said) RetryPolicy() rouse.RetryPolicy {
+	if s.retry == nil {
+		return rouse.RetryPolicy{}
+	}
+	return *s.retry
+}
 
 // Create makes the tables of the version.
-func (s *said) Create(ctx context.Context, tx pgx.Tx) error { return s.create(ctx, tx) }
+func (s *said) Create(ctx context.Context, tx pgx.Tx) error {
+	if s.create == nil {
+		return errNoCreate
+	}
+	return s.create(ctx, tx)
+}
 
 // Reset empties the read model.
 func (s *said) Reset(ctx context.Context, tx pgx.Tx) error {
-	if s.reset != nil {
+	switch {
+	case s.reset != nil:
 		return s.reset(ctx, tx)
+	case len(s.tables) == 0:
+		return errNoReset
 	}
 	var batch pgx.Batch
 	for _, table := range slices.Backward(s.tables) {
@@ -299,6 +320,7 @@ var (
 		rouse.Creator
 	} = applied{}
 	_ interface {
+		rouse.BatchProjection
 		rouse.Queuer
 		everything
 		rouse.Resetter
