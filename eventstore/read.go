@@ -15,7 +15,7 @@ var (
 	readAfterSQL string
 )
 
-// DefaultReadLimit is the limit of ReadAfter if it is called with 0.
+// DefaultReadLimit is the limit of ReadAfter if it is called with 0, and the length of a part of Pages if none is given.
 const DefaultReadLimit = 1000
 
 // Querier is a source of reads: a *pgxpool.Pool, a *pgx.Conn, or a pgx.Tx, whose own appends are then seen too.
@@ -23,13 +23,14 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// ReadOptions narrows the result of [ReadStream]. The zero value is the whole stream.
+// ReadOptions narrows the result of [ReadStream] and [Pages]. The zero value is the whole stream.
 type ReadOptions struct {
 	// FromVersion is the first version to return. 0, like 1, is the beginning of the stream.
 	FromVersion int64
 	// ToVersion is the last version to return. 0 is the end of the stream.
 	ToVersion int64
-	// Limit is the maximum number of events to return. 0 or less is no limit.
+	// Limit is the maximum number of events to return, by Pages at once. 0 or less is no limit for ReadStream, and
+	// DefaultReadLimit for Pages.
 	Limit int
 }
 
