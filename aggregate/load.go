@@ -1,0 +1,54 @@
+package aggregate
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+// Load returns the state of a stream, and the version of the last event that is in it, 0 for a stream without events. It is what Execute
+// decides on, for callers that only want to know. Of the options it heeds Events.
+func Load[S any](ctx context.Context, db DB, stream eventstore.Stream, fold func(S, any) S, options ...Option) (state S, version int64, err error) {
+	s, err := settingsOf(options)
+	if err == nil && (db == nil || fold == nil) {
+		err = fmt.Errorf("%w: Load needs a database and a fold", ErrOption)
+	}
+	if err != nil {
+		return state, 0, err
+	}
+	loaded, err := load(ctx, db, stream, fold, s)
+	if err != nil {
+		var none S
+		return none, 0, err
+	}
+	return loaded.state, loaded.version, nil
+}
+
+// loaded is a state, and the version of the last event in it.
+type loaded[S any] struct {
+	state   S
+	version int64
+}
+
+// load reads a stream and folds it. It never returns a state of half a history.
+func load[S any](ctx context.Context, db DB, stream eventstore.Stream, fold func(S, any) S, s *settings) (*loaded[S], error) {
+	l := &loaded[S]{}
+	for page, err := range eventstore.Pages(ctx, db, stream, eventstore.ReadOptions{FromVersion: l.version + 1}) {
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			ev := &page[i]
+			if ev.AggregateVersion != l.version+1 {
+				return nil, &MissingError{Stream: stream, From: l.version + 1, To: ev.AggregateVersion - 1}
+			}
+			value, err := s.registry.Decode(*ev)
+			if err != nil {
+				return nil, fmt.Errorf("aggregate: version %d of %s: %w", ev.AggregateVersion, stream, err)
+			}
+			l.state, l.version = fold(l.state, value), ev.AggregateVersion
+		}
+	}
+	return l, nil
+}
