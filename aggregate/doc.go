@@ -23,6 +23,8 @@
 //
 // # Long streams
 //
-// Events are read in parts, so a stream of any length takes little memory, but as long as its length says. A stream whose first events
-// have left the log (retention.Prune) is refused, because half a history has no state.
+// Events are read in parts, so a stream of any length takes little memory, but as long as its length says. Snapshot keeps the state
+// now and then, so that only the events behind it are read. A snapshot is never needed: one that is missing, of another version, or cannot be read
+// is left alone, and the stream is read from its beginning. The exception is a stream whose first events have left the log
+// (retention.Prune): without a snapshot that covers them it is refused, because half a history has no state.
 package aggregate

@@ -18,7 +18,7 @@ var (
 	ErrOption = errors.New("aggregate: not to be called like this")
 )
 
-// MissingError is the error for a stream of which events are not in the log any more: they were moved
+// MissingError is the error for a stream of which events are not in the log any more, and no snapshot covers them: they were moved
 // to an archive, or deleted.
 type MissingError struct {
 	// Stream is the one that was read.
@@ -30,7 +30,7 @@ type MissingError struct {
 // Error returns a sentence that says what to do.
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("aggregate: versions %d to %d of %s are not in the log any more, so its state is not known: put them back with "+
-		"'rouse archive restore'", e.From, e.To, e.Stream)
+		"'rouse archive restore', or keep snapshots that cover them", e.From, e.To, e.Stream)
 }
 
 // Is reports whether target is ErrMissing.

@@ -3,12 +3,13 @@ package aggregate
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/rouse-es/rouse/eventstore"
 )
 
 // Load returns the state of a stream, and the version of the last event that is in it, 0 for a stream without events. It is what Execute
-// decides on, for callers that only want to know. Of the options it heeds Events.
+// decides on, for callers that only want to know. Of the options it heeds Events, Snapshot, SnapshotEvery and Report.
 func Load[S any](ctx context.Context, db DB, stream eventstore.Stream, fold func(S, any) S, options ...Option) (state S, version int64, err error) {
 	s, err := settingsOf(options)
 	if err == nil && (db == nil || fold == nil) {
@@ -29,11 +30,20 @@ func Load[S any](ctx context.Context, db DB, stream eventstore.Stream, fold func
 type loaded[S any] struct {
 	state   S
 	version int64
+	last    eventstore.ID // the id of the last event that was read, if any was
+	read    int           // how many events were read, behind the snapshot
+	kept    kept
 }
 
 // load reads a stream and folds it. It never returns a state of half a history.
 func load[S any](ctx context.Context, db DB, stream eventstore.Stream, fold func(S, any) S, s *settings) (*loaded[S], error) {
 	l := &loaded[S]{}
+	if s.snapshots != nil {
+		if err := checkState(reflect.TypeFor[S]()); err != nil {
+			return nil, err
+		}
+		restore(ctx, db, stream, l, s)
+	}
 	for page, err := range eventstore.Pages(ctx, db, stream, eventstore.ReadOptions{FromVersion: l.version + 1}) {
 		if err != nil {
 			return nil, err
@@ -47,8 +57,12 @@ func load[S any](ctx context.Context, db DB, stream eventstore.Stream, fold func
 			if err != nil {
 				return nil, fmt.Errorf("aggregate: version %d of %s: %w", ev.AggregateVersion, stream, err)
 			}
-			l.state, l.version = fold(l.state, value), ev.AggregateVersion
+			l.state, l.version, l.last = fold(l.state, value), ev.AggregateVersion, ev.ID
+			l.read++
 		}
+	}
+	if s.snapshots != nil {
+		keep(ctx, db, stream, l, s)
 	}
 	return l, nil
 }

@@ -69,11 +69,17 @@ func TestLoad_ALongStreamIsNeverInMemoryAsAWhole(t *testing.T) {
 // prune moves what is older than an hour into an archive, as an operator would.
 func (b *testBundle) prune() {
 	b.t.Helper()
+	b.pruneAll(retention.PruneOptions{OlderThan: time.Hour, Dir: b.t.TempDir()})
+}
+
+// pruneAll prunes a log that one projection has handled, and whose last event is of another stream.
+func (b *testBundle) pruneAll(opts retention.PruneOptions) {
+	b.t.Helper()
 	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('other', gen_random_uuid(), 1, 'e', '{}')`)
 	_, err := partition.Ensure(b.ctx, b.Pool, "all", 1)
 	require.NoError(b.t, err)
 	b.exec("update projection_checkpoints set last_global_position = (select max(global_position) from events) where projection_name = 'all'")
-	pruned, err := retention.Prune(b.ctx, b.Pool, retention.PruneOptions{OlderThan: time.Hour, Dir: b.t.TempDir()})
+	pruned, err := retention.Prune(b.ctx, b.Pool, opts)
 	require.NoError(b.t, err)
 	require.NotZero(b.t, pruned.Removed)
 }

@@ -37,6 +37,9 @@ type Erased struct {
 	// Parked is the number of parked events of the aggregate, whose errors are forgotten. Those whose event is gone leave their queue.
 	Parked int64 `json:"parked"`
 
+	// Snapshots is the number of snapshots of the aggregate that were deleted (aggregate.Snapshot).
+	Snapshots int64 `json:"snapshots"`
+
 	// Handled are the projections that have handled an event of the aggregate, or may have: what their read models hold is theirs to erase.
 	Handled []string `json:"handled"`
 
@@ -46,7 +49,7 @@ type Erased struct {
 	Rewritten []Archive `json:"rewritten"`
 }
 
-// Erase makes the log forget what is in the events of an aggregate: in the log, in the texts of errors, and, with EraseOptions.Dir, in archives. A
+// Erase makes the log forget what is in the events of an aggregate: in the log, in the texts of errors, in snapshots, and, with EraseOptions.Dir, in archives. A
 // later Restore does not bring it back. It does not touch read models, backups, write-ahead logs, or the pages of the table before VACUUM has
 // been there. It may be called again, for events that came later.
 func Erase(ctx context.Context, pool *pgxpool.Pool, stream eventstore.Stream, opts EraseOptions) (Erased, error) {
@@ -99,13 +102,17 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, stream eventstore.Stream, op
 	return out, nil
 }
 
-// eraseIn erases in the log and in the texts of errors, and notes it for restores.
+// eraseIn erases in the log, in the texts of errors and in snapshots, and notes it for restores.
 func eraseIn(ctx context.Context, tx pgx.Tx, stream eventstore.Stream, opts EraseOptions, hash []byte, archived bool, out *Erased) error {
 	var events, last, upTo int64
 	if err := tx.QueryRow(ctx, sqlEraseLook, stream.Type, stream.ID).Scan(&events, &last, &upTo, &out.Handled); err != nil {
 		return fmt.Errorf("retention: look for events of %s: %w", stream, err)
 	}
-	if events == 0 && !archived {
+	var err error
+	if out.Snapshots, err = deleteSnapshots(ctx, tx, sqlEraseSnapshots, stream.Type, stream.ID); err != nil {
+		return err
+	}
+	if events == 0 && !archived && out.Snapshots == 0 {
 		return fmt.Errorf("%w: %s", ErrNoStream, stream)
 	}
 	payload := &opts.Payload

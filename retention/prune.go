@@ -28,7 +28,8 @@ type PruneOptions struct {
 	Dir string
 	Out io.Writer
 
-	// LastToo removes also the last event of a stream. Append then takes the stream for a new one, and gives versions out again.
+	// LastToo removes also the last event of a stream. Append then takes the stream for a new one, and gives versions out again. Snapshots of
+	// such streams (aggregate.Snapshot) are deleted.
 	LastToo bool
 
 	// Ignore names projections that may lose events that they have not handled. They are stopped where they do.
@@ -120,7 +121,9 @@ func Prune(ctx context.Context, pool *pgxpool.Pool, opts PruneOptions) (Pruned, 
 	if err := p.archiveAll(ctx, &out); err != nil {
 		return out, err
 	}
-	out.Superseded, err = p.superseded(ctx)
+	if out.Superseded, err = p.superseded(ctx); err == nil && opts.LastToo {
+		err = p.forgetSnapshots(ctx)
+	}
 	return out, err
 }
 

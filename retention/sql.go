@@ -51,4 +51,12 @@ var (
 	sqlErasure string
 	//go:embed sql/rewritten.sql
 	sqlRewritten string
+	//go:embed sql/has_snapshots.sql
+	sqlHasSnapshots string
+	//go:embed sql/lock_snapshots.sql
+	sqlLockSnapshots string
+	//go:embed sql/erase_snapshots.sql
+	sqlEraseSnapshots string
+	//go:embed sql/forget_snapshots.sql
+	sqlForgetSnapshots string
 )

@@ -34,6 +34,8 @@ end $$;
 grant select on events, rouse_migrations to rouse_appender;
 grant insert (event_id, aggregate_type, aggregate_id, aggregate_version, event_type, event_version, payload, metadata)
   on events to rouse_appender;
+grant select, insert, update on rouse_snapshots to rouse_appender; -- aggregate.Snapshot; an erasure must not be undone by one
+grant select (stream, at) on rouse_erasures to rouse_appender;
 
 -- Workers, `rouse parked`, `rouse projection` (resize, drop, rename and promote excepted, which are the owner's) and `rouse
 -- doctor`. They read events and never write one. What your projections write is yours to grant.
