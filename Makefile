@@ -230,7 +230,7 @@ lint-fmt: ## is everything formatted
 	if [ -n "$$files" ]; then echo "$$files"; echo 'make: these files are not formatted, run: make fmt'; exit 1; fi
 
 # A program that imports these must not be built of tools, and users must not receive them.
-IMPORTED := . ./aggregate ./eventstore ./events ./migrations ./parked ./projection ./retention
+IMPORTED := . ./aggregate ./eventstore ./eventstore/stdsql ./events ./migrations ./parked ./projection ./retention
 UNWANTED := github.com/spf13/|docker|github.com/stretchr/|github.com/prometheus/|opentelemetry|otel|github.com/Shopify/|chromedp|goleak|^testing$$
 
 lint-imports: ## that a program which imports Rouse is not built of tools
