@@ -2,9 +2,8 @@
 package main
 
 import (
-	"os"
-
-	"github.com/rouse-es/rouse/internal/cli"
+	"github.com/rouse-es/rouse/app"
+	"github.com/rouse-es/rouse/internal/builtin"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { app.Main(builtin.App()) }

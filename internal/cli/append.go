@@ -77,7 +77,7 @@ run, and their versions go on from what is there. With --count 0 it appends unti
 }
 
 func appendEvents(ctx context.Context, e *env, f appendFlags) error {
-	pool, err := e.db.Pool(ctx, "rouse append", f.writers)
+	pool, err := e.db.Pool(ctx, "append", f.writers)
 	if err != nil {
 		return err
 	}

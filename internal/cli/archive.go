@@ -31,7 +31,7 @@ those that are in the log. It changes nothing. If something is wrong it says wha
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.parsed = true
-			return withDir(cmd.Context(), e, "rouse archive verify", args[0], verifyArchives)
+			return withDir(cmd.Context(), e, "archive verify", args[0], verifyArchives)
 		},
 	}
 }
@@ -53,7 +53,7 @@ erase has erased does not come back.`,
 				return usagef("--from %d: positions begin at 1", from)
 			}
 			e.parsed = true
-			return withDir(cmd.Context(), e, "rouse archive restore", args[0], func(ctx context.Context, e *env, pool *pgxpool.Pool, dir string) error {
+			return withDir(cmd.Context(), e, "archive restore", args[0], func(ctx context.Context, e *env, pool *pgxpool.Pool, dir string) error {
 				return restoreArchives(ctx, e, pool, dir, from)
 			})
 		},

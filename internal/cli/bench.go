@@ -80,7 +80,7 @@ func inBench[R any](ctx context.Context, e *env, measure func(b *bench.Bench) (R
 		}
 		defer func() { err = errors.Join(err, database.StopServer(context.WithoutCancel(ctx), server)) }()
 	}
-	cfg, err := e.db.PoolConfig("rouse bench")
+	cfg, err := e.db.PoolConfig("bench")
 	if err != nil {
 		return result, err
 	}

@@ -26,7 +26,7 @@ func benchSleeperVerb(e *env) *cobra.Command {
 				return usagef("%q are no two numbers", args)
 			}
 			return untilEOF(cmd.Context(), eof, func(ctx context.Context) error {
-				pool, err := e.db.Pool(ctx, "rouse bench sleeper", 2)
+				pool, err := e.db.Pool(ctx, "bench sleeper", 2)
 				if err != nil {
 					return err
 				}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
@@ -36,7 +37,7 @@ func benchSubjectVerb(e *env) *cobra.Command {
 				}
 			}
 			return untilEOF(cmd.Context(), eof, func(ctx context.Context) error {
-				pool, err := e.db.Pool(ctx, bench.SubjectName, conns)
+				pool, err := e.db.Pool(ctx, strings.TrimPrefix(bench.SubjectName, "rouse "), conns)
 				if err != nil {
 					return err
 				}

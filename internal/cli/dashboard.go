@@ -44,7 +44,7 @@ func serveDashboard(ctx context.Context, e *env, f httpFlags) error {
 		return usagef(`--http "" names no address (leave it out for %s)`, dashboardAddress)
 	}
 	defer func() { _ = server.listener.Close() }() // if it does not come to serving
-	return e.db.WithSchema(ctx, "rouse dashboard", func(pool *pgxpool.Pool) error {
+	return e.db.WithSchema(ctx, "dashboard", func(pool *pgxpool.Pool) error {
 		d := dashboard.New(dashboard.Config{Pool: pool, Token: server.token, Log: e.log})
 		defer server.serve(d, d.Close)()
 		if err := e.say("the dashboard is at http://%s/ (Ctrl+C ends it)", server.listener.Addr()); err != nil {

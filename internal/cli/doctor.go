@@ -36,7 +36,7 @@ person.`,
 }
 
 func examine(ctx context.Context, e *env, listenURL string, appends bool) error {
-	pool, err := e.db.PoolConfig("rouse doctor")
+	pool, err := e.db.PoolConfig("doctor")
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func examine(ctx context.Context, e *env, listenURL string, appends bool) error 
 		return sentence
 	}}
 	if listenURL != "" {
-		listen, err := listenConfig(&e.db, listenURL, "rouse doctor")
+		listen, err := listenConfig(&e.db, listenURL, "doctor")
 		if err != nil {
 			return err
 		}
@@ -54,6 +54,9 @@ func examine(ctx context.Context, e *env, listenURL string, appends bool) error 
 		}
 	}
 	r := doctor.Examine(ctx, cfg)
+	for i, f := range r.Findings {
+		r.Findings[i].Text, r.Findings[i].Do = e.speak(f.Text), e.speak(f.Do)
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}

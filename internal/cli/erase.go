@@ -57,7 +57,7 @@ func erase(ctx context.Context, e *env, f eraseFlags) error {
 	case !f.yes:
 		return usagef("this forgets every event of %s for good: say --yes", f.aggregate)
 	}
-	return e.db.WithSchema(ctx, "rouse erase", func(pool *pgxpool.Pool) error {
+	return e.db.WithSchema(ctx, "erase", func(pool *pgxpool.Pool) error {
 		erased, err := retention.Erase(ctx, pool, eventstore.Stream{Type: aggregateType, ID: id}, f.opts)
 		switch {
 		case err != nil:

@@ -14,6 +14,7 @@ import (
 	"github.com/rouse-es/rouse/internal/database"
 	statements "github.com/rouse-es/rouse/internal/db"
 	"github.com/rouse-es/rouse/internal/demo"
+	"github.com/rouse-es/rouse/internal/script"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/parked"
@@ -82,6 +83,7 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 	var child *demo.ChildError
 	var blocked *migrations.BlockedError
 	var schemas *schemasError
+	var own *script.Error
 	switch {
 	case errors.As(err, &schemas):
 		return schemas.code, schemas.Error()
@@ -89,7 +91,7 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 		return exitUsage, plain(err)
 	case errors.As(err, &stopped) && stopped.Position != 0:
 		return exitStopped, plain(stopped)
-	case errors.As(err, &blocked):
+	case errors.As(err, &blocked), errors.As(err, &own) && !isGone(db, err):
 		return exitOther, plain(err)
 	case errors.Is(err, errFailedAgain):
 		return exitStopped, plain(err)
@@ -104,10 +106,10 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 	case is(err, demo.ErrVerdict, demo.ErrStep):
 		return exitVerdict, plain(err)
 	case is(err, rouse.ErrConfig, rouse.ErrNoStart, rouse.ErrStart, partition.ErrMismatch, partition.ErrElsewhere, partition.ErrCount,
-		partition.ErrWorkerID, parked.ErrFilter, retention.ErrIgnored, retention.ErrPayload, retention.ErrNoStream):
+		partition.ErrWorkerID, parked.ErrFilter, script.ErrFiles, retention.ErrIgnored, retention.ErrPayload, retention.ErrNoStream):
 		return exitUsage, plain(err)
 	case is(err, migrations.ErrMissing, migrations.ErrOlder, migrations.ErrNewer, migrations.ErrEncoding, migrations.ErrNoSchema, migrations.ErrIncomplete,
-		catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrEngine, catchup.ErrLogBehind, catchup.ErrArchived, eventstore.ErrNotMigrated):
+		script.ErrMissing, script.ErrChanged, catchup.ErrSource, catchup.ErrSequence, catchup.ErrUnguarded, catchup.ErrEngine, catchup.ErrLogBehind, catchup.ErrArchived, eventstore.ErrNotMigrated):
 		return exitSchema, plain(err)
 	}
 	if is(err, database.ErrAddress, database.ErrAddressFile, statements.ErrNoSync) {
@@ -118,6 +120,12 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 	}
 	code, sentence = explainRefusal(db, err)
 	return code, oneLine(sentence)
+}
+
+// isGone reports whether an error says that the database cannot be reached, or not any more.
+func isGone(db *database.Database, err error) bool {
+	_, gone := db.Unreachable(err)
+	return gone
 }
 
 // explainRefusal explains what the server said to a statement.

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
@@ -81,8 +80,8 @@ func FuzzWorkerVariables(f *testing.F) {
 			}
 			t.Setenv(name, value)
 		}
-		e := &env{out: io.Discard, err: io.Discard, log: zerolog.Nop()}
-		flags := workerVerb(e, builtIn()).Flags()
+		e := newEnv(ofTest(), io.Discard, io.Discard)
+		flags := workerVerb(e).Flags()
 		if err := readEnv(flags); err != nil {
 			_, sentence := explain(&e.db, usageError{err})
 			require.NotContains(t, sentence, "\n")
@@ -90,15 +89,13 @@ func FuzzWorkerVariables(f *testing.F) {
 			return
 		}
 		var w workerFlags
-		w.projection, w.id, w.onFailure = flags.Lookup("projection").Value.String(), id, flags.Lookup("on-failure").Value.String()
+		w.id, w.onFailure = id, flags.Lookup("on-failure").Value.String()
 		var err error
 		w.total, err = flags.GetInt("total-workers")
 		require.NoError(t, err)
 		w.retries, err = flags.GetInt("retries")
 		require.NoError(t, err)
-		projection, err := projectionNamed(builtIn(), w.projection)
-		require.NoError(t, err)
-		cfg, err := workerConfig(e, w, projection)
+		cfg, err := workerConfig(e, w)
 		if err != nil {
 			code, sentence := explain(&e.db, err)
 			require.Equal(t, exitUsage, code)

@@ -102,7 +102,7 @@ func (p *groupPages) page(r *http.Request, schema string) (*dashboard.Dashboard,
 		p.makeRoom()
 		db := p.e.db
 		db.Schema = schema
-		cfg, err := db.PoolConfig("rouse dashboard")
+		cfg, err := db.PoolConfig("dashboard")
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 // env is what every verb gets: where output goes, the persistent flags, and the logger that they ask for. Before the command
 // line is parsed the flags have their defaults.
 type env struct {
+	program  *Program
 	out, err io.Writer // data; logs and what is for people
 
 	db                  database.Database // --database-url and --schema
@@ -26,13 +27,17 @@ type env struct {
 	json                bool
 	logLevel, logFormat string
 
+	path     string          // what people type before the verbs; "": it is not known yet
+	verbs    map[string]bool // of the program, all but that of workers
+	knowPath func()          // finds path and verbs; nil: there are no verbs
+	embedded bool            // below a command that is not ours
+
 	log    zerolog.Logger
 	buffer *logBuffer // what log writes to; nil: there is no log yet
 	parsed bool       // the command line was understood: an error from now on is not one of usage
 }
 
-const about = `Rouse turns events in a PostgreSQL table into read models: pushed when an event is
-appended, exactly once, in order per aggregate, over one or many worker processes.
+const about = `
 
 The database is given by --database-url, ROUSE_DATABASE_URL, DATABASE_URL or the
 PG* variables of PostgreSQL, in this order. Data goes to standard output, logs to
@@ -42,38 +47,44 @@ also be set by that variable.
 Exit codes:
 `
 
-// Main runs one command line of rouse and returns the exit code.
-func Main(args []string, stdout, stderr io.Writer) int { return run(args, stdout, stderr, builtIn()) }
-
-// run is Main for a program whose workers run these projections.
-func run(args []string, stdout, stderr io.Writer, projections []Projection) int {
-	e := &env{out: stdout, err: stderr, log: zerolog.Nop()}
-	root := rootCommand(e, projections)
+// Main runs one command line of a program and returns the exit code.
+func Main(program Program, args []string, stdout, stderr io.Writer) int {
+	e := newEnv(program, stdout, stderr)
+	root := rootCommand(e)
 	root.SetArgs(args)
 	help := &written{to: stdout} // and what else cobra prints, whose errors it drops
 	root.SetOut(help)
 	root.SetErr(stderr)
 	ctx, stop := signal.Context(context.Background())
 	defer stop()
+	if err := errors.Join(e.program.check(), clash(root)); err != nil {
+		return e.end(ctx, err)
+	}
 	verb, err := root.ExecuteContextC(ctx)
-	read := e.buffer == nil || e.buffer.Close()
 	if help.err != nil {
 		err, e.parsed = help.err, true
 	}
-	if err == nil {
-		return exitOK
+	if err != nil && !e.parsed {
+		err = fmt.Errorf("%w (see %s --help)", err, verb.CommandPath())
 	}
-	if !e.parsed {
-		err = usageError{fmt.Errorf("%w (see %s --help)", err, verb.CommandPath())}
+	return e.end(ctx, err)
+}
+
+// clash says which verb of the program's own has the name of another one; an error is one of usage.
+func clash(root *cobra.Command) error {
+	seen := map[string]bool{"help": true, "completion": true}
+	for _, cmd := range root.Commands() {
+		if seen[cmd.Name()] {
+			return usagef("the verb %s of this program is there already (give it another name)", cmd.Name())
+		}
+		seen[cmd.Name()] = true
 	}
-	if signal.IsStop(err) || signal.IsStop(context.Cause(ctx)) && errors.Is(err, context.Canceled) {
-		err = errIncomplete
-	}
-	code, sentence := explain(&e.db, err)
-	if read { // else the sentence would be stuck as the log is
-		sayLast(stderr, "rouse: "+sentence)
-	}
-	return code
+	return nil
+}
+
+// newEnv is that of a program before its command line is read.
+func newEnv(program Program, stdout, stderr io.Writer) *env {
+	return &env{program: &program, out: stdout, err: stderr, log: zerolog.Nop(), db: database.Database{Program: program.name()}}
 }
 
 // written keeps the first error of writing to a writer.
@@ -90,17 +101,28 @@ func (w *written) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-func rootCommand(e *env, projections []Projection) *cobra.Command {
+func rootCommand(e *env) *cobra.Command {
 	root := &cobra.Command{
-		Use:               "rouse",
-		Short:             "Push-driven projections over PostgreSQL",
-		Long:              about + exitCodeHelp(),
+		Use:               e.program.name(),
+		Short:             e.program.short(),
+		Long:              e.program.about() + exitCodeHelp(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              cobra.NoArgs,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return e.prepare(cmd) },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	e.persistentFlags(root)
+	root.AddCommand(versionVerb(e), migrateVerb(e), appendVerb(e), statusVerb(e), workerVerb(e), tailVerb(e),
+		dashboardVerb(e), projectionVerb(e), waitVerb(e), parkedVerb(e), pruneVerb(e), archiveVerb(e), eraseVerb(e), doctorVerb(e))
+	root.AddCommand(ownVerbs(e)...)
+	e.offerNames(root)
+	e.knowPath = e.learning(root)
+	return root
+}
+
+// persistentFlags adds the flags of all verbs.
+func (e *env) persistentFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&e.db.URL, "database-url", "", "address of the database, postgres://user@host:port/name or key=value words")
 	flags.StringVar(&e.db.Schema, "schema", "", "schema that holds Rouse's tables; default: what search_path says")
@@ -111,15 +133,16 @@ func rootCommand(e *env, projections []Projection) *cobra.Command {
 	for _, name := range []string{"schema", "json", "log-level", "log-format"} {
 		fromEnv(flags, name, "ROUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 	}
-	root.AddCommand(versionVerb(e), migrateVerb(e), appendVerb(e), statusVerb(e), workerVerb(e, projections), tailVerb(e),
-		dashboardVerb(e), projectionVerb(e), waitVerb(e), parkedVerb(e), pruneVerb(e), archiveVerb(e), eraseVerb(e), doctorVerb(e),
-		demoVerb(e), benchVerb(e), benchSleeperVerb(e), benchSubjectVerb(e),
-		demoSchemaVerb(e))
-	return root
 }
 
 // prepare completes the flags from the environment and makes the logger. What is wrong with them is a fault of usage.
 func (e *env) prepare(cmd *cobra.Command) error {
+	if e.knowPath != nil {
+		e.knowPath()
+	}
+	if e.embedded {
+		e.db.Program = e.path
+	}
 	if err := readEnv(cmd.Flags()); err != nil {
 		return err
 	}

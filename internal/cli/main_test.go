@@ -19,15 +19,11 @@ import (
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
+// ofTest is a program, for what needs no process of its own.
+func ofTest() Program { return Program{Name: "rouse", Commands: Verbs()} }
+
 // asCommand makes the test binary be the program itself, so that the tests run it as real processes.
 const asCommand = "ROUSE_TEST_AS_COMMAND"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
-		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
-	}
-	testdb.Main(m)
-}
 
 // program is the package of the program, as this folder sees it.
 const program = "../../cmd/rouse"

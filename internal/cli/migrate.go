@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rouse-es/rouse/internal/console"
+	"github.com/rouse-es/rouse/internal/database"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -13,6 +15,9 @@ import (
 type migrated struct {
 	Applied int `json:"applied"`
 	Version int `json:"version"`
+
+	// Own is how many migrations of the program itself were applied. Null: it has none.
+	Own *int `json:"own_applied,omitempty"`
 
 	// Carry is what was asked for: on or off; empty: nothing was.
 	Carry string `json:"carry,omitempty"`
@@ -44,7 +49,10 @@ tool of their own, and needs no database.`,
 			case script && carry != "":
 				return usagef("--print and --carry exclude each other (the script is of a schema whose pushes carry nothing)")
 			case script:
-				return migrations.Print(e.out)
+				if err := migrations.Print(e.out); err != nil {
+					return err
+				}
+				return e.program.scripts.Print(e.out)
 			}
 			return inSchemas(ctx, e, schemas, func(ctx context.Context, e *env) error { return migrate(ctx, e, carry) })
 		}),
@@ -58,19 +66,46 @@ tool of their own, and needs no database.`,
 // migrate brings the schema up to date, and has the pushes carry events or not, where carry is on or off.
 func migrate(ctx context.Context, e *env, carry string) error {
 	waiting := func(blocked *migrations.BlockedError) {
-		_, _ = fmt.Fprintln(e.err, "rouse: waiting:", oneLine(blocked.Error()))
+		_, _ = fmt.Fprintln(e.err, e.program.name()+": waiting:", oneLine(blocked.Error()))
 	}
 	applied, version, err := e.db.Migrate(ctx, waiting)
 	if err == nil && carry != "" {
 		err = e.db.Carry(ctx, carry == "on", waiting)
 	}
 	done := migrated{Applied: applied, Version: version, Carry: carry}
+	if err == nil && len(e.program.scripts) > 0 {
+		var own int
+		own, err = migrateOwn(ctx, e)
+		done.Own = &own
+	}
 	switch {
 	case err != nil:
 		return err
 	case e.json:
 		return e.printJSON(done)
 	}
+	if err := sayMigrated(e, done); err != nil || done.Own == nil {
+		return err
+	}
+	if *done.Own == 0 {
+		return e.say("%s of %s had been applied", console.Counted(int64(len(e.program.scripts)), "migration"), e.program.name())
+	}
+	return e.say("applied %s of %s", console.Counted(int64(*done.Own), "migration"), e.program.name())
+}
+
+// migrateOwn applies the migrations of the program itself.
+func migrateOwn(ctx context.Context, e *env) (applied int, err error) {
+	conn, err := e.db.Connect(ctx, "migrate")
+	if err != nil {
+		return 0, err
+	}
+	defer database.Close(conn)
+	return e.program.scripts.Up(ctx, conn)
+}
+
+// sayMigrated says what has become of Rouse's tables.
+func sayMigrated(e *env, done migrated) error {
+	carry := done.Carry
 	said := "nothing to do"
 	if carry != "" {
 		said = "pushes carry " + map[string]string{"on": "the events of their appends", "off": "nothing"}[carry]

@@ -18,5 +18,5 @@ type ofSchema struct {
 
 // say prints one line of data for people. What the arguments hold stays on the line and steers no terminal.
 func (e *env) say(format string, args ...any) error {
-	return console.Printf(e.out, format+"\n", args...)
+	return console.Printf(e.out, e.speak(format)+"\n", args...)
 }

@@ -20,7 +20,7 @@ func (full) Write([]byte) (int, error) {
 func TestOutputThatCannotBeWrittenIsAFault(t *testing.T) {
 	for _, args := range []string{"--help", "", "help", "help tail", "tail --help", "projection", "projection reset --help", "version", "completion bash", "migrate --print"} {
 		var said bytes.Buffer
-		code := Main(strings.Fields(args), full{}, &said)
+		code := Main(ofTest(), strings.Fields(args), full{}, &said)
 		assert.Equal(t, exitOther, code, args)
 		assert.Equal(t, 1, strings.Count(said.String(), "\n"), said.String())
 		assert.Contains(t, said.String(), "no space left on device", args)

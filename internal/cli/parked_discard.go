@@ -41,7 +41,7 @@ func discardParked(ctx context.Context, e *env, f parkedFlags, yes bool) error {
 	if f.many() && !yes {
 		return usagef("this discards every parked event of %s that is meant: say --yes, or name an --aggregate or a --position", whose(f))
 	}
-	return e.db.WithSchema(ctx, "rouse parked discard", func(pool *pgxpool.Pool) error {
+	return e.db.WithSchema(ctx, "parked discard", func(pool *pgxpool.Pool) error {
 		events, err := parked.List(ctx, pool, filter, 0)
 		if err != nil {
 			return err

@@ -45,7 +45,7 @@ func listParked(ctx context.Context, e *env, f parkedFlags, limit int, byAggrega
 	if limit < 0 {
 		return usagef("--limit %d is negative", limit)
 	}
-	return e.db.WithSchema(ctx, "rouse parked list", func(pool *pgxpool.Pool) error {
+	return e.db.WithSchema(ctx, "parked list", func(pool *pgxpool.Pool) error {
 		ask := limit
 		if limit > 0 {
 			ask++ // to see whether there are more

@@ -58,7 +58,7 @@ func retryParked(ctx context.Context, e *env, f parkedFlags, wait time.Duration)
 	if err != nil {
 		return err
 	}
-	return e.db.WithSchema(ctx, "rouse parked retry", func(pool *pgxpool.Pool) error {
+	return e.db.WithSchema(ctx, "parked retry", func(pool *pgxpool.Pool) error {
 		waiting, result, err := ask(ctx, pool, filter)
 		if err != nil {
 			return err

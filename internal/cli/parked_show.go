@@ -36,7 +36,7 @@ func showParked(ctx context.Context, e *env, f parkedFlags, payload bool) error 
 	if filter.Position == 0 {
 		return usagef("say which event: --position, as rouse parked list shows it")
 	}
-	return e.db.WithSchema(ctx, "rouse parked show", func(pool *pgxpool.Pool) error {
+	return e.db.WithSchema(ctx, "parked show", func(pool *pgxpool.Pool) error {
 		events, err := parked.List(ctx, pool, filter, 2)
 		switch {
 		case err != nil:

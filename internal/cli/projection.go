@@ -36,7 +36,7 @@ func steered(e *env, use, short, long string, do func(ctx context.Context, pool 
 }
 
 func steer(ctx context.Context, e *env, name string, do func(ctx context.Context, pool *pgxpool.Pool, name string) error) error {
-	err := e.db.WithSchema(ctx, "rouse projection", func(pool *pgxpool.Pool) error { return do(ctx, pool, name) })
+	err := e.db.WithSchema(ctx, "projection", func(pool *pgxpool.Pool) error { return do(ctx, pool, name) })
 	switch {
 	case errors.Is(err, projection.ErrNoProjection):
 		return usageError{fmt.Errorf("%w (rouse projection list shows those that there are)", err)}

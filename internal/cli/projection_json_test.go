@@ -35,4 +35,11 @@ func TestTheLifeOfAProjectionInJSON(t *testing.T) {
 		assert.Equal(t, want, waited["position"])
 		assert.IsType(t, 0.0, waited["seconds"])
 	}
+
+	assert.Equal(t, is{"projection": name, "paused": true}, done("projection", "pause", name))
+	assert.Equal(t, is{"projection": name, "behind": 5.0, "done": false}, done("projection", "reset", name, "--to", "5", "--wait", "0"))
+	assert.Equal(t, is{"projection": name, "paused": false}, done("projection", "resume", name))
+	mustRouse(t, db, "worker", "--once")
+	mustRouse(t, db, "append", "--count", "1")
+	assert.Equal(t, is{"projection": name, "position": 21.0}, done("projection", "skip", name, "--position", "21"))
 }

@@ -51,7 +51,7 @@ type listedProjection struct {
 const troubleWidth = 100
 
 func listProjections(ctx context.Context, e *env, all bool) error {
-	r, err := readReport(ctx, e, "rouse projection")
+	r, err := readReport(ctx, e, "projection")
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,13 @@ func parseReset(to string) (projection.Start, error) {
 	return start, nil
 }
 
+// restarted is what `rouse projection reset --json` prints. Done: a worker has done it, else one will.
+type restarted struct {
+	Projection string `json:"projection"`
+	Behind     int64  `json:"behind"`
+	Done       bool   `json:"done"`
+}
+
 // awaitReset waits until a worker has dealt with the request.
 func awaitReset(ctx context.Context, e *env, pool *pgxpool.Pool, name string, at int64, wait time.Duration) error {
 	deadline := time.Now().Add(wait)
@@ -69,6 +76,8 @@ func awaitReset(ctx context.Context, e *env, pool *pgxpool.Pool, name string, at
 			return fmt.Errorf("%s is not started over behind position %s: somebody has asked for position %s since", name, console.Grouped(at), console.Grouped(last.To))
 		case !last.Pending && last.Reason != "":
 			return fmt.Errorf("%s is not started over: %s", name, last.Reason)
+		case e.json && (!last.Pending || wait <= 0):
+			return e.printJSON(restarted{name, at, !last.Pending})
 		case !last.Pending:
 			return e.say("%s has started over behind position %s", name, console.Grouped(at))
 		case wait <= 0:

@@ -53,7 +53,7 @@ type resized struct {
 }
 
 func resizeProjection(ctx context.Context, e *env, name string, partitions int, timeout time.Duration) error {
-	pool, err := e.db.Pool(ctx, "rouse projection", 2)
+	pool, err := e.db.Pool(ctx, "projection", 2)
 	if err != nil {
 		return err
 	}

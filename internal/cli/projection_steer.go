@@ -10,6 +10,18 @@ import (
 	"github.com/rouse-es/rouse/projection"
 )
 
+// steeredTo is what `rouse projection pause --json` and resume print.
+type steeredTo struct {
+	Projection string `json:"projection"`
+	Paused     bool   `json:"paused"`
+}
+
+// skipped is what `rouse projection skip --json` prints.
+type skipped struct {
+	Projection string `json:"projection"`
+	Position   int64  `json:"position"`
+}
+
 func projectionPauseVerb(e *env) *cobra.Command {
 	return steered(e, "pause", "Keep all workers from handling more of a projection",
 		`Pause takes effect at once, in every worker and without a restart: what is in hand is rolled
@@ -17,6 +29,9 @@ back and handled after rouse projection resume. Workers go on running, also new 
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 			if err := projection.Pause(ctx, pool, name); err != nil {
 				return err
+			}
+			if e.json {
+				return e.printJSON(steeredTo{Projection: name, Paused: true})
 			}
 			return e.say("%s is paused (rouse projection resume %s lets it go on)", name, name)
 		})
@@ -29,6 +44,9 @@ stopped by an event goes on when its worker is started again.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 			if err := projection.Resume(ctx, pool, name); err != nil {
 				return err
+			}
+			if e.json {
+				return e.printJSON(steeredTo{Projection: name})
 			}
 			return e.say("%s goes on", name)
 		})
@@ -43,6 +61,9 @@ parked already is given up with rouse parked discard.`,
 		func(ctx context.Context, pool *pgxpool.Pool, name string) error {
 			if err := projection.Skip(ctx, pool, name, position); err != nil {
 				return err
+			}
+			if e.json {
+				return e.printJSON(skipped{name, position})
 			}
 			return e.say("%s will pass over the event at position %s", name, console.Grouped(position))
 		})

@@ -76,7 +76,7 @@ func prune(ctx context.Context, e *env, f pruneFlags) error {
 	} else if f.opts.Dir = f.to; !isDir(f.to) {
 		return usagef("--to %s is no directory (make it)", f.to)
 	}
-	return e.db.WithSchema(ctx, "rouse prune", func(pool *pgxpool.Pool) error {
+	return e.db.WithSchema(ctx, "prune", func(pool *pgxpool.Pool) error {
 		if !f.yes {
 			plan, err := retention.PlanPrune(ctx, pool, f.opts)
 			if err != nil {
@@ -132,7 +132,7 @@ func sayPlan(e *env, f pruneFlags, plan retention.Plan) error {
 			return err
 		}
 	}
-	return sayHeld(say, plan)
+	return sayHeld(e, say, plan)
 }
 
 func sayPruned(e *env, f pruneFlags, pruned retention.Pruned) error {
@@ -148,7 +148,7 @@ func sayPruned(e *env, f pruneFlags, pruned retention.Pruned) error {
 	if err := say("removed %s from the log", console.Counted(pruned.Removed+pruned.Superseded, "event")); err != nil {
 		return err
 	}
-	return sayHeld(say, pruned.Plan)
+	return sayHeld(e, say, pruned.Plan)
 }
 
 // aside returns what prints a line: on standard error where an archive goes to standard output.
@@ -156,16 +156,16 @@ func (e *env) aside(f pruneFlags) func(format string, args ...any) error {
 	if f.to != "-" {
 		return e.say
 	}
-	return func(format string, args ...any) error { return console.Printf(e.err, format+"\n", args...) }
+	return func(format string, args ...any) error { return console.Printf(e.err, e.speak(format)+"\n", args...) }
 }
 
 // sayHeld says what holds events in the log: of those that hold the most.
-func sayHeld(say func(format string, args ...any) error, plan retention.Plan) error {
+func sayHeld(e *env, say func(format string, args ...any) error, plan retention.Plan) error {
 	for _, h := range plan.Holders {
 		if h.Position != plan.Until {
 			break
 		}
-		if err := say("nothing behind position %s goes: %s", console.Grouped(plan.Until), heldBy(h)); err != nil {
+		if err := say("nothing behind position %s goes: %s", console.Grouped(plan.Until), e.speak(heldBy(h))); err != nil {
 			return err
 		}
 	}

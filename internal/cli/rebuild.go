@@ -101,7 +101,7 @@ func rebuild(ctx context.Context, e *env, pool *pgxpool.Pool, name string, from 
 	show.clear()
 	switch {
 	case err != nil && ctx.Err() != nil:
-		_ = console.Printf(e.err, "the rebuild of %s goes on (rouse projection rebuild %s shows how far it is, and with --cancel ends it)\n", name, name)
+		_ = console.Printf(e.err, e.speak("the rebuild of %s goes on (rouse projection rebuild %s shows how far it is, and with --cancel ends it)\n"), name, name)
 		return err
 	case err != nil:
 		return err

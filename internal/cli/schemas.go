@@ -74,7 +74,7 @@ func inSchemas(ctx context.Context, e *env, list string, do func(ctx context.Con
 
 // findSchemas looks for schemas on a connection of its own.
 func findSchemas(ctx context.Context, db *database.Database, patterns tenants.Patterns) ([]string, error) {
-	conn, err := db.Connect(ctx, "rouse schemas")
+	conn, err := db.Connect(ctx, "schemas")
 	if err != nil {
 		return nil, err
 	}

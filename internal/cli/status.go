@@ -39,7 +39,7 @@ ago a worker joined, HEARTBEAT when it last said that it is there.`,
 }
 
 func showStatus(ctx context.Context, e *env, each bool) error {
-	r, err := readReport(ctx, e, "rouse status")
+	r, err := readReport(ctx, e, "status")
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func printReport(e *env, r report.Report, each bool) error {
 		line("")
 		line("projection %s", headline(p))
 		for _, text := range remarks(p) {
-			line("  %s", text)
+			line("  %s", e.speak(text))
 		}
 		row("  PARTITIONS", "CHECKPOINT", "LAG", "LAG TIME", "OWNER", "EPOCH", "STATE")
 		for _, f := range fold(p.Partitions, each) {

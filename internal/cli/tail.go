@@ -49,7 +49,7 @@ cut off. The payload is shown only with --payload.`,
 			if f.count < 0 {
 				return usagef("--count %d: at least one event, or 0 to go on", f.count)
 			}
-			return signal.IgnoreEnd(ctx, e.db.WithSchema(ctx, "rouse tail", func(pool *pgxpool.Pool) error { return showTail(ctx, e, pool, f) }))
+			return signal.IgnoreEnd(ctx, e.db.WithSchema(ctx, "tail", func(pool *pgxpool.Pool) error { return showTail(ctx, e, pool, f) }))
 		}),
 	}
 	flags := cmd.Flags()
@@ -155,7 +155,7 @@ func showTail(ctx context.Context, e *env, pool *pgxpool.Pool, f tailFlags) erro
 func (t *tailing) newListener(pool *pgxpool.Pool, log catchup.Log) (_ *listener.Listener, err error) {
 	var listen func(context.Context) (*pgx.ConnConfig, error) // nil: as the pool
 	if t.flags.listenURL != "" {
-		if listen, err = listenConfig(&t.env.db, t.flags.listenURL, "rouse tail"); err != nil {
+		if listen, err = listenConfig(&t.env.db, t.flags.listenURL, "tail"); err != nil {
 			return nil, err
 		}
 	}

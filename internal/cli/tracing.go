@@ -5,7 +5,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -15,16 +14,16 @@ import (
 
 // tracer makes a provider that sends spans to where OpenTelemetry's variables say, and nil if they say nothing. stop sends what
 // is left, for up to 3 seconds.
-func tracer(ctx context.Context, log zerolog.Logger) (provider *trace.TracerProvider, stop func(), err error) {
+func tracer(ctx context.Context, e *env) (provider *trace.TracerProvider, stop func(), err error) {
 	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
 		return nil, func() {}, nil
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("cannot send spans") }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { e.log.Warn().Err(err).Msg("cannot send spans") }))
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, nil, usagef("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
 	}
-	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "rouse")), resource.WithFromEnv(), resource.WithHost())
+	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", e.program.name())), resource.WithFromEnv(), resource.WithHost())
 	if err != nil {
 		return nil, nil, usagef("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}

@@ -54,7 +54,7 @@ func versionVerb(e *env) *cobra.Command {
 			if e.json {
 				return e.printJSON(b)
 			}
-			return e.say("rouse %s (commit %s, schema %d)", b.Version, b.Commit, b.Schema)
+			return e.say("%s %s (commit %s, schema %d)", e.program.name(), b.Version, b.Commit, b.Schema)
 		}),
 	}
 }

@@ -43,7 +43,7 @@ stopped before it comes there, and with 8 if that takes too long.`,
 			}
 			cfg := rouse.WaiterConfig{}
 			if listenURL != "" {
-				if cfg.ListenConn, err = listenConfig(&e.db, listenURL, "rouse wait listen"); err != nil {
+				if cfg.ListenConn, err = listenConfig(&e.db, listenURL, "wait listen"); err != nil {
 					return err
 				}
 			}
@@ -72,7 +72,7 @@ func parseWaited(position string) (int64, error) {
 
 // waitFor waits for a projection.
 func (e *env) waitFor(ctx context.Context, name string, at int64, timeout time.Duration, cfg rouse.WaiterConfig) error {
-	err := e.db.WithSchema(ctx, "rouse wait", func(pool *pgxpool.Pool) error { return waitWith(ctx, e, pool, name, at, timeout, cfg) })
+	err := e.db.WithSchema(ctx, "wait", func(pool *pgxpool.Pool) error { return waitWith(ctx, e, pool, name, at, timeout, cfg) })
 	if errors.Is(err, rouse.ErrNoProjection) {
 		return usageError{err}
 	}

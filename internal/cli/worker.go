@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -13,18 +11,16 @@ import (
 
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/dashboard"
-	"github.com/rouse-es/rouse/internal/demo"
-	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/metrics"
-	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 	"github.com/rouse-es/rouse/tracing"
 )
 
 // workerFlags are the flags of `rouse worker`.
 type workerFlags struct {
-	projection, id, listenURL   string
+	projections                 []string
+	id, listenURL               string
 	schemas                     string
 	onFailure                   string
 	retries                     int
@@ -39,40 +35,26 @@ type workerFlags struct {
 	http                        httpFlags
 }
 
-// workerVerb runs one of the projections of this program, of which the first is the default.
-func workerVerb(e *env, projections []Projection) *cobra.Command {
+// workerVerb runs projections and effects of the program.
+func workerVerb(e *env) *cobra.Command {
 	var f workerFlags
 	cmd := &cobra.Command{
-		Use:   "worker",
-		Short: "Run a built-in projection, which counts the events of every aggregate",
-		Long: `Worker runs ` + scaling.Name + `, which counts the events of every aggregate in the table
-scaling_activity, until SIGINT or SIGTERM. The table is created at the first start. The other
-built-in projection is ` + demo.Name + `, which writes a row for every event in the table ` + demo.Name + `.
-
-Several workers share the work: start as many as you like, and each takes its part of the
-partitions, gives some up when another one joins, and takes over when one stops or dies.
---worker-id is only the name that a worker is shown under.
-
-With --schemas 'tenant_*' one process works for every schema that matches, on ten connections and
-two more, finds new ones while it runs, and leaves those that are gone. One that is broken is
-named in the log and at /readyz, and tried again; the others go on. Other processes with the
-same --schemas share each of them.
-
-With --total-workers 4 the shares are fixed instead: each of the four gets a --worker-id from 0
-to 3, as N or NAME-N, and nobody takes over. The two kinds cannot share a projection.`,
-		Args: cobra.NoArgs,
+		Use:   e.program.workerVerb(),
+		Short: "Run projections and effects",
+		Long:  e.program.workerHelp(),
+		Args:  cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error {
 			signal.KeepAfterClosedPipe()
-			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return runWorker(ctx, e, f, projections) })
+			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return runWorker(ctx, e, f) })
 		}),
 	}
-	f.register(cmd.Flags(), projections)
+	f.register(cmd.Flags(), e.program)
 	return cmd
 }
 
 // register adds the flags and their variables.
-func (f *workerFlags) register(flags *pflag.FlagSet, projections []Projection) {
-	flags.StringVar(&f.projection, "projection", projections[0].Name, "the projection to run: "+namesOf(projections, " or "))
+func (f *workerFlags) register(flags *pflag.FlagSet, program *Program) {
+	flags.StringSliceVar(&f.projections, "projection", program.Default, "which to run, several with a comma between them"+program.choices())
 	schemasFlag(flags, &f.schemas, "work for each of these schemas of the database, and for those that come later")
 	flags.BoolVar(&f.once, "once", false, "handle what is there, and exit")
 	flags.StringVar(&f.id, "worker-id", "", "name of this worker, and with --total-workers its number: N or NAME-N")
@@ -115,8 +97,8 @@ func (f *workerFlags) register(flags *pflag.FlagSet, projections []Projection) {
 	fromEnv(flags, "stop-timeout", "ROUSE_STOP_TIMEOUT")
 }
 
-// workerConfig makes the configuration of a worker that runs p; an error is one of usage.
-func workerConfig(e *env, f workerFlags, p Projection) (rouse.Config, error) {
+// workerConfig makes the configuration of a worker, without what it runs; an error is one of usage.
+func workerConfig(e *env, f workerFlags) (rouse.Config, error) {
 	cfg := rouse.Config{
 		Label: f.id, Partitions: f.partitions, BatchSize: f.batch, BatchBytes: f.batchBytes, PollOnly: f.pollOnly, SyncCommit: f.syncCommit,
 		MaxPartitions: f.maxPartitions, Concurrency: f.concurrency, LeaseTTL: f.leaseTTL, IdleInterval: f.idleInterval,
@@ -142,31 +124,29 @@ func workerConfig(e *env, f workerFlags, p Projection) (rouse.Config, error) {
 		cfg.WorkerIndex, cfg.TotalWorkers = index, f.total
 	}
 	if cfg.Label == "" {
-		host, _ := os.Hostname()
-		cfg.Label = fmt.Sprintf("%s-%d", host, os.Getpid())
+		cfg.Label = defaultLabel()
 	}
 	if f.listenURL != "" {
-		listen, err := listenConfig(&e.db, f.listenURL, "rouse listen "+cfg.Label)
+		listen, err := listenConfig(&e.db, f.listenURL, "listen "+cfg.Label)
 		if err != nil {
 			return cfg, err
 		}
 		cfg.ListenConn = listen
 	}
-	cfg.Projections = []rouse.Projection{p.Make(cfg.Label)}
 	return cfg, nil
 }
 
-func runWorker(ctx context.Context, e *env, f workerFlags, projections []Projection) error {
-	projection, err := projectionNamed(projections, f.projection)
+func runWorker(ctx context.Context, e *env, f workerFlags) error {
+	names, err := e.program.wanted(f.projections)
 	if err != nil {
 		return err
 	}
-	cfg, err := workerConfig(e, f, projection)
+	cfg, err := workerConfig(e, f)
 	if err != nil {
 		return err
 	}
 	if f.schemas != "" {
-		return runGroup(ctx, e, f, projection, cfg)
+		return runGroup(ctx, e, f, names, cfg)
 	}
 	server, err := listenHTTP(ctx, e.log, f.http)
 	if err != nil {
@@ -175,7 +155,7 @@ func runWorker(ctx context.Context, e *env, f workerFlags, projections []Project
 	if server != nil {
 		defer func() { _ = server.listener.Close() }() // if it does not come to serving
 	}
-	spans, stopSpans, err := tracer(ctx, e.log)
+	spans, stopSpans, err := tracer(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -183,19 +163,12 @@ func runWorker(ctx context.Context, e *env, f workerFlags, projections []Project
 	if spans != nil {
 		e.db.TracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
 	}
-	conns := cfg.Concurrency + 2 // the handlers, the reader, and one to spare
-	if server != nil {
-		conns++ // for the dashboard
-	}
-	pool, err := e.db.Pool(ctx, "rouse worker "+cfg.Label, conns)
+	pool, err := e.db.Pool(ctx, "worker "+cfg.Label, workerConns(cfg, len(names), server != nil))
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := migrations.Check(ctx, pool); err != nil {
-		return err
-	}
-	if err := projection.Ensure(ctx, pool); err != nil {
+	if err := e.program.checkSchema(ctx, pool); err != nil {
 		return err
 	}
 	m := metrics.New(pool)
@@ -205,6 +178,10 @@ func runWorker(ctx context.Context, e *env, f workerFlags, projections []Project
 	}
 	if spans != nil {
 		cfg.Observer = tracing.Observe(cfg.Observer, spans)
+	}
+	work := Work{Pool: pool, Schema: e.db.Schema, Label: cfg.Label, Log: e.log, Names: names}
+	if err := e.program.complete(ctx, &cfg, work); err != nil {
+		return err
 	}
 	w, err := rouse.New(pool, cfg)
 	if err != nil {
@@ -224,4 +201,19 @@ func runWorker(ctx context.Context, e *env, f workerFlags, projections []Project
 		e.log.Info().Str("worker", cfg.Label).Int64("events", handled).Msg("worker stopped")
 	}
 	return err
+}
+
+// maxConns is how many connections a worker has at most for many projections, beside what Concurrency asks for.
+const maxConns = 10
+
+// workerConns is how large a pool is for a worker that runs that many projections; 0: it is not known.
+func workerConns(cfg rouse.Config, projections int, served bool) int {
+	conns := cfg.Concurrency + 2 // the handlers, the reader, and one to spare
+	if projections != 1 {
+		conns = max(conns, maxConns)
+	}
+	if served {
+		conns++ // for the dashboard
+	}
+	return conns
 }

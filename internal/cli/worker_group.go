@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse"
@@ -14,15 +12,21 @@ import (
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/internal/tenants"
 	"github.com/rouse-es/rouse/metrics"
-	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/tracing"
 )
 
 // groupConns is how many connections the workers of a group share, beside which there are two.
 const groupConns = 10
 
-// runGroup runs a worker for each schema that --schemas means. cfg is that of each of them.
-func runGroup(ctx context.Context, e *env, f workerFlags, p Projection, cfg rouse.Config) error {
+// schemaConns is how many connections handlers may use of a pool of their own for each schema, and
+// schemasMade is for how many schemas they are made at once.
+const (
+	schemaConns = 2
+	schemasMade = 4
+)
+
+// runGroup runs a worker for each schema that --schemas means. cfg is that of each of them, without what it runs.
+func runGroup(ctx context.Context, e *env, f workerFlags, names []string, cfg rouse.Config) error {
 	patterns, err := patternsOf(e, f.schemas)
 	if err != nil {
 		return err
@@ -34,7 +38,7 @@ func runGroup(ctx context.Context, e *env, f workerFlags, p Projection, cfg rous
 	if server != nil {
 		defer func() { _ = server.listener.Close() }() // if it does not come to serving
 	}
-	spans, stopSpans, err := tracer(ctx, e.log)
+	spans, stopSpans, err := tracer(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -43,26 +47,30 @@ func runGroup(ctx context.Context, e *env, f workerFlags, p Projection, cfg rous
 		e.db.TracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
 	}
 	e.db.TunePool = tenants.KeepStatements
-	pool, err := e.db.Pool(ctx, "rouse worker "+cfg.Label, max(groupConns, cfg.Concurrency+2))
+	pool, err := e.db.Pool(ctx, "worker "+cfg.Label, max(groupConns, cfg.Concurrency+2))
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 	m := metrics.NewGroup(pool)
 	m.Registry().MustRegister(e.buffer.collector())
-	tables := &tables{e: e, pool: pool, p: p}
+	schemas := newSchemaPools(e)
+	defer schemas.close()
 	g, err := rouse.NewGroup(pool, rouse.GroupConfig{
 		Schemas: func(ctx context.Context) ([]string, error) { return patterns.Find(ctx, pool) },
 		Worker: func(ctx context.Context, schema string) (rouse.Config, error) {
 			of := cfg
-			of.Projections = []rouse.Projection{p.Make(cfg.Label)}
+			if err := e.program.checkSchema(ctx, statements.In(pool, schema)); err != nil {
+				return of, err
+			}
 			if server != nil {
 				of.Observer = m.Observer(schema)
 			}
 			if spans != nil {
 				of.Observer = tracing.Observe(of.Observer, spans)
 			}
-			return of, tables.ensure(ctx, schema)
+			log := e.log.With().Str("schema", schema).Logger()
+			return of, schemas.complete(ctx, &of, Work{Schema: schema, Label: cfg.Label, Log: log, Names: names})
 		},
 		Label: cfg.Label, ListenConn: cfg.ListenConn, Log: e.log,
 	})
@@ -90,41 +98,64 @@ func runGroup(ctx context.Context, e *env, f workerFlags, p Projection, cfg rous
 	return err
 }
 
-// tables makes the tables of the read models.
-type tables struct {
-	e    *env
-	pool *pgxpool.Pool
-	p    Projection
+// schemaPools are the pools that handlers get, one for each schema of a group. They connect when they are used, and let go of a
+// connection soon after.
+type schemaPools struct {
+	e      *env
+	making chan struct{} // has an element for each schema whose handlers are being made; who makes them puts it there
 
-	mu sync.Mutex // held while one is made, so that this takes one connection at a time
+	mu    sync.Mutex // protects the field below
+	pools map[string]*pgxpool.Pool
 }
 
-// ensure makes the table of a schema that has a log and not that.
-func (t *tables) ensure(ctx context.Context, schema string) error {
-	if err := migrations.Check(ctx, statements.In(t.pool, schema)); err != nil {
-		return err
+func newSchemaPools(e *env) *schemaPools {
+	return &schemaPools{e: e, making: make(chan struct{}, schemasMade), pools: map[string]*pgxpool.Pool{}}
+}
+
+// complete completes the configuration of the worker of a schema. Hundreds of schemas may start at once, so it is done for a few at a
+// time, and the connections that it took are closed.
+func (s *schemaPools) complete(ctx context.Context, cfg *rouse.Config, w Work) (err error) {
+	if s.e.program.With != nil {
+		if w.Pool, err = s.of(w.Schema); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case s.making <- struct{}{}:
+		}
+		defer func() { w.Pool.Reset(); <-s.making }()
 	}
-	var there bool
-	name := pgx.Identifier{schema, t.p.Table}.Sanitize()
-	if err := t.pool.QueryRow(ctx, "select to_regclass($1) is not null", name).Scan(&there); err != nil {
-		return fmt.Errorf("look for the table %s: %w", name, err)
+	return s.e.program.complete(ctx, cfg, w)
+}
+
+// of returns the pool of a schema.
+func (s *schemaPools) of(schema string) (*pgxpool.Pool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pool := s.pools[schema]; pool != nil {
+		return pool, nil
 	}
-	if there {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	db := t.e.db
+	db := s.e.db
 	db.Schema = schema
-	cfg, err := db.PoolConfig("rouse worker")
+	cfg, err := db.PoolConfig("worker")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cfg.MinConns, cfg.MaxConns = 0, 1
-	one, err := pgxpool.NewWithConfig(ctx, cfg)
+	cfg.MinConns, cfg.MaxConns, cfg.MaxConnIdleTime, cfg.HealthCheckPeriod = 0, schemaConns, pageIdle, pageIdle
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer one.Close()
-	return t.p.Ensure(ctx, one)
+	s.pools[schema] = pool
+	return pool, nil
+}
+
+// close closes them all. The workers have ended.
+func (s *schemaPools) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pool := range s.pools {
+		pool.Close()
+	}
 }

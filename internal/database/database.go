@@ -40,6 +40,9 @@ var ErrAddressFile = errors.New("the address of the database names a file that c
 
 // Database says where the database is and how connections to it are made.
 type Database struct {
+	// Program is the name of this program, which the server shows for each connection, before what the connection is for. Empty: rouse.
+	Program string
+
 	// URL is the address, in one of the forms that libpq knows. Empty: PostgreSQL's own variables say it.
 	URL string
 
@@ -56,7 +59,7 @@ type Database struct {
 }
 
 // PoolConfig reads the address, from the flag or from what PostgreSQL's own variables say, and has the pool read the files that
-// it names again before each connect. name is what the server shows of the connections.
+// it names again before each connect. name is what the connections are for, such as worker.
 func (d *Database) PoolConfig(name string) (*pgxpool.Config, error) {
 	address := clean(d.URL)
 	cfg, err := pgxpool.ParseConfig(address)
@@ -89,10 +92,19 @@ func (d *Database) complete(cfg *pgx.ConnConfig, address, name string) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
 	}
-	cfg.RuntimeParams["application_name"] = console.Clip(name, maxApplicationName)
+	cfg.RuntimeParams["application_name"] = console.Clip(d.application(name), maxApplicationName)
 	if d.Schema != "" {
 		cfg.RuntimeParams["search_path"] = pgx.Identifier{d.Schema}.Sanitize()
 	}
+}
+
+// application is what the server shows of a connection.
+func (d *Database) application(name string) string {
+	program := d.Program
+	if program == "" {
+		program = "rouse"
+	}
+	return strings.TrimSuffix(program+" "+name, " ")
 }
 
 // sessionAttrs is the parameter of an address that says which of several hosts will do.
@@ -167,7 +179,7 @@ func (d *Database) WithSchema(ctx context.Context, name string, do func(pool *pg
 // Migrate brings the schema up to date, and calls blocked, unless it is nil, whenever a session is in the way. It returns how many
 // migrations were applied, and the version that the schema then has.
 func (d *Database) Migrate(ctx context.Context, blocked func(*migrations.BlockedError)) (applied, version int, err error) {
-	conn, err := d.Connect(ctx, "rouse migrate")
+	conn, err := d.Connect(ctx, "migrate")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -184,7 +196,7 @@ func (d *Database) Migrate(ctx context.Context, blocked func(*migrations.Blocked
 
 // Carry has the pushes of the log carry events, or not, and calls blocked as Migrate does.
 func (d *Database) Carry(ctx context.Context, on bool, blocked func(*migrations.BlockedError)) error {
-	conn, err := d.Connect(ctx, "rouse migrate")
+	conn, err := d.Connect(ctx, "migrate")
 	if err != nil {
 		return err
 	}
@@ -201,7 +213,7 @@ func Close(conn *pgx.Conn) {
 
 // Where is the server that the address leads to, for people: host and port, no role and no password.
 func (d *Database) Where() string {
-	cfg, err := d.PoolConfig("rouse")
+	cfg, err := d.PoolConfig("")
 	if err != nil {
 		return "the address given"
 	}

@@ -56,7 +56,7 @@ func (d *Database) listens(c *pgconn.Config) bool {
 	if d.listen == nil || !sameLogin(c, d.listen) {
 		return false
 	}
-	pool, err := d.PoolConfig("rouse")
+	pool, err := d.PoolConfig("")
 	return err != nil || !sameLogin(c, &pool.ConnConfig.Config)
 }
 

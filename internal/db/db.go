@@ -97,7 +97,7 @@ func Load(files fs.FS, name string) *Statement {
 
 // tables finds the tables, the view and the function of Rouse in a statement. Comments are left as they are.
 var tables = regexp.MustCompile(`\brouse\.(events|projections|retired_projections|projection_checkpoints|projection_workers|parked_events` +
-	`|event_attempts|rouse_incarnation|rouse_incarnation_now|rouse_restart|rouse_members|rouse_migrations|rouse_push_key` +
+	`|event_attempts|rouse_incarnation|rouse_incarnation_now|rouse_restart|rouse_members|rouse_migrations|rouse_program_migrations|rouse_push_key` +
 	`|rouse_retention|rouse_archives|rouse_erasures)\b`)
 
 // In returns the statement for tables in schema. With an empty schema the session's search_path finds them.

@@ -121,7 +121,7 @@ func furnish(ctx context.Context, cfg Config) (pool *pgxpool.Pool, after int64, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if pool, err = cfg.Database.Pool(ctx, "rouse demo", database.MinConns); err != nil {
+	if pool, err = cfg.Database.Pool(ctx, "demo", database.MinConns); err != nil {
 		return nil, 0, err
 	}
 	p := &appender.Appender{Pool: pool, Aggregates: aggregates, Writers: 1}

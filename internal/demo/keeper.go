@@ -61,7 +61,7 @@ func KeepSchema(ctx context.Context, db *database.Database, name string, in io.R
 func onConnection(ctx context.Context, db *database.Database, sql string) error {
 	ctx, cancel := context.WithTimeout(ctx, dropTry)
 	defer cancel()
-	conn, err := db.Connect(ctx, "rouse demo")
+	conn, err := db.Connect(ctx, "demo")
 	if err != nil {
 		return err
 	}

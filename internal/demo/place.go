@@ -65,7 +65,7 @@ func quieter(log zerolog.Logger) zerolog.Logger {
 
 func openSchema(ctx context.Context, cfg Config) (*place, error) {
 	// The first connection is made here, where what is wrong with it can be explained.
-	conn, err := cfg.Database.Connect(ctx, "rouse demo")
+	conn, err := cfg.Database.Connect(ctx, "demo")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,131 @@
+package app
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/internal/testdb"
+)
+
+// own is the name that a program has which says none: that of the binary.
+var own = filepath.Base(os.Args[0])
+
+func TestMigrateAppliesTheMigrationsOfTheProgramOnce(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	fails(t, "seed", on(db), []string{"projection-worker"}, 4, own+": ", own+" migrate")
+	first := must(t, "seed", db, "migrate")
+	assert.Contains(t, first, "the schema is at version")
+	assert.Contains(t, first, "applied 2 migrations of "+own)
+	assert.Contains(t, must(t, "seed", db, "migrate"), "2 migrations of "+own+" had been applied")
+	assert.Equal(t, "0001_orders.sql 0002_mails.sql", value[string](t, db.Pool, "select string_agg(name, ' ' order by applied_at) from rouse_program_migrations"))
+
+	more := append(on(db), "SEED=more")
+	fails(t, "seed", more, []string{"projection-worker"}, 4, "0003_more.sql", own+" migrate")
+	fails(t, "seed", more, []string{"greet", "you"}, 4, "0003_more.sql", own+" migrate")
+	fails(t, "seed", more, []string{"count", "orders"}, 4, "0003_more.sql", own+" migrate")
+	p := start(t, "seed", more, "migrate", "--json")
+	require.Zero(t, p.wait(t))
+	assert.Contains(t, p.stdout.String(), `"own_applied": 1`)
+	must(t, "seed", db, "projection-worker", "--once") // a binary from before the latest migration goes on
+}
+
+func TestMigrationThatWasChangedIsRefused(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	must(t, "seed", db, "migrate")
+	for _, verb := range []string{"migrate", "projection-worker"} {
+		fails(t, "seed", append(on(db), "SEED=changed"), []string{verb}, 4, "0001_orders.sql", "put the file back")
+	}
+}
+
+func TestMigrationThatFailsLeavesNothingOfItself(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	fails(t, "seed", append(on(db), "SEED=wrong"), []string{"migrate"}, 1, "0003_wrong.sql", "line 3", "nothing")
+	assert.False(t, value[bool](t, db.Pool, "select to_regclass('half') is not null"))
+	assert.Equal(t, 2, value[int](t, db.Pool, "select count(*) from rouse_program_migrations"))
+	fails(t, "seed", append(on(db), "SEED=commits"), []string{"migrate"}, 64, "0003_commits.sql", "take commit and rollback out of it")
+}
+
+func TestManyProcessesMayMigrateAProgramAtOnce(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	var all []*process
+	for range 4 {
+		all = append(all, start(t, "seed", on(db), "migrate"))
+	}
+	for _, p := range all {
+		require.Zero(t, p.wait(t))
+	}
+	assert.Equal(t, 2, value[int](t, db.Pool, "select count(*) from rouse_program_migrations"))
+}
+
+// What --print prints makes a database that a worker takes.
+func TestPrintedScriptHasTheMigrationsOfTheProgram(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	script := must(t, "seed", db, "migrate", "--print")
+	_, err := db.Pool.Exec(t.Context(), script)
+	require.NoError(t, err)
+	must(t, "seed", db, "projection-worker", "--once")
+	assert.Contains(t, must(t, "seed", db, "migrate"), "had been applied")
+}
+
+// TestSchemasEachHaveTheProgram: with its migrations, its projections and its effect. A schema that lacks a migration is left alone.
+func TestSchemasEachHaveTheProgram(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	for _, schema := range []string{"tenant_1", "tenant_2", "tenant_3"} {
+		_, err := db.Pool.Exec(t.Context(), "create schema "+schema)
+		require.NoError(t, err)
+	}
+	must(t, "seed", db, "migrate", "--schemas", "tenant_*")
+	_, err := db.Pool.Exec(t.Context(), "delete from tenant_3.rouse_program_migrations where name = '0002_mails.sql'")
+	require.NoError(t, err)
+	w := start(t, "seed", on(db), "projection-worker", "--schemas", "tenant_*", "--projection", "orders,mails", "--worker-id", "w", "--http", "127.0.0.1:0")
+	for _, schema := range []string{"tenant_1", "tenant_2"} {
+		becomes(t, db, 2, "select count(distinct projection_name)::int from "+schema+".projection_checkpoints where owner is not null")
+		must(t, "seed", db, "append", "--schema", schema, "--count", "20")
+		becomes(t, db, int64(20), "select coalesce(sum(events), 0)::bigint from "+schema+".orders")
+		becomes(t, db, int64(20), "select count(*) from "+schema+".mails where label = 'w'")
+	}
+	assert.Zero(t, value[int](t, db.Pool, "select count(*) from tenant_3.projection_checkpoints"))
+	_, said := served(t, w)("/readyz")
+	assert.Contains(t, said, "0002_mails.sql")
+	w.signal(t, syscall.SIGTERM)
+	require.Zero(t, w.wait(t))
+}
+
+// TestMigrationsBelongToTheSchemaOfRouse, whatever else is in search_path: those of another one do not count.
+func TestMigrationsBelongToTheSchemaOfRouse(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	_, err := db.Pool.Exec(t.Context(), "create schema tenant_1; create schema drafts")
+	require.NoError(t, err)
+	by := func(path string) []string {
+		address, err := url.Parse(db.URL)
+		require.NoError(t, err)
+		query := address.Query()
+		query.Set("search_path", path)
+		address.RawQuery = query.Encode()
+		return []string{"DATABASE_URL=" + address.String()}
+	}
+	p := start(t, "seed", by("drafts,public"), "migrate") // Rouse's tables are in public
+	require.Zero(t, p.wait(t), &p.stderr)
+	assert.Equal(t, 2, value[int](t, db.Pool, "select count(*) from public.rouse_program_migrations"))
+	p = start(t, "seed", by("drafts,public"), "projection-worker", "--once")
+	require.Zero(t, p.wait(t), &p.stderr)
+
+	must(t, "shop", db, "migrate", "--schema", "tenant_1") // Rouse's tables alone
+	fails(t, "seed", by("tenant_1,public"), []string{"projection-worker"}, 4, "0001_orders.sql")
+	p = start(t, "seed", by("tenant_1,public"), "migrate")
+	require.Zero(t, p.wait(t), &p.stderr)
+	assert.Equal(t, 2, value[int](t, db.Pool, "select count(*) from tenant_1.rouse_program_migrations"))
+}
