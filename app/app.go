@@ -121,10 +121,11 @@ func (cfg Config) program() cli.Program {
 	}
 	p.Migrations = cfg.Migrations
 	for _, c := range cfg.Commands {
-		p.Commands = append(p.Commands, cli.Command{
-			Name: c.Name, Short: c.Short, Cobra: c.Cobra,
-			Run: func(ctx context.Context, w cli.Work, args []string) error { return c.Run(ctx, envOf(w), args) },
-		})
+		verb := cli.Command{Name: c.Name, Short: c.Short, Cobra: c.Cobra}
+		if c.Run != nil {
+			verb.Run = func(ctx context.Context, w cli.Work, args []string) error { return c.Run(ctx, envOf(w), args) }
+		}
+		p.Commands = append(p.Commands, verb)
 	}
 	if cfg.With != nil {
 		p.With = func(ctx context.Context, w cli.Work) (cli.Handlers, error) {

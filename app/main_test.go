@@ -35,10 +35,11 @@ var programs = map[string]func(){
 	"twice": func() {
 		Main(Config{Projections: []rouse.Projection{counter{"orders"}}, Effects: []rouse.Effect{mails{}, mails{}}})
 	},
-	"clash":  func() { Main(Config{Commands: []Command{{Name: "status", Short: "Mine"}}}) },
-	"folder": func() { Main(Config{Migrations: fstest.MapFS{"a/1.sql": {}, "b/1.sql": {}}}) },
-	"acme":   acme,
-	"run":    func() { Run(say) },
+	"clash":   func() { Main(Config{Commands: []Command{{Name: "status", Short: "Mine"}}}) },
+	"nothing": func() { Main(Config{Commands: []Command{{Name: "greet", Short: "Greet"}}}) },
+	"folder":  func() { Main(Config{Migrations: fstest.MapFS{"a/1.sql": {}, "b/1.sql": {}}}) },
+	"acme":    acme,
+	"run":     func() { Run(say) },
 }
 
 func TestMain(m *testing.M) {

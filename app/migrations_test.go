@@ -30,9 +30,13 @@ func TestMigrateAppliesTheMigrationsOfTheProgramOnce(t *testing.T) {
 	fails(t, "seed", more, []string{"projection-worker"}, 4, "0003_more.sql", own+" migrate")
 	fails(t, "seed", more, []string{"greet", "you"}, 4, "0003_more.sql", own+" migrate")
 	fails(t, "seed", more, []string{"count", "orders"}, 4, "0003_more.sql", own+" migrate")
+	doctor := start(t, "seed", more, "doctor")
+	require.Equal(t, 7, doctor.wait(t))
+	assert.Regexp(t, `(?m)^fail +migrations .*0003_more.sql`, doctor.stdout.String())
 	p := start(t, "seed", more, "migrate", "--json")
 	require.Zero(t, p.wait(t))
 	assert.Contains(t, p.stdout.String(), `"own_applied": 1`)
+	assert.Regexp(t, `(?m)^ok +migrations +2 migrations of `, must(t, "seed", db, "doctor"))
 	must(t, "seed", db, "projection-worker", "--once") // a binary from before the latest migration goes on
 }
 

@@ -133,6 +133,7 @@ func TestProgramThatCannotBeIsToldSo(t *testing.T) {
 	fails(t, "clash", nil, []string{"status"}, 64, "the verb status")
 	fails(t, "folder", nil, []string{"version"}, 64, "two files are named 1.sql")
 	fails(t, "wide", on(newShop(t)), []string{"worker"}, 64, "BatchSize -1")
+	fails(t, "nothing", nil, []string{"version"}, 64, "the verb greet", "does nothing")
 	assert.Panics(t, func() { Cobra(Config{WorkerVerb: "two words"}) })
 }
 

@@ -58,6 +58,11 @@ func lend(e *env, cmd *cobra.Command) {
 	}
 	if do != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if e.buffer == nil { // it has a PersistentPreRun of its own, which cobra calls in place of ours
+				if err := e.prepare(cmd); err != nil {
+					return err
+				}
+			}
 			e.parsed = true
 			defer cmd.SetContext(cmd.Context())
 			cmd.SetContext(context.WithValue(cmd.Context(), envKey{}, e))

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rouse-es/rouse/internal/console"
+	"github.com/rouse-es/rouse/internal/database"
 	"github.com/rouse-es/rouse/internal/doctor"
 )
 
@@ -54,6 +56,7 @@ func examine(ctx context.Context, e *env, listenURL string, appends bool) error 
 		}
 	}
 	r := doctor.Examine(ctx, cfg)
+	e.examineOwn(ctx, &r)
 	for i, f := range r.Findings {
 		r.Findings[i].Text, r.Findings[i].Do = e.speak(f.Text), e.speak(f.Do)
 	}
@@ -67,6 +70,24 @@ func examine(ctx context.Context, e *env, listenURL string, appends bool) error 
 		return errFindings
 	}
 	return nil
+}
+
+// examineOwn adds what is to be said of the migrations of the program itself. Where there is no connection, that was said before.
+func (e *env) examineOwn(ctx context.Context, r *doctor.Report) {
+	if len(e.program.scripts) == 0 {
+		return
+	}
+	conn, err := e.db.Connect(ctx, "doctor")
+	if err != nil {
+		return
+	}
+	defer database.Close(conn)
+	finding := doctor.Finding{Check: "migrations", Level: doctor.OK, Text: console.Counted(int64(len(e.program.scripts)), "migration") + " of " + e.program.name() + " applied"}
+	if err := e.program.scripts.Check(ctx, conn); err != nil {
+		finding.Level, finding.Text = doctor.Fail, plain(err)
+		r.Failed++
+	}
+	r.Findings = append(r.Findings, finding)
 }
 
 func printFindings(e *env, r doctor.Report) error {

@@ -70,10 +70,17 @@ func (e *env) embed(cmd *cobra.Command) {
 			return nil
 		}
 	}
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+	before, beforeE := cmd.PreRun, cmd.PreRunE
+	cmd.PreRun, cmd.PreRunE = nil, func(cmd *cobra.Command, args []string) error {
 		if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
-			e.buffer.Close()
+			e.closeLog()
 			return e.misused(cmd, err)
+		}
+		switch {
+		case beforeE != nil:
+			return beforeE(cmd, args)
+		case before != nil:
+			before(cmd, args)
 		}
 		return nil
 	}
@@ -85,7 +92,7 @@ func (e *env) embed(cmd *cobra.Command) {
 			cmd.SetContext(ctx)
 			e.parsed = false
 			err := do(cmd, args)
-			e.buffer.Close()
+			e.closeLog()
 			if err == nil {
 				return nil
 			}

@@ -183,6 +183,11 @@ func (p *Program) check() (err error) {
 			return usagef("the verb %q of this program is not made of letters, digits and hyphens", name)
 		}
 	}
+	for _, c := range p.Commands {
+		if c.Run == nil && c.Cobra == nil {
+			return usagef("the verb %s of this program does nothing (set Run or Cobra)", c.Name)
+		}
+	}
 	seen := map[string]bool{}
 	for _, name := range p.names() {
 		switch {

@@ -41,7 +41,7 @@ func (e *env) withPool(ctx context.Context, do func(ctx context.Context, w Work)
 
 // end closes the log, says what went wrong, and returns the exit code.
 func (e *env) end(ctx context.Context, err error) int {
-	read := e.buffer == nil || e.buffer.Close()
+	read := e.closeLog()
 	if err == nil {
 		return exitOK
 	}
@@ -54,6 +54,9 @@ func (e *env) end(ctx context.Context, err error) int {
 	}
 	return code
 }
+
+// closeLog writes what is left of the log, and reports whether it was read.
+func (e *env) closeLog() (read bool) { return e.buffer == nil || e.buffer.Close() }
 
 // explained explains an error, in the words of the program. ctx is that of the command.
 func (e *env) explained(ctx context.Context, err error) (code int, sentence string) {

@@ -18,11 +18,19 @@ var version, commit string
 type build struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
-	Schema  int    `json:"schema"` // the version of the schema it is made for
+	Rouse   string `json:"rouse,omitempty"` // of the library, in a program of its users
+	Schema  int    `json:"schema"`          // the version of the schema it is made for
 }
 
-func thisBuild() build {
-	b := build{Version: version, Commit: commit, Schema: migrations.Latest()}
+// module is the path of the library.
+const module = "github.com/rouse-es/rouse"
+
+// thisBuild describes this binary; name is the version that the program says, "": none.
+func thisBuild(name string) build {
+	b := build{Version: name, Commit: commit, Schema: migrations.Latest()}
+	if b.Version == "" {
+		b.Version = version
+	}
 	info, _ := debug.ReadBuildInfo()
 	if info == nil {
 		info = &debug.BuildInfo{}
@@ -41,6 +49,11 @@ func thisBuild() build {
 	if b.Commit == "" {
 		b.Commit = "unknown"
 	}
+	for _, dep := range info.Deps {
+		if dep.Path == module {
+			b.Rouse = dep.Version
+		}
+	}
 	return b
 }
 
@@ -50,11 +63,15 @@ func versionVerb(e *env) *cobra.Command {
 		Short: "Print the version of this binary and of the schema it is made for",
 		Args:  cobra.NoArgs,
 		RunE: e.verb(func(context.Context) error {
-			b := thisBuild()
+			b := thisBuild(e.program.Version)
 			if e.json {
 				return e.printJSON(b)
 			}
-			return e.say("%s %s (commit %s, schema %d)", e.program.name(), b.Version, b.Commit, b.Schema)
+			of := ""
+			if b.Rouse != "" {
+				of = "rouse " + b.Rouse + ", "
+			}
+			return e.say("%s %s (commit %s, %sschema %d)", e.program.name(), b.Version, b.Commit, of, b.Schema)
 		}),
 	}
 }

@@ -163,7 +163,7 @@ func runWorker(ctx context.Context, e *env, f workerFlags) error {
 	if spans != nil {
 		e.db.TracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
 	}
-	pool, err := e.db.Pool(ctx, "worker "+cfg.Label, workerConns(cfg, len(names), server != nil))
+	pool, err := e.db.Pool(ctx, "worker "+cfg.Label, e.program.workerConns(cfg, names, server != nil))
 	if err != nil {
 		return err
 	}
@@ -203,14 +203,21 @@ func runWorker(ctx context.Context, e *env, f workerFlags) error {
 	return err
 }
 
-// maxConns is how many connections a worker has at most for many projections, beside what Concurrency asks for.
-const maxConns = 10
+// manyConns is how many connections a worker of many projections has at least. They take turns.
+const manyConns = 10
 
-// workerConns is how large a pool is for a worker that runs that many projections; 0: it is not known.
-func workerConns(cfg rouse.Config, projections int, served bool) int {
+// workerConns is how large the pool is of a worker that runs the handlers of these names.
+func (p *Program) workerConns(cfg rouse.Config, names []string, served bool) int {
 	conns := cfg.Concurrency + 2 // the handlers, the reader, and one to spare
-	if projections != 1 {
-		conns = max(conns, maxConns)
+	if p.With != nil {
+		conns += cfg.Concurrency // for those that use the pool beside their transaction
+	}
+	unknown := p.With != nil && len(names) == 0
+	if len(names) == 0 {
+		names = p.names()
+	}
+	if unknown || len(names) > 1 {
+		conns = max(conns, manyConns)
 	}
 	if served {
 		conns++ // for the dashboard
