@@ -11,3 +11,6 @@ var (
 
 // MaxAttempts is the bound on the attempts of one Append.
 const MaxAttempts = maxAttempts
+
+// TagStatements are the statements that look for tags, by name.
+var TagStatements = map[string]string{"seen": tagsSeenSQL, "check": tagsCheckSQL, "read": tagsReadSQL}

@@ -36,6 +36,8 @@ grant insert (event_id, aggregate_type, aggregate_id, aggregate_version, event_t
   on events to rouse_appender;
 grant select, insert, update on rouse_snapshots to rouse_appender; -- aggregate.Snapshot; an erasure must not be undone by one
 grant select (stream, at) on rouse_erasures to rouse_appender;
+grant select on event_tags to rouse_appender;
+grant insert (tag, event_id) on event_tags to rouse_appender;
 
 -- Workers, `rouse parked`, `rouse projection` (resize, drop, rename and promote excepted, which are the owner's) and `rouse
 -- doctor`. They read events and never write one. What your projections write is yours to grant.

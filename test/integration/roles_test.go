@@ -215,7 +215,10 @@ func (o *office) mayThis() {
 	t := o.t
 	t.Helper()
 	for role, statements := range map[string][]string{
-		"shop_appender": {"select payload, metadata from events limit 1", "select version from rouse_migrations"},
+		"shop_appender": {
+			"select payload, metadata from events limit 1", "select version from rouse_migrations", "select entry from event_tags limit 1",
+			"insert into event_tags (tag, event_id) select 'course:1', event_id from events limit 1",
+		},
 		"shop_worker": {
 			"select payload, metadata from events limit 1", "update projection_checkpoints set last_global_position = 0", "delete from parked_events",
 			"delete from event_attempts", "update projections set state = 'paused'", "delete from projection_workers", "delete from scaling_activity",
@@ -274,8 +277,11 @@ func (o *office) mayNoMore() {
 			"select from projection_workers", "select from parked_events", "delete from parked_events", "select from event_attempts", "select from rouse_push_key",
 			"update rouse_incarnation set token = gen_random_uuid()", "update rouse_restart set at = now()",
 			"insert into rouse_migrations values (99)", "select from scaling_activity",
+			"insert into event_tags (tag, entry, event_id) values ('course:1', 1, gen_random_uuid())", "update event_tags set tag = 'x'", "delete from event_tags",
+			"select nextval('event_tags_entry_seq')", "alter table event_tags disable trigger user",
 		},
 		"shop_worker": {
+			"insert into event_tags (tag, event_id) values ('course:1', gen_random_uuid())",
 			"insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values (" + event,
 			"update events set payload = '{}'", "delete from events", "truncate events", "drop table events",
 			"alter table events disable trigger user", "create table rouse.mine (n int)",

@@ -1,0 +1,545 @@
+package eventstore_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/eventstore"
+)
+
+// tagged is an event of a type with tags.
+func tagged(typ string, tags ...string) eventstore.Tagged {
+	return eventstore.Tagged{NewEvent: eventstore.NewEvent{Type: typ, Payload: json.RawMessage(`{}`)}, Tags: tags}
+}
+
+// all selects the events that have all of the tags.
+func all(tags ...string) eventstore.Match { return eventstore.Match{Tags: tags} }
+
+// tag appends an event with tags, without a condition, and commits.
+func (b *testBundle) tag(t *testing.T, typ string, tags ...string) eventstore.Appended {
+	t.Helper()
+	var out eventstore.Appended
+	require.NoError(t, pgx.BeginFunc(b.ctx, b.Pool, func(tx pgx.Tx) (err error) {
+		out, err = eventstore.AppendTagged(b.ctx, tx, streamOf(t), eventstore.Any(), tagged(typ, tags...))
+		return err
+	}))
+	return out
+}
+
+// read reads and returns the positions of the events.
+func (b *testBundle) read(t *testing.T, matches ...eventstore.Match) ([]int64, eventstore.Condition) {
+	t.Helper()
+	events, condition, err := eventstore.ReadTagged(b.ctx, b.Pool, matches...)
+	require.NoError(t, err)
+	positions := []int64{}
+	for _, e := range events {
+		positions = append(positions, e.GlobalPosition)
+	}
+	return positions, condition
+}
+
+// decide appends an event if the condition holds, and commits.
+func (b *testBundle) decide(condition eventstore.Condition, stream eventstore.Stream, e eventstore.Tagged) error {
+	return pgx.BeginFunc(b.ctx, b.Pool, func(tx pgx.Tx) error {
+		_, err := eventstore.AppendIf(b.ctx, tx, condition, stream, e)
+		return err
+	})
+}
+
+func TestReadTagged_ReturnsWhatMatchesInTheOrderOfTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	positions := func(appended ...eventstore.Appended) []int64 {
+		out := []int64{}
+		for _, a := range appended {
+			out = append(out, a.Positions...)
+		}
+		return out
+	}
+	defined := b.tag(t, "CourseDefined", "course:1")
+	joined := b.tag(t, "Joined", "student:7", "course:1", "course:1")
+	other := b.tag(t, "Joined", "course:2", "student:7")
+	b.append(t, eventstore.Stream{Type: "course", ID: "1"}, eventstore.NoStream(), some(1)...)
+	for name, one := range map[string]struct {
+		matches []eventstore.Match
+		want    []int64
+	}{
+		"one tag":       {[]eventstore.Match{all("course:1")}, positions(defined, joined)},
+		"all tags":      {[]eventstore.Match{all("student:7", "course:1")}, positions(joined)},
+		"one of two":    {[]eventstore.Match{all("student:7"), all("course:1")}, positions(defined, joined, other)},
+		"types":         {[]eventstore.Match{{Tags: []string{"course:1"}, Types: []string{"Joined", "Left"}}}, positions(joined)},
+		"types and not": {[]eventstore.Match{{Tags: []string{"course:1"}, Types: []string{"Left"}}, all("course:2")}, positions(other)},
+		"no such tag":   {[]eventstore.Match{all("course:3")}, []int64{}},
+	} {
+		for _, mode := range modes {
+			events, _, err := eventstore.ReadTagged(b.ctx, b.pool(t, mode), one.matches...)
+			require.NoError(t, err)
+			got := []int64{}
+			for _, e := range events {
+				got = append(got, e.GlobalPosition)
+			}
+			require.Equal(t, one.want, got, "%s in mode %s", name, mode)
+		}
+	}
+}
+
+// Each case appends something between the decision and the append.
+func TestAppendIf_IsRefusedExactlyIfAnEventThatMatchesHasCome(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(t, order, eventstore.NoStream(), some(1)...)
+	pools := map[pgx.QueryExecMode]*pgxpool.Pool{}
+	for _, mode := range modes {
+		pools[mode] = b.pool(t, mode)
+	}
+	subscribed := eventstore.Match{Tags: []string{"course:1", "student:7"}, Types: []string{"Joined"}}
+	for name, one := range map[string]struct {
+		between func(t *testing.T)
+		refused bool
+	}{
+		"nothing":                {func(*testing.T) {}, false},
+		"the same":               {func(t *testing.T) { b.tag(t, "Joined", "student:7", "course:1", "more") }, true},
+		"one of the two tags":    {func(t *testing.T) { b.tag(t, "Joined", "course:1") }, false},
+		"another type":           {func(t *testing.T) { b.tag(t, "Left", "student:7", "course:1") }, false},
+		"another match":          {func(t *testing.T) { b.tag(t, "Anything", "closed") }, true},
+		"no tag":                 {func(t *testing.T) { b.append(t, streamOf(t), eventstore.Any(), some(2)...) }, false},
+		"a tag that begins so":   {func(t *testing.T) { b.tag(t, "Anything", "closed:1") }, false},
+		"rolled back":            {func(t *testing.T) { b.tagThen(t, pgx.Tx.Rollback, "closed") }, false},
+		"two with one each":      {func(t *testing.T) { b.tag(t, "Joined", "course:1"); b.tag(t, "Joined", "student:7") }, false},
+		"the same by plain SQL":  {func(t *testing.T) { b.plain(t, b.Pool, "Joined", "course:1", "student:7") }, true},
+		"an old event, tagged":   {func(t *testing.T) { b.tagOld(t, "closed") }, true},
+		"an old one, half of it": {func(t *testing.T) { b.tagHalf(t, "student:7") }, true},
+	} {
+		for _, mode := range modes {
+			t.Run(name+"/"+mode.String(), func(t *testing.T) {
+				pool := pools[mode]
+				if strings.HasSuffix(name, "half of it") {
+					b.plain(t, b.Pool, "Joined", "course:1", "half")
+				}
+				_, condition := b.read(t, subscribed, all("closed"))
+				one.between(t)
+				before := b.events(t)
+				err := pgx.BeginFunc(b.ctx, pool, func(tx pgx.Tx) error {
+					_, err := eventstore.AppendIf(b.ctx, tx, condition, streamOf(t), tagged("Joined", "student:7", "course:1"), tagged("Noted"))
+					return err
+				})
+				if !one.refused {
+					require.NoError(t, err)
+					require.Equal(t, before+2, b.events(t))
+					return
+				}
+				require.ErrorIs(t, err, eventstore.ErrConflict)
+				var conflict *eventstore.ConditionError
+				require.ErrorAs(t, err, &conflict)
+				require.Positive(t, conflict.Position)
+				require.Equal(t, before, b.events(t))
+			})
+		}
+	}
+}
+
+func (b *testBundle) events(t *testing.T) (n int) {
+	t.Helper()
+	require.NoError(t, b.Pool.QueryRow(b.ctx, "select count(*) from events").Scan(&n))
+	return n
+}
+
+// tagThen appends an event with tags, and ends the transaction in one way or another.
+func (b *testBundle) tagThen(t *testing.T, end func(pgx.Tx, context.Context) error, tags ...string) {
+	t.Helper()
+	tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+	_, err := eventstore.AppendTagged(b.ctx, tx, streamOf(t), eventstore.Any(), tagged("Anything", tags...))
+	require.NoError(t, err)
+	require.NoError(t, end(tx, b.ctx))
+}
+
+// execer runs statements: a pool or a transaction.
+type execer interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// plainSQL is how a program that knows nothing of this package appends an event with tags.
+const plainSQL = `with e as (
+		insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		values ('plain', gen_random_uuid()::text, 1, $1, '{}') returning global_position, event_id
+	), tagged as (
+		insert into event_tags (tag, event_id) select tag, event_id from e, unnest($2::text[]) tag order by tag
+	)
+	select global_position, event_id::text from e`
+
+func (b *testBundle) plain(t *testing.T, q execer, typ string, tags ...string) (position int64, id string) {
+	t.Helper()
+	require.NoError(t, q.QueryRow(b.ctx, plainSQL, typ, tags).Scan(&position, &id))
+	return position, id
+}
+
+// tagOld gives a tag to the first event of the log.
+func (b *testBundle) tagOld(t *testing.T, tag string) {
+	t.Helper()
+	_, err := b.Pool.Exec(b.ctx, "insert into event_tags (tag, event_id) select $1, event_id from events order by global_position limit 1", tag)
+	require.NoError(t, err)
+}
+
+// tagHalf gives a tag to the last event that is tagged as half of what it is to be.
+func (b *testBundle) tagHalf(t *testing.T, tag string) {
+	t.Helper()
+	_, err := b.Pool.Exec(b.ctx, "insert into event_tags (tag, event_id) select $1, event_id from event_tags where tag = 'half' order by entry desc limit 1", tag)
+	require.NoError(t, err)
+}
+
+// A position is taken long before it is seen. The decision is made while an append with a lower position than the last one read is still open.
+func TestAppendIf_EventOfASlowCommitIsNotMissed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	slow := b.begin(t, b.Pool, pgx.ReadCommitted)
+	late, err := eventstore.AppendTagged(b.ctx, slow, eventstore.Stream{Type: "slow", ID: "1"}, eventstore.Any(), tagged("Joined", "course:1"))
+	require.NoError(t, err)
+	b.tag(t, "Joined", "student:7")
+
+	seen, condition := b.read(t, all("course:1"), all("student:7"))
+	require.Len(t, seen, 1)
+	require.Less(t, late.LastPosition(), seen[0], "the slow one is below what was read")
+	require.NoError(t, slow.Commit(b.ctx))
+
+	var naive bool // nothing came after the last position that was read
+	require.NoError(t, b.Pool.QueryRow(b.ctx, `select not exists (select from event_tags t join events e using (event_id)
+		where t.tag in ('course:1', 'student:7') and e.global_position > $1)`, seen[0]).Scan(&naive))
+	require.True(t, naive, "a condition over positions holds, although there is an event that was not seen")
+
+	err = b.decide(condition, order, tagged("Joined", "course:1", "student:7"))
+	var conflict *eventstore.ConditionError
+	require.ErrorAs(t, err, &conflict)
+	require.Equal(t, eventstore.ConditionError{Tag: "course:1", Position: late.LastPosition()}, *conflict)
+}
+
+// Plain SQL takes the position before it comes to the tag, so even of one tag the positions become visible out of order.
+func TestAppendIf_EventThatWasTaggedBehindAnotherIsNotMissed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	slow := b.begin(t, b.Pool, pgx.ReadCommitted)
+	low, id := b.plain(t, slow, "Joined")
+	high, _ := b.plain(t, b.Pool, "Joined", "course:1")
+	seen, condition := b.read(t, all("course:1"))
+	require.Equal(t, []int64{high}, seen)
+	require.Less(t, low, high)
+	_, err := slow.Exec(b.ctx, "insert into event_tags (tag, event_id) values ('course:1', $1::uuid)", id)
+	require.NoError(t, err)
+	require.NoError(t, slow.Commit(b.ctx))
+	require.ErrorIs(t, b.decide(condition, order, tagged("Joined", "course:1")), eventstore.ErrConflict)
+}
+
+// Both have read the same. The second waits for the first, and then sees what it has committed.
+func TestAppendIf_OfTwoThatDecideAtOnceOneIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, condition := b.read(t, all("course:1"))
+	first := b.begin(t, b.Pool, pgx.ReadCommitted)
+	_, err := eventstore.AppendIf(b.ctx, first, condition, eventstore.Stream{Type: "a", ID: "1"}, tagged("Joined", "course:1"))
+	require.NoError(t, err)
+
+	second := b.begin(t, b.Pool, pgx.ReadCommitted)
+	done := b.blocked(t, second, func() error {
+		_, err := eventstore.AppendIf(b.ctx, second, condition, eventstore.Stream{Type: "a", ID: "2"}, tagged("Joined", "course:1"))
+		return err
+	})
+	require.NoError(t, first.Commit(b.ctx))
+	require.ErrorIs(t, <-done, eventstore.ErrConflict)
+	require.NoError(t, second.Commit(b.ctx), "the transaction is usable")
+	seen, _ := b.read(t, all("course:1"))
+	require.Len(t, seen, 1)
+}
+
+// blocked runs f, whose transaction has to wait for another, and returns when it does.
+func (b *testBundle) blocked(t *testing.T, tx pgx.Tx, f func() error) <-chan error {
+	t.Helper()
+	done := make(chan error, 1) // so that the goroutine ends even if the test has failed
+	pid := tx.Conn().PgConn().PID()
+	go func() { done <- f() }()
+	b.waitBlocked(t, pid)
+	return done
+}
+
+// The forms that nearly everybody writes first. Each lets two through where one is allowed; AppendIf does not.
+func TestAppendIf_TheNaiveFormsLetTwoThrough(t *testing.T) {
+	t.Parallel()
+	const insert = `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		select 'naive', $1, 1, 'Joined', '{}' `
+	const unless = `where not exists (select from events where aggregate_type = 'naive' and event_type = 'Joined')`
+	for name, one := range map[string]struct {
+		isolation pgx.TxIsoLevel
+		lock, sql string
+		waits     bool
+	}{
+		"look and insert in one statement":   {pgx.ReadCommitted, "", insert + unless, false},
+		"look and insert in REPEATABLE READ": {pgx.RepeatableRead, "", insert + unless, false},
+		// The statement's snapshot is older than the lock that it waits for.
+		"lock, look and insert in one statement": {pgx.ReadCommitted, "",
+			`with l as materialized (select pg_advisory_xact_lock(1, 1)) ` + insert + "from l " + unless, true},
+		// So is the transaction's.
+		"lock first, in REPEATABLE READ": {pgx.RepeatableRead, "select pg_advisory_xact_lock(1, 2)", insert + unless, true},
+		// It protects those only who do the same.
+		"SERIALIZABLE beside one that is not": {pgx.Serializable, "", insert + unless, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			run := func(tx pgx.Tx, id string) error {
+				if one.lock != "" {
+					if _, err := tx.Exec(b.ctx, one.lock); err != nil {
+						return err
+					}
+				}
+				_, err := tx.Exec(b.ctx, one.sql, id)
+				return err
+			}
+			first, second := b.begin(t, b.Pool, pgx.ReadCommitted), b.begin(t, b.Pool, one.isolation)
+			require.NoError(t, run(first, "1"))
+			if one.waits {
+				done := b.blocked(t, second, func() error { return run(second, "2") })
+				require.NoError(t, first.Commit(b.ctx))
+				require.NoError(t, <-done)
+			} else {
+				require.NoError(t, run(second, "2"))
+				require.NoError(t, first.Commit(b.ctx))
+			}
+			require.NoError(t, second.Commit(b.ctx))
+			require.Equal(t, 2, b.events(t), "two, where one is allowed")
+		})
+	}
+}
+
+func TestAppendIf_WaitsForAPlainWriterOfTheTag(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, condition := b.read(t, all("course:1"))
+	writer := b.begin(t, b.Pool, pgx.RepeatableRead)
+	b.plain(t, writer, "Joined", "course:1", "z")
+	tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+	done := b.blocked(t, tx, func() error {
+		_, err := eventstore.AppendIf(b.ctx, tx, condition, order, tagged("Joined", "course:1"))
+		return err
+	})
+	require.NoError(t, writer.Commit(b.ctx))
+	require.ErrorIs(t, <-done, eventstore.ErrConflict)
+}
+
+// A tag that is only asked for, such as the one of the prices, does not make those wait for each other who ask; who changes it waits for them.
+func TestAppendIf_TagsThatAreOnlyReadAreShared(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, prices := b.read(t, all("prices"))
+	first := b.begin(t, b.Pool, pgx.ReadCommitted)
+	_, err := eventstore.AppendIf(b.ctx, first, prices, eventstore.Stream{Type: "a", ID: "1"}, tagged("Bought", "course:1"))
+	require.NoError(t, err)
+	require.NoError(t, b.decide(prices, eventstore.Stream{Type: "a", ID: "2"}, tagged("Bought", "course:2")), "it waits for nobody")
+
+	change := b.begin(t, b.Pool, pgx.ReadCommitted)
+	done := b.blocked(t, change, func() error {
+		_, err := eventstore.AppendTagged(b.ctx, change, eventstore.Stream{Type: "a", ID: "3"}, eventstore.Any(), tagged("PriceChanged", "prices"))
+		return err
+	})
+	require.NoError(t, first.Commit(b.ctx))
+	require.NoError(t, <-done)
+	require.NoError(t, change.Commit(b.ctx))
+	require.ErrorIs(t, b.decide(prices, eventstore.Stream{Type: "a", ID: "4"}, tagged("Bought", "course:1")), eventstore.ErrConflict)
+}
+
+func TestAppendIf_NoEventsIsForWhatMustBeTheOnlyOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	free := eventstore.NoEvents(eventstore.Match{Tags: []string{"name:ada"}, Types: []string{"NameTaken"}})
+	b.tag(t, "NameWished", "name:ada")
+	require.NoError(t, b.decide(free, order, tagged("NameTaken", "name:ada")))
+	require.ErrorIs(t, b.decide(free, order, tagged("NameTaken", "name:ada")), eventstore.ErrConflict)
+}
+
+func TestAppendIf_HigherIsolationIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, condition := b.read(t, all("course:1"))
+	for _, isolation := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
+		tx := b.begin(t, b.Pool, isolation)
+		_, err := eventstore.AppendIf(b.ctx, tx, condition, order, tagged("Joined", "course:1"))
+		require.ErrorIs(t, err, eventstore.ErrIsolation)
+		_, err = eventstore.AppendTagged(b.ctx, tx, streamOf(t), eventstore.Any(), tagged("Joined", "other"))
+		require.NoError(t, err, "the transaction is usable, and without a condition any isolation will do")
+		require.NoError(t, tx.Commit(b.ctx))
+	}
+	tx := b.begin(t, b.Pool, pgx.ReadUncommitted)
+	_, err := eventstore.AppendIf(b.ctx, tx, condition, order, tagged("Joined", "course:1"))
+	require.NoError(t, err, "which is READ COMMITTED in PostgreSQL")
+}
+
+func TestAppendIf_WhatCannotBeAskedIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ok := tagged("Joined", "course:1")
+	for name, one := range map[string]struct {
+		condition eventstore.Condition
+		event     eventstore.Tagged
+	}{
+		"no condition":  {eventstore.Condition{}, ok},
+		"no match":      {eventstore.NoEvents(), ok},
+		"no tag":        {eventstore.NoEvents(eventstore.Match{Types: []string{"Joined"}}), ok},
+		"empty tag":     {eventstore.NoEvents(all("")), ok},
+		"empty type":    {eventstore.NoEvents(eventstore.Match{Tags: []string{"a"}, Types: []string{""}}), ok},
+		"empty event's": {eventstore.NoEvents(all("a")), tagged("Joined", "")},
+		"zero byte":     {eventstore.NoEvents(all("a")), tagged("Joined", "a\x00")},
+		"too long":      {eventstore.NoEvents(all("a")), tagged("Joined", strings.Repeat("a", eventstore.MaxTagBytes+1))},
+		"event":         {eventstore.NoEvents(all("a")), tagged("", "a")},
+	} {
+		err := b.decide(one.condition, order, one.event)
+		require.ErrorIs(t, err, eventstore.ErrInvalid, name)
+	}
+	require.NoError(t, b.decide(eventstore.NoEvents(all("a")), order, tagged("Joined", strings.Repeat("a", eventstore.MaxTagBytes))))
+	require.ErrorIs(t, pgx.BeginFunc(b.ctx, b.Pool, func(tx pgx.Tx) error {
+		_, err := eventstore.AppendIf(b.ctx, tx, eventstore.NoEvents(all("a")), order)
+		return err
+	}), eventstore.ErrNoEvents)
+	_, _, err := eventstore.ReadTagged(b.ctx, b.Pool)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+}
+
+// What is rolled back to a savepoint has neither tags nor locks.
+func TestAppendIf_ASavepointTakesTagsAndLocksBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+	inner, err := tx.Begin(b.ctx)
+	require.NoError(t, err)
+	_, err = eventstore.AppendTagged(b.ctx, inner, streamOf(t), eventstore.Any(), tagged("Joined", "course:1"))
+	require.NoError(t, err)
+	require.NoError(t, inner.Rollback(b.ctx))
+	require.NoError(t, b.decide(eventstore.NoEvents(all("course:1")), order, tagged("Joined", "course:1")))
+	require.NoError(t, tx.Commit(b.ctx))
+	seen, _ := b.read(t, all("course:1"))
+	require.Len(t, seen, 1)
+}
+
+// History of which a part is gone is no ground for a decision. A log that was emptied has none, and its positions belong to others.
+func TestReadTagged_SaysWhenEventsHaveLeftTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	first := b.tag(t, "Joined", "course:1")
+	b.tag(t, "Joined", "course:1", "course:2")
+	b.tag(t, "Left", "course:3")
+	_, err := b.Pool.Exec(b.ctx, "delete from events where global_position = $1", first.Positions[0])
+	require.NoError(t, err)
+	for _, match := range []eventstore.Match{all("course:1"), {Tags: []string{"course:1"}, Types: []string{"Left"}}} {
+		_, _, err = eventstore.ReadTagged(b.ctx, b.Pool, match)
+		require.ErrorIs(t, err, eventstore.ErrGone)
+	}
+	for _, match := range []eventstore.Match{all("course:2"), all("course:2", "course:1"), all("course:3")} {
+		seen, _ := b.read(t, match)
+		require.Len(t, seen, 1)
+	}
+	require.ErrorIs(t, b.decide(eventstore.NoEvents(eventstore.Match{Tags: []string{"course:1"}, Types: []string{"Closed"}}), order, tagged("Joined")),
+		eventstore.ErrConflict, "nobody can say of what type it was")
+
+	_, err = b.Pool.Exec(b.ctx, "truncate events restart identity")
+	require.NoError(t, err)
+	b.append(t, streamOf(t), eventstore.Any(), some(3)...)
+	_, _, err = eventstore.ReadTagged(b.ctx, b.Pool, all("course:2"))
+	require.ErrorIs(t, err, eventstore.ErrGone, "the event that has its position now is another")
+}
+
+// The key that AppendIf takes is the trigger's, whatever the tag and whichever the schema.
+func TestAppendIf_AndTheTriggerTakeOneLock(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i, tag := range []string{"a", "course:42", "Ä€𝄞", strings.Repeat("long ", 200), `"quoted" \ <tag>`} {
+		tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+		_, err := eventstore.AppendIf(b.ctx, tx, eventstore.NoEvents(all(tag)), eventstore.Stream{Type: "a", ID: fmt.Sprint(i)}, tagged("Joined", tag))
+		require.NoError(t, err)
+		var locks int
+		require.NoError(t, tx.QueryRow(b.ctx, `select count(*) from pg_locks where locktype = 'advisory' and objsubid = 2 and classid = 1919907156
+			and pid = pg_backend_pid()`).Scan(&locks))
+		require.Equal(t, 1, locks, tag)
+		require.NoError(t, tx.Rollback(b.ctx))
+	}
+}
+
+// The trigger runs with its owner's rights, so nothing in it may be found by the search_path of whoever writes.
+func TestSearchPathOfAWriterBendsNoTag(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(t, order, eventstore.NoStream(), some(1)...)
+	conn := b.Conn(t)
+	_, err := conn.Exec(b.ctx, `do $$
+		begin
+			create schema evil;
+			create function evil.pg_advisory_xact_lock(int, int) returns void language plpgsql as 'begin raise exception $x$bent$x$; end';
+			create function evil.hashtextextended(pg_catalog.text, bigint) returns bigint language plpgsql as 'begin raise exception $x$bent$x$; end';
+			create function evil.nextval(pg_catalog.regclass) returns bigint language plpgsql as 'begin raise exception $x$bent$x$; end';
+			create function evil.format(pg_catalog.text, pg_catalog.name) returns pg_catalog.text language plpgsql as 'begin raise exception $x$bent$x$; end';
+			create function evil.shift(bigint, int) returns bigint language plpgsql as 'begin raise exception $x$bent$x$; end';
+			create operator evil.>> (leftarg = bigint, rightarg = int, function = evil.shift);
+			create domain evil.int4 as pg_catalog.text;
+			create domain evil.int8 as pg_catalog.text;
+			create domain evil.regclass as pg_catalog.int4;
+			create collation evil."C" (provider = libc, locale = 'POSIX');
+			create sequence evil.event_tags_entry_seq start 1000000;
+		end $$`)
+	require.NoError(t, err)
+	_, err = conn.Exec(b.ctx, "set search_path = evil, pg_catalog, public")
+	require.NoError(t, err)
+	var entry int64
+	require.NoError(t, conn.QueryRow(b.ctx, "insert into public.event_tags (tag, event_id) select 'a', event_id from public.events returning entry").Scan(&entry))
+	require.EqualValues(t, 1, entry)
+}
+
+// Whoever may connect can hold the lock of a tag. That delays; the condition is tested as ever.
+func TestAppendIf_AStrangersLockOnlyDelays(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, condition := b.read(t, all("course:1"))
+	b.tag(t, "Joined", "course:1")
+	stranger := b.begin(t, b.Pool, pgx.ReadCommitted)
+	_, err := stranger.Exec(b.ctx, `select pg_advisory_xact_lock(1919907156, (hashtextextended('course:1' collate "C", 'event_tags'::regclass::oid::bigint) >> 32)::int)`)
+	require.NoError(t, err)
+	require.NoError(t, b.decide(eventstore.NoEvents(all("course:2")), order, tagged("Joined", "course:2")), "others do not wait")
+	tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+	done := b.blocked(t, tx, func() error {
+		_, err := eventstore.AppendIf(b.ctx, tx, condition, order, tagged("Joined", "course:1"))
+		return err
+	})
+	require.NoError(t, stranger.Rollback(b.ctx))
+	require.ErrorIs(t, <-done, eventstore.ErrConflict)
+}
+
+// In a log that is large, nothing reads a table whole, also where the server has one plan for all parameters.
+func TestTags_AreFoundByIndexes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	conn := b.Conn(t)
+	_, err := conn.Exec(b.ctx, `with e as (
+			insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+			select 'a', n::text, 1, 'Joined', '{}' from generate_series(1, 5000) n returning event_id, global_position
+		)
+		insert into event_tags (tag, event_id) select k || ':' || global_position % 500, event_id from e, (values ('course'), ('student')) v (k) order by 1`)
+	require.NoError(t, err)
+	_, err = conn.Exec(b.ctx, "analyze events; analyze event_tags; set plan_cache_mode = force_generic_plan")
+	require.NoError(t, err)
+	const items = `[{"tags": ["course:1", "student:1"], "seen": [0, 0], "types": ["Joined"]}]`
+	for name, sql := range eventstore.TagStatements {
+		_, err := conn.Exec(b.ctx, "deallocate all; prepare p as "+sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+		param := `'` + items + `'`
+		if name == "seen" {
+			param = "array['course:1', 'student:1']"
+		}
+		rows, err := conn.Query(b.ctx, "explain execute p ("+param+")", pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		require.NotContains(t, strings.Join(plan, "\n"), "Seq Scan on event", name)
+		require.Contains(t, strings.Join(plan, "\n"), "event_tags_pkey", name)
+	}
+}
