@@ -40,6 +40,9 @@ type Erased struct {
 	// Snapshots is the number of snapshots of the aggregate that were deleted (aggregate.Snapshot).
 	Snapshots int64 `json:"snapshots"`
 
+	// Tagged is the number of events whose tags are gone, with those in archives that were written anew.
+	Tagged int64 `json:"tagged"`
+
 	// Handled are the projections that have handled an event of the aggregate, or may have: what their read models hold is theirs to erase.
 	Handled []string `json:"handled"`
 
@@ -49,8 +52,9 @@ type Erased struct {
 	Rewritten []Archive `json:"rewritten"`
 }
 
-// Erase makes the log forget what is in the events of an aggregate: in the log, in the texts of errors, in snapshots, and, with EraseOptions.Dir, in archives. A
-// later Restore does not bring it back. It does not touch read models, backups, write-ahead logs, or the pages of the table before VACUUM has
+// Erase makes the log forget what is in the events of an aggregate: in the log, in their tags, in the texts of errors, in snapshots, and, with
+// EraseOptions.Dir, in archives. A later Restore does not bring it back. Decisions over tags do not see the events any more. Tags of events that have
+// left the log go when their archive is written anew. It does not touch read models, backups, write-ahead logs, or the pages of the table before VACUUM has
 // been there. It may be called again, for events that came later.
 func Erase(ctx context.Context, pool *pgxpool.Pool, stream eventstore.Stream, opts EraseOptions) (Erased, error) {
 	out := Erased{Handled: []string{}, Archives: []Archive{}, Rewritten: []Archive{}}
@@ -89,7 +93,8 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, stream eventstore.Stream, op
 			out.Archives = append(out.Archives, a)
 			continue
 		}
-		done, err := rewrite(ctx, pool, a, opts.Dir)
+		done, tagged, err := rewrite(ctx, pool, a, opts.Dir)
+		out.Tagged += tagged
 		switch {
 		case err != nil:
 			return out, fmt.Errorf("retention: the log has forgotten %s, but %s has not: %w", stream, a.name(), err)
@@ -122,6 +127,9 @@ func eraseIn(ctx context.Context, tx pgx.Tx, stream eventstore.Stream, opts Eras
 	// The texts go first, by the positions of events that may be deleted behind that.
 	if err := tx.QueryRow(ctx, sqlEraseTexts, stream.Type, stream.ID, opts.Delete).Scan(&out.Parked); err != nil {
 		return fmt.Errorf("retention: erase the errors of %s: %w", stream, err)
+	}
+	if err := tx.QueryRow(ctx, sqlEraseTags, stream.Type, stream.ID, []string{}).Scan(&out.Tagged); err != nil {
+		return fmt.Errorf("retention: erase the tags of %s: %w", stream, err)
 	}
 	if err := tx.QueryRow(ctx, sqlErase, stream.Type, stream.ID, payload, last).Scan(&out.Deleted, &out.Replaced); err != nil {
 		return fmt.Errorf("retention: erase %s: %w", stream, err)

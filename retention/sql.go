@@ -43,6 +43,8 @@ var (
 	sqlStand string
 	//go:embed sql/erase_look.sql
 	sqlEraseLook string
+	//go:embed sql/erase_tags.sql
+	sqlEraseTags string
 	//go:embed sql/erase_texts.sql
 	sqlEraseTexts string
 	//go:embed sql/erase.sql
