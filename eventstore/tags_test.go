@@ -543,3 +543,22 @@ func TestTags_AreFoundByIndexes(t *testing.T) {
 		require.Contains(t, strings.Join(plan, "\n"), "event_tags_pkey", name)
 	}
 }
+
+// An append without tags does what it did before there were any: it touches nothing of them, and the table events has nothing new to keep.
+func TestAppend_WithoutTagsTouchesNothingOfThem(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+	_, err := eventstore.Append(b.ctx, tx, order, eventstore.NoStream(), some(3)...)
+	require.NoError(t, err)
+	var relations, advisory, indexes, triggers int
+	require.NoError(t, tx.QueryRow(b.ctx, `select
+		(select count(*) from pg_locks l join pg_class c on c.oid = l.relation where l.pid = pg_backend_pid() and c.relname like 'event\_tags%'),
+		(select count(*) from pg_locks l where l.pid = pg_backend_pid() and l.locktype = 'advisory'),
+		(select count(*) from pg_index where indrelid = 'events'::regclass),
+		(select count(*) from pg_trigger where tgrelid = 'events'::regclass)`).Scan(&relations, &advisory, &indexes, &triggers))
+	require.Zero(t, relations)
+	require.Equal(t, 1, advisory, "K, and no tag's")
+	require.Equal(t, 3, indexes)
+	require.Equal(t, 2, triggers)
+}
