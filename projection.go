@@ -92,7 +92,7 @@ func (b batched) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) erro
 func (b batched) ApplyBatch(_ context.Context, batch *pgx.Batch, events []eventstore.Event) error {
 	for _, ev := range events {
 		if err := b.Queue(batch, ev); err != nil {
-			return err
+			return apply.Deferring(err, &ev)
 		}
 	}
 	return nil

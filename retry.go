@@ -60,6 +60,24 @@ func Doubling(first, longest time.Duration) func(try int) time.Duration {
 // service that says when to come again. The try counts as any other. It returns nil for nil.
 func RetryAfter(err error, pause time.Duration) error { return apply.RetryAfter(err, pause) }
 
+// NotBefore returns an error by which a handler says that it wants its event again at t, and no earlier: a deadline. Nothing has failed. No
+// try counts, no breaker opens, and no Observer.Failed or GaveUp is called. The event is set aside until then, under each OnFailure, also
+// Stop, and later events of its aggregate wait behind it, so a deadline needs an aggregate of its own; all others flow on. At t, or within
+// about a second of it, the handler is called with it again, by whichever worker owns its partition then. What a Projection has written in
+// the call is rolled back.
+//
+//	if due := ev.CreatedAt.Add(14 * 24 * time.Hour); time.Now().Before(due) {
+//		return rouse.NotBefore(due)
+//	}
+//
+// It may be wrapped, and then counts whatever else is in the error, but for Unavailable. A t that is not a second ahead counts as in a
+// second. If a handler fails at its time, under Stop the event is parked after RetryPolicy.Tries, because its projection has gone on.
+func NotBefore(t time.Time) error { return apply.NotBefore(t) }
+
+// NotBeforeTime returns the time in an error of NotBefore; ok is false for any other error. Observer.Ended tells with it what has not
+// failed.
+func NotBeforeTime(err error) (t time.Time, ok bool) { return apply.NotBeforeOf(err) }
+
 // withDefaults returns p with its defaults for a projection or an effect under onFailure.
 func (p RetryPolicy) withDefaults(effect bool, onFailure OnFailure) RetryPolicy {
 	tries, longest := DefaultTries, time.Minute

@@ -44,6 +44,10 @@ type Event struct {
 	// DueAt is when the first event of an aggregate is tried next. Zero: it waits for Retry or Discard, or it is not the first.
 	DueAt time.Time
 
+	// Deferred is true for the first event of an aggregate where it has not failed: its handler wants it at DueAt and no earlier
+	// (rouse.NotBefore), or the one before it has just left the queue.
+	Deferred bool
+
 	// Trying is true while a try is under way. It stays so where the process has died of it, until the next try.
 	Trying bool
 
@@ -125,6 +129,7 @@ func scan(row pgx.CollectableRow) (e Event, err error) {
 	if e.Erased = !there; due != nil {
 		e.DueAt = *due
 	}
+	e.Deferred = e.First && due != nil && e.Error == "" && !e.Trying
 	return e, err
 }
 

@@ -22,6 +22,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -96,7 +97,9 @@ func Observe(o rouse.Observer, provider trace.TracerProvider) rouse.Observer {
 	}
 	o.Ended = func(ctx context.Context, _ rouse.Batch, err error) {
 		span := trace.SpanFromContext(ctx)
-		if err != nil {
+		if due, later := rouse.NotBeforeTime(err); later { // nothing has failed
+			span.AddEvent("not before " + due.UTC().Format(time.RFC3339))
+		} else if err != nil {
 			span.RecordError(err)
 			span.SetStatus(codes.Error, "the batch was rolled back")
 		}

@@ -17,6 +17,7 @@ const (
 	ofEvent   blame = iota // the event's or its handler's: the try counts
 	ofOthers               // as far as one knows, of somebody who was in the way: tried again, and counted when that has lasted (patience)
 	ofService              // what the handler depends on is away: the breaker decides, and nothing counts
+	ofTime                 // nobody's: the handler wants the event later (NotBefore), and nothing counts
 	ofWorker               // the worker's, the database's or another owner's: returned, and nothing counts
 )
 
@@ -51,6 +52,9 @@ func (e told) Unwrap() error { return e.error }
 func (e told) whose() blame {
 	if isUnavailable(e.error) {
 		return ofService
+	}
+	if _, later := NotBeforeOf(e.error); later {
+		return ofTime
 	}
 	return ofEvent
 }

@@ -143,7 +143,7 @@ func (c *committer) keepPace(b batch, err error) {
 		c.pace.took(len(b.events), time.Since(b.began))
 	case c.run.handler.ApplyBatch != nil && ranOut(err):
 		c.pace.timedOut(len(b.events))
-	case blameOf(err) != ofWorker:
+	case blameOf(err) != ofWorker && blameOf(err) != ofTime:
 		c.pace.failed()
 	}
 }

@@ -72,6 +72,19 @@
 // be the cause. An event with a written try is not put into a batch again, and one with two of them has failed. An event that an
 // operator wants skipped is skipped before the next try.
 //
+// # Deadlines
+//
+// An event that its handler wants no earlier than a time (NotBefore) is set aside with that time as due_at, under every policy, also Stop:
+// the queue is that of the tries, with what counts left out. The try that found it out is taken back, last_error becomes empty, and a row
+// that is first, has a time and no error has not failed: it is deferred. Tries that have counted before stay. The pause is
+// that of the handler's clock, which has compared the time, and at least leastDeferral; the database adds it to its own. At its time it is
+// tried as any other that is due, and what fails then counts, and gives the event up after Retry.Tries: under Stop as under Park, because
+// the checkpoint has passed it.
+//
+// In a batch of Apply the event is known (deferred): what is before it is handled in one transaction, it is set aside in another, and the
+// rest goes on; a Batched projection says which it is too. The batch of another ApplyBatch is halved, which sends nothing, because it fails
+// before its statements are sent.
+//
 // # Waiting
 //
 // Every failure of an event by itself that is the event's or the service's goes before the Breaker of the projection: in retry for
@@ -101,6 +114,9 @@
 //	                      the transaction, rows left open. The try counts.
 //	ofService             an error that Unavailable marks, whatever else is in it. No try counts; the breaker opens,
 //	                      and the event keeps its place.
+//
+//	ofTime                NotBefore, whatever else is in it but Unavailable: nothing has failed, and neither the breaker nor a hook hears
+//	                      of it. See "Deadlines".
 //
 // An error of Do says nothing about this database, so it is ofEvent whatever is in it. Once workCtx has ended, no failure counts: the
 // end of the context may be the cause.

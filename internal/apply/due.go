@@ -112,7 +112,9 @@ func (a *Applier) tryQueue(ctx, workCtx context.Context, rows []queued) error {
 		if workCtx.Err() != nil || errors.Is(err, errDiscarded) || blameOf(err) == ofWorker {
 			return a.endOfGo(workCtx, rows, err)
 		}
-		a.failed(eventsOf(rows), err)
+		if blameOf(err) != ofTime {
+			a.failed(eventsOf(rows), err)
+		}
 	}
 	began := time.Now()
 	for i := range rows {
@@ -137,6 +139,9 @@ func (a *Applier) failedAgain(workCtx context.Context, rows []queued, err error)
 	switch blameOf(err) {
 	case ofWorker:
 		return a.endOfGo(workCtx, rows, err)
+	case ofTime:
+		delete(a.doubts, at)
+		return a.deferAgain(workCtx, rows, err)
 	case ofOthers:
 		d := a.doubts[at]
 		if d == nil {

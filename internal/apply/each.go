@@ -41,6 +41,9 @@ func (r *runner) applyEach(ctx context.Context, left *budget, tx pgx.Tx, w *work
 	}
 	if err != nil {
 		err = ofCall(tx.Conn(), err, e.last.uses.savepoints.Load())
+		if !tx.Conn().IsClosed() && Hung(err) == nil {
+			err = Deferring(err, &events[e.done])
+		}
 	}
 	return e.done, err
 }

@@ -233,6 +233,17 @@ func takeBackParked(ctx context.Context, pool *db.Pool, projection string, posit
 	return nil
 }
 
+// deferParked writes down that the handler wants the first of the events at positions, a queue, after a pause, and takes the tries at them
+// back.
+func deferParked(ctx context.Context, pool *db.Pool, projection string, positions []int64, pause time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, takeBackTimeout)
+	defer cancel()
+	if err := db.Exec(ctx, pool, sqlParkedDeferred.In(pool.Schema), projection, positions, pause.Seconds()); err != nil {
+		return fmt.Errorf("rouse: write down that an event waits for its time: %w", err)
+	}
+	return nil
+}
+
 // failParked writes down that the first event of a queue has failed, and what follows.
 func failParked(ctx context.Context, pool *db.Pool, projection string, ev eventstore.Event, reason string, then verdict) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)

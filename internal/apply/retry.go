@@ -73,6 +73,8 @@ func (a *Applier) tryWhole(ctx, workCtx context.Context, left *budget, events []
 		return 0, cause
 	case a.tooLarge(events, cause):
 		return 0, nil
+	case blameOf(cause) == ofTime:
+		return a.narrow(ctx, workCtx, left, events, cause)
 	}
 	if len(events) > 1 || a.run.handler.ApplyBatch != nil || a.run.handler.OnFailure == Stop {
 		a.failed(events, cause)
@@ -146,6 +148,15 @@ func savedOne(err error) int {
 	return 1
 }
 
+// narrow handles events, a batch that has failed with cause: around the one that the handler wants later, if it has said which, and
+// otherwise by halves.
+func (a *Applier) narrow(ctx, workCtx context.Context, left *budget, events []eventstore.Event, cause error) (done int, err error) {
+	if i := deferredAt(events, cause); i >= 0 {
+		return a.aroundDeferred(ctx, workCtx, left, events, i, cause)
+	}
+	return a.halve(ctx, workCtx, left, events, cause)
+}
+
 // halve handles the two halves of a batch that has failed with cause, and halves those that fail. It returns how many of the
 // first events are saved when left was over.
 func (a *Applier) halve(ctx, workCtx context.Context, left *budget, events []eventstore.Event, cause error) (done int, err error) {
@@ -159,7 +170,7 @@ func (a *Applier) halve(ctx, workCtx context.Context, left *budget, events []eve
 		switch {
 		case err == nil:
 		case workCtx.Err() == nil && blameOf(err) != ofWorker:
-			n, err = a.halve(ctx, workCtx, left, half, err)
+			n, err = a.narrow(ctx, workCtx, left, half, err)
 		default:
 			n = 0
 		}
@@ -174,7 +185,7 @@ func (a *Applier) halve(ctx, workCtx context.Context, left *budget, events []eve
 // tryLast handles the last event of a batch that was halved until it, and that has failed with cause. That was a try by itself,
 // unless the batch form was called.
 func (a *Applier) tryLast(ctx, workCtx context.Context, ev eventstore.Event, cause error) error {
-	if a.run.handler.ApplyBatch != nil && blameOf(cause) != ofService {
+	if a.run.handler.ApplyBatch != nil && blameOf(cause) != ofService && blameOf(cause) != ofTime {
 		cause = nil
 	}
 	one := []eventstore.Event{ev}
@@ -225,7 +236,7 @@ func (a *Applier) retry(ctx, workCtx context.Context, ev eventstore.Event, tried
 		}
 		untold = ahead
 		err := tried
-		if tried == nil || stop && blameOf(tried) != ofService {
+		if tried == nil || stop && blameOf(tried) != ofService && blameOf(tried) != ofTime {
 			if untold = noted || stop; untold && !ahead {
 				if err := a.attempts.note(workCtx, []eventstore.Event{ev}); err != nil {
 					return err
@@ -243,6 +254,9 @@ func (a *Applier) retry(ctx, workCtx context.Context, ev eventstore.Event, tried
 		case blameOf(err) == ofOthers && !doubt.counts():
 			untold = false
 			return a.setAside(workCtx, parking{event: ev, tries: before.times, err: Reason(err), then: verdict{again: true, pause: doubtPause}})
+		case blameOf(err) == ofTime: // under Stop too: nothing has failed, and nobody can wait for it in its place
+			untold = false
+			return a.deferEvent(workCtx, ev, before, err)
 		}
 		written := untold
 		untold = false
@@ -367,7 +381,7 @@ func (a *Applier) doAgain(ctx, workCtx context.Context, ev eventstore.Event, beh
 			return err == nil, err
 		}
 	}
-	if tried != nil && a.run.handler.OnFailure == Stop {
+	if tried != nil && a.run.handler.OnFailure == Stop && blameOf(tried) != ofTime {
 		a.failed(one, tried)
 	}
 	err = a.retry(ctx, workCtx, ev, tried, func() error { return a.do(workCtx, ev, meanwhile{}) })

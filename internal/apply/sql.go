@@ -33,5 +33,6 @@ var (
 	sqlParkedNote       = db.Load(files, "parked_note")
 	sqlParkedUntried    = db.Load(files, "parked_untried")
 	sqlParkedHandled    = db.Load(files, "parked_handled")
+	sqlParkedDeferred   = db.Load(files, "parked_deferred")
 	sqlParkedFailed     = db.Load(files, "parked_failed")
 )

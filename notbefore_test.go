@@ -1,0 +1,294 @@
+package rouse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/parked"
+)
+
+// These tests are of events that their handler wants no earlier than a time.
+
+// blameless returns an observer and a function that requires that neither a failure nor a giving up was reported to it.
+func blameless(t *testing.T) (rouse.Observer, func()) {
+	t.Helper()
+	var failed, gaveUp atomic.Int64
+	return rouse.Observer{
+			Failed: func(string, int, error) { failed.Add(1) },
+			GaveUp: func(string, eventstore.Event, rouse.OnFailure, error) { gaveUp.Add(1) },
+		}, func() {
+			t.Helper()
+			require.Zero(t, failed.Load(), "failures")
+			require.Zero(t, gaveUp.Load(), "events given up")
+		}
+}
+
+// clock is a time that a test moves on, for handlers that compare it with deadlines.
+type clock struct {
+	mu  sync.Mutex // protects now
+	now time.Time
+}
+
+func (c *clock) time() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+}
+
+// later are the deadlines of a test: an event of type "deadline" is wanted at due and no earlier.
+type later struct {
+	clock
+	due   time.Time
+	calls atomic.Int64
+}
+
+func (l *later) fail(ev eventstore.Event) error {
+	if ev.Type != "deadline" {
+		return nil
+	}
+	l.calls.Add(1)
+	if l.time().Before(l.due) {
+		return fmt.Errorf("the reminder waits: %w", rouse.NotBefore(l.due))
+	}
+	return nil
+}
+
+// deadlines appends events of aggregates d1 to dn of type deadline as the first of theirs, each with one of type good behind it, and as many
+// of others around them.
+func (b *bundle) deadlines(n int) {
+	b.t.Helper()
+	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		select 'thing', kind || m, 1, case kind when 'd' then 'deadline' else 'good' end, '{}'
+		from generate_series(1, $1::int) m, (values ('d'), ('g')) k (kind) order by m, kind`, n)
+	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+		select 'thing', kind || m, 2, 'good', '{}' from generate_series(1, $1::int) m, (values ('d'), ('g')) k (kind) order by m, kind`, n)
+}
+
+// comesDue makes the deadlines of a test due, as if time had passed.
+func (b *bundle) comesDue(l *later) {
+	b.t.Helper()
+	l.set(l.due)
+	b.exec("update parked_events set due_at = clock_timestamp() where due_at is not null")
+}
+
+// Deadlines years ahead wait under every policy and in every form, and nothing fails, nothing stops, and nothing else waits; a second
+// worker that takes over leaves them alone; and at their time they are handled, in the order of their aggregates.
+func TestEventThatIsWantedLaterWaitsForItsTimeUnderEveryPolicy(t *testing.T) {
+	for _, policy := range []rouse.OnFailure{rouse.Park, rouse.Skip, rouse.Stop} {
+		t.Run(string(policy), func(t *testing.T) {
+			eachForm(t, func(t *testing.T, form string) {
+				b := setup(t)
+				l := &later{due: time.Now().AddDate(7, 0, 0)}
+				cfg := b.forms(l.fail)[form]
+				cfg.OnFailure = policy
+				var blame func()
+				cfg.Observer, blame = blameless(t)
+				b.deadlines(20)
+				w := b.start(b.Pool, cfg).WaitStarted()
+				b.caughtUp("p")
+				waiting, parkedFor, behind := b.stands()
+				require.EqualValues(t, []int64{20, 0, 20}, []int64{waiting, parkedFor, behind})
+				require.EqualValues(t, 40, b.int("select count(*) from done"))
+				require.Equal(t, rouse.StateLive, w.Status().States["p"])
+				w.MustStop()
+
+				w = b.start(b.Pool, cfg).WaitStarted()
+				b.caughtUp("p")
+				events, err := parked.List(b.ctx, b.Pool, parked.Filter{Projection: "p"}, 0)
+				require.NoError(t, err)
+				require.Len(t, events, 40)
+				for _, ev := range events {
+					require.Zero(t, ev.Attempts+ev.Tries)
+					require.Empty(t, ev.Error)
+					require.Equal(t, ev.First, ev.Deferred)
+					if ev.First {
+						require.WithinDuration(t, l.due, ev.DueAt, time.Hour)
+					}
+				}
+				require.Zero(t, b.int("select count(*) from event_attempts"))
+
+				b.comesDue(l)
+				testdb.Eventually(t, patience, "all to be handled", func() (bool, error) { return b.int("select count(*) from done") == 80, nil })
+				testdb.Eventually(t, patience, "nothing to be set aside", func() (bool, error) { return b.int("select count(*) from parked_events") == 0, nil })
+				b.inOrder()
+				w.MustStop()
+				blame()
+			})
+		})
+	}
+}
+
+// A handler whose time comes while the worker runs is called by itself, without anybody's asking, and not before.
+func TestEventThatIsWantedLaterIsHandledAtItsTime(t *testing.T) {
+	eachForm(t, func(t *testing.T, form string) {
+		b := setup(t)
+		var early atomic.Int64
+		due := sync.OnceValue(func() time.Time { return time.Now().Add(1500 * time.Millisecond) }) // since the first call
+		cfg := b.forms(func(eventstore.Event) error {
+			if time.Now().Before(due()) {
+				early.Add(1)
+				return rouse.NotBefore(due())
+			}
+			return nil
+		})[form]
+		b.version("d", 1)
+		w := b.start(b.Pool, cfg).WaitStarted()
+		testdb.Eventually(t, patience, "the event to be handled", func() (bool, error) { return b.int("select count(*) from done") == 1, nil })
+		require.False(t, time.Now().Before(due()), "too early")
+		require.EqualValues(t, 1, early.Load(), "it is asked once, and then at its time")
+		w.MustStop()
+	})
+}
+
+// A time in the past that a handler names again and again costs a try a second, and no try counts.
+func TestTimeInThePastCountsAsInASecond(t *testing.T) {
+	eachForm(t, func(t *testing.T, form string) {
+		b := setup(t)
+		var calls atomic.Int64
+		cfg := b.forms(func(ev eventstore.Event) error {
+			if calls.Add(1) <= 3 {
+				return rouse.NotBefore(time.Time{})
+			}
+			return nil
+		})[form]
+		var blame func()
+		cfg.Observer, blame = blameless(t)
+		b.version("d", 1)
+		w := b.start(b.Pool, cfg).WaitStarted()
+		testdb.Eventually(t, patience, "a wait of a second", func() (bool, error) {
+			return b.int(`select count(*) from parked_events where due_at > clock_timestamp() and due_at < clock_timestamp() + interval '2 s'
+				and attempts = 0 and died = 0`) == 1, nil
+		})
+		testdb.Eventually(t, patience, "the event to be handled", func() (bool, error) { return b.int("select count(*) from done") == 1, nil })
+		w.MustStop()
+		blame()
+	})
+}
+
+// Ten aggregates in a row whose handler wants them later open no breaker, nor do they close one: they say nothing of what it depends on.
+func TestEventsThatAreWantedLaterTouchNoBreaker(t *testing.T) {
+	eachForm(t, func(t *testing.T, form string) {
+		b := setup(t)
+		l := &later{due: time.Now().AddDate(1, 0, 0)}
+		var away atomic.Bool
+		cfg := b.forms(func(ev eventstore.Event) error {
+			if err := l.fail(ev); err != nil {
+				return err
+			}
+			if away.Load() {
+				return errBroken
+			}
+			return nil
+		})[form]
+		cfg.Retry = late
+		b.deadlines(10)
+		w := b.start(b.Pool, cfg).WaitStarted()
+		b.caughtUp("p")
+		require.Empty(t, w.Status().Waiting)
+
+		away.Store(true) // every second event fails, and between them are such that are wanted later: five failures in a row all the same
+		b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
+			select 'thing', 'x' || n, 1, case n % 2 when 0 then 'deadline' else 'good' end, '{}' from generate_series(1, 12) n`)
+		testdb.Eventually(t, patience, "the breaker to open", func() (bool, error) { return len(w.Status().Waiting) == 1, nil })
+		away.Store(false)
+		testdb.Eventually(t, patience, "the breaker to close", func() (bool, error) { return len(w.Status().Waiting) == 0, nil })
+		b.caughtUp("p")
+		w.MustStop()
+	})
+}
+
+// What has failed before its handler wanted it later keeps its tries, and what fails at its time has those that its policy gives it: under
+// Stop too it is parked then, because the projection has gone on.
+func TestFailureAtItsTimeCountsAsAnyOther(t *testing.T) {
+	for _, policy := range []rouse.OnFailure{rouse.Park, rouse.Stop} {
+		t.Run(string(policy), func(t *testing.T) {
+			eachForm(t, func(t *testing.T, form string) {
+				b := setup(t)
+				l := &later{due: time.Now().AddDate(0, 0, 3)}
+				var tries atomic.Int64
+				cfg := b.forms(func(ev eventstore.Event) error {
+					if err := l.fail(ev); err != nil || ev.Type != "deadline" {
+						return err
+					}
+					tries.Add(1)
+					return errBroken
+				})[form]
+				cfg.OnFailure, cfg.Retry = policy, rouse.RetryPolicy{Tries: 3, Pause: soon.Pause}
+				gaveUp := make(chan rouse.OnFailure, 10)
+				cfg.Observer.GaveUp = func(_ string, _ eventstore.Event, what rouse.OnFailure, _ error) { gaveUp <- what }
+				b.deadlines(1)
+				w := b.start(b.Pool, cfg).WaitStarted()
+				b.caughtUp("p")
+				b.exec("update parked_events set parked_at = parked_at - interval '3 days'")
+				b.comesDue(l)
+				require.Equal(t, rouse.Park, <-gaveUp)
+				require.GreaterOrEqual(t, tries.Load(), int64(3), "and once with the event behind it")
+				require.EqualValues(t, 1, b.int("select count(*) from parked_events where attempts = 3 and tries = 3 and due_at is null and last_error <> ''"))
+				require.EqualValues(t, 1, b.int("select count(*) from parked_events where attempts = 3 and parked_at > clock_timestamp() - interval '1 day'"),
+					"it fails since now, and not since it was set aside")
+				b.version("after", 1)
+				b.caughtUp("p")
+				require.NotEqual(t, rouse.StateStopped, w.Status().States["p"])
+				w.MustStop()
+			})
+		})
+	}
+}
+
+// writesFirst is a projection that writes, and then returns what fail does.
+type writesFirst struct {
+	projection
+	fail func(ev eventstore.Event) error
+}
+
+func (p writesFirst) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
+	if _, err := tx.Exec(ctx, doneSQL, p.name, ev.GlobalPosition); err != nil {
+		return err
+	}
+	return p.fail(ev)
+}
+
+// What a projection has written before it says that it wants the event later is rolled back, and what came before in the batch is kept.
+func TestWhatIsWrittenForAnEventThatIsWantedLaterIsRolledBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := &later{due: time.Now().AddDate(1, 0, 0)}
+	calls := map[int64]int{}
+	p := writesFirst{projection{name: "p"}, func(ev eventstore.Event) error { calls[ev.GlobalPosition]++; return l.fail(ev) }}
+	b.deadlines(50)
+	require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}}))
+	require.EqualValues(t, 100, b.int("select count(*) from done"), "50 of others, twice")
+	require.Zero(t, b.int("select count(*) from done d join events e on e.global_position = d.position where e.event_type = 'deadline'"))
+	for position, n := range calls {
+		require.LessOrEqual(t, n, 2, "calls at position %d: an event that is wanted later is not searched for", position)
+	}
+}
+
+// NotBefore may be wrapped, and tells its time; only Unavailable is stronger.
+func TestNotBeforeTellsItsTime(t *testing.T) {
+	t.Parallel()
+	due := time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
+	at, ok := rouse.NotBeforeTime(fmt.Errorf("invoice 7: %w", rouse.Permanent(rouse.NotBefore(due))))
+	require.True(t, ok)
+	require.Equal(t, due, at)
+	require.EqualError(t, rouse.NotBefore(due), "rouse: not before 2031-02-03T04:05:06Z")
+	_, ok = rouse.NotBeforeTime(errors.New("not before 2031"))
+	require.False(t, ok)
+}
