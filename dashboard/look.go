@@ -87,7 +87,7 @@ func (l *looker) read(ctx context.Context) (snapshot, error) {
 		return snapshot{}, err
 	}
 	set, err := rows(ctx, l.pool, parkedSQL, parkedEvents, func(row pgx.CollectableRow) (e parkedEvent, err error) {
-		err = row.Scan(&e.Projection, &e.Position, &e.AggregateType, &e.AggregateID, &e.Version, &e.Type, &e.Attempts, &e.Error, &e.Age, &e.Next, &e.Events)
+		err = row.Scan(&e.Projection, &e.Position, &e.AggregateType, &e.AggregateID, &e.Version, &e.Type, &e.Attempts, &e.Error, &e.Age, &e.Next, &e.Deferred, &e.Events)
 		return e, err
 	})
 	if err != nil {

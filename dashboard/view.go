@@ -40,6 +40,7 @@ type shownProjection struct {
 
 	Retrying   int64 `json:"retrying"`
 	RetryingOf int64 `json:"retrying_of"` // aggregates
+	DeferredOf int64 `json:"deferred_of"` // aggregates
 
 	Error    string   `json:"error,omitempty"`
 	ErrorAt  int64    `json:"error_at,omitempty"` // position
@@ -106,6 +107,9 @@ type parkedEvent struct {
 	// Next is how long it is until the next try; nil: it waits for people. Events is the number of the aggregate's events.
 	Next   *float64 `json:"next"`
 	Events int64    `json:"events"`
+
+	// Deferred means that it has not failed: its handler wants it at Next and no earlier.
+	Deferred bool `json:"deferred"`
 }
 
 type event struct {
@@ -176,7 +180,8 @@ func (s *snapshot) setProjections(r report.Report, l letters, measured *latency)
 	for _, p := range r.Projections {
 		shown := shownProjection{
 			Name: p.Name, State: p.State, Stopped: p.Stopped, Is: p.Condition(), Lag: p.LagEvents, LagAge: p.LagSeconds, Unowned: p.Unowned, Nobody: p.NobodyMayTake,
-			Parked: p.Parked.Events, ParkedOf: p.Parked.Aggregates, Retrying: p.Retrying.Events, RetryingOf: p.Retrying.Aggregates, Error: p.LastError, ErrorAt: p.ErrorPosition,
+			Parked: p.Parked.Events, ParkedOf: p.Parked.Aggregates, Retrying: p.Retrying.Events, RetryingOf: p.Retrying.Aggregates,
+			DeferredOf: p.Deferred.Aggregates, Error: p.LastError, ErrorAt: p.ErrorPosition,
 			ErrorAge: p.ErrorAgeSeconds, Troubles: p.Troubles, Build: p.Build, Latency: measured.of(p.Name), Partitions: []cell{},
 		}
 		if p.Parked.OldestAgeSeconds != nil {

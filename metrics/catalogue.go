@@ -70,6 +70,8 @@ var (
 	projectionCondition = metric{"rouse_projection_condition", "1 for the condition of the projection, for all workers: running, unowned (nobody runs it), paused, stopped or retired (dropped or renamed).", []string{labelProjection, "condition"}}
 	retryingEvents      = metric{"rouse_retrying_events", "Events that failed and are tried again by themselves, and those that wait behind them.", []string{labelProjection}}
 	retryingOldest      = metric{"rouse_retrying_oldest_seconds", "How long ago the first of them was set aside; 0: there is none.", []string{labelProjection}}
+	deferredEvents      = metric{"rouse_deferred_events", "Events that have not failed and wait for the time that their handler has named, and those that wait behind them.", []string{labelProjection}}
+	deferredOverdue     = metric{"rouse_deferred_overdue_seconds", "How long ago the first of them was due; 0: none is.", []string{labelProjection}}
 	parkedEvents        = metric{"rouse_parked_events", "Events that wait for people: failed ones that are not tried again, and those that wait behind them.", []string{labelProjection}}
 	parkedOldest        = metric{"rouse_parked_oldest_seconds", "How long ago the first of them was set aside; 0: there is none.", []string{labelProjection}}
 	workersAlive        = metric{"rouse_workers_alive", "Workers of this database that count as living.", nil}

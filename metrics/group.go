@@ -70,7 +70,8 @@ type reading struct {
 // groupAsked are the metrics of a group that a scrape reads, with a label schema before those that are named here.
 var groupAsked = []metric{waitingSeconds, workerReady,
 	headPosition, {lagEvents.name, lagEvents.help, []string{labelProjection}}, {lagSeconds.name, lagSeconds.help, []string{labelProjection}}, unowned,
-	projectionHalted, projectionCondition, retryingEvents, retryingOldest, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, deadCheckpoints}
+	projectionHalted, projectionCondition, retryingEvents, retryingOldest, deferredEvents, deferredOverdue, parkedEvents, parkedOldest,
+	workersAlive, horizonHolds, horizonSeconds, deadCheckpoints}
 
 // groupWide are those without a label.
 var groupWide = []metric{workerAlive, listenerConnected, databaseUp, databaseErrors}
@@ -260,6 +261,8 @@ func show(r report.Report, schema string, gauge func(m metric, value float64, la
 		gauge(projectionHalted, truth(p.State != "running"), schema, p.Name)
 		gauge(retryingEvents, float64(p.Retrying.Events), schema, p.Name)
 		gauge(retryingOldest, orZero(p.Retrying.OldestAgeSeconds), schema, p.Name)
+		gauge(deferredEvents, float64(p.Deferred.Events), schema, p.Name)
+		gauge(deferredOverdue, max(-orZero(p.Deferred.NextSeconds), 0), schema, p.Name)
 		gauge(parkedEvents, float64(p.Parked.Events), schema, p.Name)
 		gauge(parkedOldest, orZero(p.Parked.OldestAgeSeconds), schema, p.Name)
 	}

@@ -60,7 +60,7 @@ func (b *testBundle) pool() *pgxpool.Pool {
 // away makes Away events wait for a service.
 var away atomic.Bool
 
-// things handles all events but Bad ones, and Flaky ones that are tried again.
+// things handles all events but Bad ones, Flaky ones that are tried again, and Later ones that wait for their time.
 type things struct{}
 
 func (things) Name() string { return "things" }
@@ -71,6 +71,9 @@ func (things) Apply(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
 	}
 	if ev.Type == "Away" && away.Load() {
 		return rouse.Unavailable(context.DeadlineExceeded)
+	}
+	if ev.Type == "Later" {
+		return rouse.NotBefore(time.Now().Add(time.Hour))
 	}
 	if ev.Type == "Flaky" {
 		return rouse.RetryAfter(context.DeadlineExceeded, time.Hour)

@@ -102,6 +102,17 @@ func TestEveryMetricMoves(t *testing.T) {
 		"rouse_failed_attempts_total{projection=things}", "rouse_retrying_events{projection=things}", "rouse_retrying_oldest_seconds{projection=things}")
 	require.Equal(b.t, parked, values(b.t, v.m)["rouse_parked_events{projection=things}"], "it waits for nobody")
 
+	retrying, failed := values(b.t, v.m)["rouse_retrying_events{projection=things}"], values(b.t, v.m)["rouse_failed_attempts_total{projection=things}"]
+	v.rises(func() { b.append("Later", "l", 1) }, "rouse_deferred_events{projection=things}")
+	require.Equal(b.t, retrying, values(b.t, v.m)["rouse_retrying_events{projection=things}"], "it has not failed")
+	require.Equal(b.t, failed, values(b.t, v.m)["rouse_failed_attempts_total{projection=things}"])
+	require.NoError(b.t, projection.Pause(context.Background(), b.Pool, "things"))
+	v.until("rouse_projection_state{projection=things,state=paused}", is(1))
+	v.exec("update parked_events set due_at = clock_timestamp() where event_type = 'Later'")
+	v.until("rouse_deferred_overdue_seconds{projection=things}", func(now float64) bool { return now > 0 })
+	require.NoError(b.t, projection.Resume(context.Background(), b.Pool, "things"))
+	v.until("rouse_deferred_overdue_seconds{projection=things}", is(0))
+
 	away.Store(true)
 	v.until("rouse_waiting_seconds{projection=things}", is(0))
 	v.rises(func() { b.append("Away", "w", 1) },

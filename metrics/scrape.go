@@ -23,8 +23,8 @@ const (
 
 // asked are the metrics that a scrape reads.
 var asked = []metric{waitingSeconds, workerAlive, workerReady, listenerConnected, databaseUp, databaseErrors, headPosition, lagEvents, lagSeconds, unowned,
-	projectionHalted, projectionCondition, retryingEvents, retryingOldest, parkedEvents, parkedOldest, workersAlive, horizonHolds, horizonSeconds, horizonPID,
-	snapshotSeconds, snapshotAge, deadCheckpoints, deadWorkers}
+	projectionHalted, projectionCondition, retryingEvents, retryingOldest, deferredEvents, deferredOverdue, parkedEvents, parkedOldest,
+	workersAlive, horizonHolds, horizonSeconds, horizonPID, snapshotSeconds, snapshotAge, deadCheckpoints, deadWorkers}
 
 // scrape is the collector of the metrics that are read at a scrape.
 type scrape struct {
@@ -128,6 +128,8 @@ func (s *scrape) show(gauge func(m metric, value float64, labels ...string)) {
 		gauge(projectionHalted, truth(p.State != "running"), p.Name)
 		gauge(retryingEvents, float64(p.Retrying.Events), p.Name)
 		gauge(retryingOldest, orZero(p.Retrying.OldestAgeSeconds), p.Name)
+		gauge(deferredEvents, float64(p.Deferred.Events), p.Name)
+		gauge(deferredOverdue, max(-orZero(p.Deferred.NextSeconds), 0), p.Name)
 		gauge(parkedEvents, float64(p.Parked.Events), p.Name)
 		gauge(parkedOldest, orZero(p.Parked.OldestAgeSeconds), p.Name)
 	}

@@ -301,7 +301,7 @@ function workers(s) {
 
 function parked(s) {
   const table = $("parked");
-  const all = s.projections.reduce((n, p) => n + p.parked_of + p.retrying_of, 0);
+  const all = s.projections.reduce((n, p) => n + p.parked_of + p.retrying_of + p.deferred_of, 0);
   table.hidden = s.parked.length === 0;
   $("no-parked").hidden = s.parked.length > 0;
   $("more-parked").hidden = all <= s.parked.length;
@@ -317,10 +317,10 @@ function parked(s) {
       button("Discard…", "Discard " + what, () => discard(e)));
     return tr;
   }, (tr, e) => {
-    const due = e.next === null ? "" : e.next < 1 ? "Is tried now. " : "Is tried again in " + age(e.next) + ". ";
+    const due = e.next === null ? "" : e.deferred && e.next >= 1 ? "Wanted in " + age(e.next) + " and no earlier. " : e.next < 1 ? "Is tried now. " : "Is tried again in " + age(e.next) + ". ";
     fill(tr, [number(e.position), e.type + " of " + e.aggregate_type + "/" + e.aggregate_id + ", version " + e.version +
       (e.events > 1 ? ", and " + number(e.events - 1) + " behind it" : ""), e.projection,
-      e.attempts ? number(e.attempts) : "–", due + (e.error || "Not tried yet"), age(e.age)]);
+      e.attempts ? number(e.attempts) : "–", due + (e.error || (e.deferred ? "" : "Not tried yet")), age(e.age)]);
     for (const b of tr.cells[6].children) b.hidden = !mayAct;
   });
 }

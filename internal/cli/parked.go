@@ -116,13 +116,15 @@ func forPrograms(e parked.Event) parkedEvent {
 	return p
 }
 
-// stateOf says how an event stands: retrying and parked are the first ones of their aggregates.
+// stateOf says how an event stands: retrying, deferred and parked are the first ones of their aggregates.
 func stateOf(e parked.Event) string {
 	switch {
 	case !e.First:
 		return "waiting"
 	case e.DueAt.IsZero():
 		return "parked"
+	case e.Deferred:
+		return "deferred"
 	}
 	return "retrying"
 }
@@ -132,7 +134,9 @@ func next(e parked.Event) string {
 	if e.DueAt.IsZero() {
 		return ""
 	}
-	if wait := time.Until(e.DueAt); wait > 0 {
+	if wait := time.Until(e.DueAt); wait > 0 && e.Deferred {
+		return "not before " + e.DueAt.UTC().Format(time.RFC3339)
+	} else if wait > 0 {
 		return "in " + console.Seconds(wait.Seconds())
 	}
 	return "now"

@@ -25,8 +25,8 @@ func parkedListVerb(e *env) *cobra.Command {
 		Use:   "list",
 		Short: "List events that were set aside, in the order of the log",
 		Long: `List shows the events that were set aside. A retrying one is tried again by itself, at NEXT; a
-parked one waits for retry or discard; a waiting one is behind another of its aggregate, and has no
-ATTEMPTS and no ERROR. With --by-aggregate there is one line for each aggregate, with its first
+deferred one has not failed, its handler wants it at NEXT and no earlier; a parked one waits for
+retry or discard; a waiting one is behind another of its aggregate, and has no ATTEMPTS and no ERROR. With --by-aggregate there is one line for each aggregate, with its first
 event and the number of its EVENTS.`,
 		Args: cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error { return listParked(ctx, e, f, limit, byAggregate) }),

@@ -81,7 +81,10 @@ func printParkedEvent(e *env, ev parkedEvent) error {
 	if ev.Erased {
 		row("erased", "yes, it is no longer in the log, and is taken out of the queue when it is its turn")
 	}
-	if ev.Error == "" {
+	switch {
+	case ev.Error == "" && ev.State == "deferred":
+		ev.Error = "none, its handler wants it then and no earlier"
+	case ev.Error == "":
 		ev.Error = "none, it waits behind an earlier event of its aggregate"
 	}
 	for i, line := range strings.Split(ev.Error, "\n") { // the stack of a panic has many

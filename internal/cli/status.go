@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
@@ -128,6 +129,9 @@ func remarks(p report.Projection) (lines []string) {
 	if p.Retrying.Events > 0 {
 		lines = append(lines, retryingLine(p.Retrying)+" (see rouse parked list)")
 	}
+	if p.Deferred.Events > 0 {
+		lines = append(lines, deferredLine(p.Deferred)+" (see rouse parked list)")
+	}
 	if p.Parked.Events > 0 {
 		lines = append(lines, parkedLine(p.Parked)+" (see rouse parked list)")
 	}
@@ -154,6 +158,15 @@ func remarks(p report.Projection) (lines []string) {
 // parkedLine says what waits for people.
 func parkedLine(p report.Parked) string {
 	return fmt.Sprintf("%s of %s, the first was parked %s", console.Counted(p.Events, "parked event"), console.Counted(p.Aggregates, "aggregate"), ago(p.OldestAgeSeconds))
+}
+
+// deferredLine says what waits for its time.
+func deferredLine(p report.Deferred) string {
+	next := "now"
+	if p.NextSeconds != nil && *p.NextSeconds > 0 {
+		next = "not before " + time.Now().Add(time.Duration(*p.NextSeconds*float64(time.Second))).UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("%s of %s, the first of them %s", console.Counted(p.Events, "deferred event"), console.Counted(p.Aggregates, "aggregate"), next)
 }
 
 // retryingLine says what is tried again by itself.

@@ -88,6 +88,9 @@ type Projection struct {
 	Retrying Parked `json:"retrying"`
 	Parked   Parked `json:"parked"`
 
+	// Deferred are the events of aggregates whose first one waits for the time that its handler has named (rouse.NotBefore).
+	Deferred Deferred `json:"deferred"`
+
 	// LagEvents and LagSeconds are those of the partition that is furthest behind. Unowned counts partitions that
 	// nobody owns, none of what is built or kept beside another one.
 	LagEvents  int64   `json:"lag_events"`

@@ -407,15 +407,17 @@ func TestEventsThatAreSetAsideAreCountedByProjection(t *testing.T) {
 	_, err := partition.Ensure(t.Context(), db.Pool, "other", 1)
 	require.NoError(t, err)
 	appendEvents(t, db.Pool, "a", 1, 3)
-	for _, id := range []string{"b", "c", "d"} { // b is tried again, c as a binary before version 10 has asked, d waits
+	// b is tried again, c as a binary before version 10 has asked, d waits, and e has not failed and waits for its time
+	for _, id := range []string{"b", "c", "d", "e"} {
 		appendEvents(t, db.Pool, id, 1, 2)
 	}
 	exec(t, db.Pool, `insert into parked_events (projection_name, global_position, slot, event_id, aggregate_type, aggregate_id,
 			aggregate_version, event_type, parked_at, due_at, retry_requested_at, last_error)
 		select $1, global_position, slot, event_id, aggregate_type, aggregate_id, aggregate_version, event_type,
 			clock_timestamp() - interval '1 hour' * case aggregate_id when 'c' then 1 else 5 - aggregate_version end,
-			case when aggregate_id = 'b' and aggregate_version = 1 then clock_timestamp() + interval '1 hour' end,
-			case aggregate_id when 'c' then clock_timestamp() end, 'error of ' || aggregate_id || aggregate_version from events`, projection)
+			case when aggregate_id in ('b', 'e') and aggregate_version = 1 then clock_timestamp() + interval '1 hour' end,
+			case aggregate_id when 'c' then clock_timestamp() end,
+			case aggregate_id when 'e' then '' else 'error of ' || aggregate_id || aggregate_version end from events`, projection)
 	r := read(t, db.Pool)
 	require.Len(t, r.Projections, 2)
 	at := slices.IndexFunc(r.Projections, func(p Projection) bool { return p.Name == projection })
@@ -432,6 +434,11 @@ func TestEventsThatAreSetAsideAreCountedByProjection(t *testing.T) {
 		require.NotNil(t, tc.found.OldestAgeSeconds)
 		assert.InDelta(t, 4*3600.0, *tc.found.OldestAgeSeconds, 600)
 	}
+	deferred := r.Projections[at].Deferred
+	assert.Equal(t, []int64{2, 1, 10}, []int64{deferred.Events, deferred.Aggregates, deferred.Position})
+	require.NotNil(t, deferred.NextSeconds)
+	assert.InDelta(t, 3600.0, *deferred.NextSeconds, 600)
+	assert.Equal(t, Deferred{}, r.Projections[1-at].Deferred)
 	assert.Equal(t, []Parked{{}, {}}, []Parked{r.Projections[1-at].Parked, r.Projections[1-at].Retrying})
 }
 
