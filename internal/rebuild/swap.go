@@ -283,12 +283,16 @@ func (s *swap) look(ctx context.Context, tx pgx.Tx, p places) error {
 	if !now.ahead {
 		return ErrBehind
 	}
-	var parked int64
-	if err := tx.QueryRow(ctx, sqlParked.For(s.d), p.live, s.shadow).Scan(&parked); err != nil {
+	var parked, deferred int64
+	if err := tx.QueryRow(ctx, sqlParked.For(s.d), p.live, s.shadow).Scan(&parked, &deferred); err != nil {
 		return err
 	}
 	if parked > 0 {
 		return fmt.Errorf("%s has set %d events aside that %s has handled (rouse parked list --projection %s shows them: retry or discard them)", s.shadow, parked, p.live, s.shadow)
+	}
+	if deferred > 0 {
+		return fmt.Errorf("%d events wait in %s for the time that its handler has named, and %s has handled them, as a replay"+
+			" (let a worker of %s handle them: rouse parked retry --projection %s; or discard them)", deferred, p.live, s.shadow, p.live, p.live)
 	}
 	if p.version != p.with {
 		var rebuilt bool // read by tx, because another connection may not be free while the tables are locked
