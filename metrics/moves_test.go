@@ -106,11 +106,6 @@ func TestEveryMetricMoves(t *testing.T) {
 	v.rises(func() { b.append("Later", "l", 1) }, "rouse_deferred_events{projection=things}")
 	require.Equal(b.t, retrying, values(b.t, v.m)["rouse_retrying_events{projection=things}"], "it has not failed")
 	require.Equal(b.t, failed, values(b.t, v.m)["rouse_failed_attempts_total{projection=things}"])
-	require.NoError(b.t, projection.Pause(context.Background(), b.Pool, "things"))
-	v.until("rouse_projection_state{projection=things,state=paused}", is(1))
-	v.exec("update parked_events set due_at = clock_timestamp() where event_type = 'Later'")
-	v.until("rouse_deferred_overdue_seconds{projection=things}", func(now float64) bool { return now > 0 })
-	require.NoError(b.t, projection.Resume(context.Background(), b.Pool, "things"))
 	v.until("rouse_deferred_overdue_seconds{projection=things}", is(0))
 
 	away.Store(true)
@@ -151,6 +146,8 @@ func TestEveryMetricMoves(t *testing.T) {
 	v.until("rouse_projection_halted{projection=things}", is(0))
 
 	w.MustStop()
+	v.exec("update parked_events set due_at = clock_timestamp() where event_type = 'Later'")
+	v.until("rouse_deferred_overdue_seconds{projection=things}", func(now float64) bool { return now > 0 })
 	v.until("rouse_worker_alive", is(0))
 	v.until("rouse_partitions_unowned{projection=things}", is(32))
 	require.NoError(t, projection.Pause(context.Background(), b.Pool, "things"))
