@@ -84,7 +84,7 @@ image: ## build the container image, IMAGE=rouse:latest
 	done; echo 'make: no certificates of public authorities were found, install ca-certificates or set SSL_CERT_FILE'; exit 1
 	@echo 'make: building $(or $(IMAGE),rouse:latest)'
 	@GOOS=linux $(BUILD) -o dist/image/rouse ./cmd/rouse
-	@DOCKER_BUILDKIT=$$($(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0) $(DOCKER) build -q -t '$(or $(IMAGE),rouse:latest)' -f deploy/Dockerfile dist/image
+	@DOCKER_BUILDKIT=$$($(DOCKER) buildx version >/dev/null 2>&1 && echo 1 || echo 0) $(DOCKER) build -q --build-arg PROGRAM=rouse -t '$(or $(IMAGE),rouse:latest)' -f deploy/Dockerfile dist/image
 
 # The recipes below become the program (exec), so that Ctrl+C, a signal sent to make
 # and the exit code meet it and nobody in between, as `go run` would be.

@@ -64,6 +64,15 @@ begin
   end if;
 end $$;
 
+-- Which migrations of your program were applied, which its workers look at when they start. It is there after `migrate` of a
+-- program that has any.
+do $$
+begin
+  if to_regclass('rouse_program_migrations') is not null then
+    grant select on rouse_program_migrations to rouse_worker, rouse_appender, rouse_reader;
+  end if;
+end $$;
+
 -- pg_read_all_stats shows a reader how long open appends of other roles have been open, and their
 -- programs, and with that the statements of every session on the server, those of other databases
 -- and of superusers as well, passwords in them included. So it is not granted, unless asked for:

@@ -35,7 +35,7 @@ func TestCompose(t *testing.T) {
 		for before := range service.DependsOn {
 			assert.Contains(t, project.Services, before)
 		}
-		if service.Image != "rouse:latest" {
+		if service.Image != "myapp:latest" {
 			continue
 		}
 		assert.True(t, service.ReadOnly, name)

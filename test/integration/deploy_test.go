@@ -40,19 +40,19 @@ func scalerQuery(t *testing.T) string {
 	return strings.Join(strings.Fields(m[1]), " ")
 }
 
-// TestDeployNamesWhatExists: every verb, flag and variable that units, Compose and Kubernetes use is one of the command's.
+// TestDeployNamesWhatExists: every verb, flag and variable that units, Compose and Kubernetes use is one that a user's binary has.
 func TestDeployNamesWhatExists(t *testing.T) {
 	t.Parallel()
-	binary := checkout.Rouse(t)
+	binary := userApp(t)
 	help := func(words ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 		defer cancel()
 		out, err := exec.CommandContext(ctx, binary, append(words, "--help")...).CombinedOutput()
-		require.NoError(t, err, "rouse %v: %s", words, out)
+		require.NoError(t, err, "myapp %v: %s", words, out)
 		return string(out)
 	}
 	worker := help("worker")
-	started := regexp.MustCompile(`(?m)^\s*(?:args: \[|command: \[|CMD \[|ExecStart=/usr/local/bin/rouse )(\w.*|".*)$`)
+	started := regexp.MustCompile(`(?m)^\s*(?:args: \[|command: \[|CMD \[|ExecStart=/usr/local/bin/myapp )(\w.*|".*)$`)
 	variable := regexp.MustCompile(`\b(ROUSE_[A-Z_]+|WORKER_ID|TOTAL_WORKERS|DATABASE_URL)(?:=|:)|name: (ROUSE_[A-Z_]+|WORKER_ID|TOTAL_WORKERS|DATABASE_URL)\b`)
 	verbs, variables := 0, 0
 	for name, text := range deployed(t) {
@@ -60,16 +60,16 @@ func TestDeployNamesWhatExists(t *testing.T) {
 			words := strings.FieldsFunc(m[1], func(r rune) bool { return strings.ContainsRune(`[]", `, r) })
 			verbs++
 			usage := help(words[0])
-			assert.Regexp(t, `(?m)^  rouse `+words[0]+`( |$)`, usage, name)
+			assert.Regexp(t, `(?m)^  myapp .*\b`+words[0]+`\b`, usage, name)
 			for _, flag := range words[1:] {
 				if !strings.HasPrefix(flag, "--") {
 					continue
 				}
-				assert.Regexp(t, flag+`\b`, usage, "%s: rouse %s", name, words[0])
+				assert.Regexp(t, flag+`\b`, usage, "%s: myapp %s", name, words[0])
 			}
 		}
 		for _, m := range variable.FindAllStringSubmatch(text, -1) {
-			if word := m[1] + m[2]; word != "ROUSE_IMAGE" { // Compose's own
+			if word := m[1] + m[2]; word != "APP_IMAGE" { // Compose's own
 				variables++
 				assert.Regexp(t, `\(env .*\b`+word+`\b`, worker, name)
 			}
@@ -99,7 +99,7 @@ func TestSystemdUnits(t *testing.T) {
 		require.NoError(t, err)
 		assert.Greater(t, seconds, 15*time.Second, "a worker has 10 seconds for the batch in hand, and gives its partitions up after that")
 		// The program is not installed here, and systemd looks for it.
-		text = strings.ReplaceAll(text, "/usr/local/bin/rouse", "/bin/true")
+		text = strings.ReplaceAll(text, "/usr/local/bin/myapp", "/bin/true")
 		files = append(files, filepath.Join(folder, filepath.Base(name)))
 		require.NoError(t, os.WriteFile(files[len(files)-1], []byte(text), 0o600))
 	}

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rouse-es/rouse/test/checkout"
 	"github.com/rouse-es/rouse/test/process"
 )
 
@@ -19,6 +22,7 @@ const fleetTotal = 3 // static workers, 0 to 2
 type fleet struct {
 	t        testing.TB
 	url      string
+	program  string // the binary of a user whose workers these are; "": this test's
 	stumbles bool
 	rng      *rand.Rand
 	started  int
@@ -34,9 +38,9 @@ type seat struct {
 	process *process.Process
 }
 
-// newFleet starts the fleet. At the end of the test none of its processes is left.
-func newFleet(t testing.TB, url string, stumbles bool, seed uint64) *fleet {
-	f := &fleet{t: t, url: url, stumbles: stumbles, rng: rand.New(rand.NewPCG(seed, 1<<40)), report: map[string]int{}}
+// newFleet starts the fleet, of a program if one is named. At the end of the test none of its processes is left.
+func newFleet(t testing.TB, url, program string, stumbles bool, seed uint64) *fleet {
+	f := &fleet{t: t, url: url, program: program, stumbles: stumbles, rng: rand.New(rand.NewPCG(seed, 1<<40)), report: map[string]int{}}
 	t.Cleanup(func() {
 		for _, s := range f.seats {
 			if s.process != nil {
@@ -61,13 +65,27 @@ func (f *fleet) start(s *seat) error {
 		URL: f.url, Name: fmt.Sprintf("worker-%d#%d", s.index, f.started), Index: s.index, Total: fleetTotal,
 		BatchSize: []int{20, 100, 500}[f.rng.IntN(3)], Plain: f.started%2 == 0, Stumbles: f.stumbles,
 	}
-	encoded, err := json.Marshal(order)
+	cmd, err := f.command(order)
 	if err != nil {
 		return err
 	}
-	cmd := process.Command(f.t, "stress-worker", stressWorkerEnv+"="+string(encoded))
 	s.process, err = process.Start(f.t, cmd, order.Name, process.Options{Note: f.note})
 	return err
+}
+
+// command is the process that an order is for. A user's binary is told what its flags and variables can say.
+func (f *fleet) command(order workerOrder) (*exec.Cmd, error) {
+	if f.program != "" {
+		cmd := exec.Command(f.program, "projection-worker", "--projection", stressProjection, "--batch-size", strconv.Itoa(order.BatchSize))
+		cmd.Env = append(checkout.Environ(), "DATABASE_URL="+order.URL, "WORKER_ID="+strconv.Itoa(order.Index),
+			"TOTAL_WORKERS="+strconv.Itoa(order.Total), "USERAPP_ANNOUNCE=yes")
+		return cmd, nil
+	}
+	encoded, err := json.Marshal(order)
+	if err != nil {
+		return nil, err
+	}
+	return process.Command(f.t, "stress-worker", stressWorkerEnv+"="+string(encoded)), nil
 }
 
 func (f *fleet) note(line string) {

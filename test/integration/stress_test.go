@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // lagWithin is how long after the last event the lag of every partition may take to come down to 0.
@@ -31,6 +33,7 @@ type stressPlan struct {
 	burst, lull time.Duration // the appenders' load; no lull: one burst
 	stumbles    bool          // handlers fail now and then
 	noLock      bool          // the append trigger takes no lock
+	program     string        // the binary of a user whose workers run; "": this test's
 	aggregates  int
 	timeout     time.Duration // of the whole run
 }
@@ -69,6 +72,22 @@ func TestStress(t *testing.T) {
 		assert.Positive(t, s.fleet.reported(lineMode+mode), "no worker was ever in mode %s", mode)
 	}
 	s.wantAllWays()
+}
+
+// TestStressOfAUsersBinary is the same with workers of a binary that a user has built with package app, which is told no more than the files
+// of deploy/ tell it: they are killed, stopped and started again, and handle every event once and in order.
+func TestStressOfAUsersBinary(t *testing.T) {
+	plan := stressPlanFor()
+	plan.program, plan.stumbles = userApp(t, "-race"), false
+	s := newStress(t, plan)
+	s.run()
+	s.print()
+	v := stressJudge(t, s.db.Pool, stressProjection)
+	t.Logf("verdict: %+v", v)
+	assert.GreaterOrEqual(t, v.Committed, plan.events)
+	assert.Equal(t, stressVerdict{Committed: s.appenders.committed.Load(), Seen: s.appenders.committed.Load()}, v)
+	assert.Positive(t, stressJudge(t, s.db.Pool, s.naive.name).Lost, "a naive reader has to lose events here, or this run proves nothing")
+	assert.Positive(t, s.fleet.reported("killed"))
 }
 
 // TestStressWithoutLock takes away what the horizon rests on, the lock of the append trigger, and nothing else. The same run
@@ -111,12 +130,18 @@ func newStress(t *testing.T, plan stressPlan) *stress {
 	if plan.noLock {
 		stressExec(t, db.Pool, stressSQL("no_lock"))
 	}
+	if plan.program != "" {
+		migrate := exec.CommandContext(t.Context(), plan.program, "migrate")
+		migrate.Env = append(checkout.Environ(), "DATABASE_URL="+db.URL)
+		out, err := migrate.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
 	return &stress{
 		t: t, plan: plan, db: db,
 		appenders: newAppenders(t, db.URL, db.Name, 32, plan.aggregates, seed),
 		naive:     newNaiveReader(t, db.URL),
 		lags:      newLags(t, db.URL),
-		fleet:     newFleet(t, db.URL, plan.stumbles, seed),
+		fleet:     newFleet(t, db.URL, plan.program, plan.stumbles, seed),
 	}
 }
 
