@@ -48,6 +48,9 @@ func workerVerb(e *env) *cobra.Command {
 			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return runWorker(ctx, e, f) })
 		}),
 	}
+	if cmd.Name() != "worker" { // what files and pages type that do not know the program
+		cmd.Aliases = []string{"worker"}
+	}
 	f.register(cmd.Flags(), e.program)
 	return cmd
 }
