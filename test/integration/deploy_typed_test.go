@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -25,12 +24,11 @@ import (
 // deploymentPage is the page whose commands are run as they are typed.
 const deploymentPage = "docs/deployment.md"
 
-// userApp builds the binary of a user, with more flags of `go build`, and returns where it is.
-func userApp(t *testing.T, flags ...string) string {
+// userApp builds the binary of a user, and returns where it is.
+func userApp(t *testing.T) string {
 	t.Helper()
 	dir := repository(t)
-	build := "go build -o bin/myapp " + strings.Join(flags, " ") + " ."
-	out, err := typing(t, dir, build).CombinedOutput()
+	out, err := typing(t, dir, "go build -o bin/myapp .").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return filepath.Join(dir, "bin", "myapp")
 }

@@ -78,7 +78,7 @@ func TestStress(t *testing.T) {
 // of deploy/ tell it: they are killed, stopped and started again, and handle every event once and in order.
 func TestStressOfAUsersBinary(t *testing.T) {
 	plan := stressPlanFor()
-	plan.program, plan.stumbles = userApp(t, "-race"), false
+	plan.program, plan.stumbles = userApp(t), false
 	s := newStress(t, plan)
 	s.run()
 	s.print()
