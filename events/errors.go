@@ -38,14 +38,14 @@ type DecodeError struct {
 
 // Error returns a sentence that says what to do.
 func (e *DecodeError) Error() string {
-	switch e.Err {
-	case ErrUnknown:
+	switch {
+	case errors.Is(e.Err, ErrUnknown):
 		return fmt.Sprintf("%v: events of type %s (add events.Register for it)", e.Err, e.Type)
-	case ErrNewer:
+	case errors.Is(e.Err, ErrNewer):
 		return fmt.Sprintf("%v: %s has version %d, and %d is registered as %s (start a newer program)", e.Err, e.Type, e.Version, e.Registered, e.Go)
-	case ErrOlder:
+	case errors.Is(e.Err, ErrOlder):
 		return fmt.Sprintf("%v: %s has version %d, and %s has no upcaster from it (add one with events.Upcast)", e.Err, e.Type, e.Version, e.Go)
-	case ErrMismatch:
+	case errors.Is(e.Err, ErrMismatch):
 		return fmt.Sprintf("%v: %s is no %s", e.Err, e.Type, e.Go)
 	}
 	return fmt.Sprintf("%v: version %d of %s as %s: %v", e.Err, e.Version, e.Type, e.Go, e.Cause)
