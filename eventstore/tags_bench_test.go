@@ -30,7 +30,7 @@ func BenchmarkTags(b *testing.B) {
 		}},
 		{"append with two tags", func(ctx context.Context, pool *pgxpool.Pool, n int64) error {
 			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-				_, err := eventstore.AppendTagged(ctx, tx, eventstore.Stream{Type: "a", ID: fmt.Sprint(n)}, eventstore.Any(), tagged("Joined", spread(n)...))
+				_, err := eventstore.AppendTagged(ctx, tx, eventstore.Stream{Type: "a", ID: fmt.Sprint(n)}, eventstore.Any(), tagged("Joined", spread(rand.Int64())...))
 				return err
 			})
 		}},
