@@ -34,10 +34,10 @@ type tree struct {
 
 type hidden struct {
 	Shown  int
-	hidden int //nolint:unused // it is looked at
+	hidden int
 }
 
-type onlyWrites struct{ hidden int } //nolint:unused // it is looked at
+type onlyWrites struct{ hidden int }
 
 func (onlyWrites) MarshalJSON() ([]byte, error) { return []byte("1"), nil }
 
@@ -50,9 +50,9 @@ func TestStatesThatCannotBeKeptAreRefusedAtTheFirstCall(t *testing.T) {
 		state any
 		says  string
 	}{
-		{hidden{}, "aggregate_test.hidden.hidden is not exported"},
+		{hidden{hidden: 1}, "aggregate_test.hidden.hidden is not exported"},
 		{struct{ A []map[string]hidden }{}, ".A.hidden is not exported"},
-		{onlyWrites{}, "is not exported"},
+		{onlyWrites{hidden: 1}, "is not exported"},
 		{struct {
 			A int `json:"-"`
 		}{}, `.A has the tag json:"-"`},
