@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rouse-es/rouse/internal/pgserver"
+	"github.com/rouse-es/rouse/internal/scratch"
 )
 
 // EnvURL names the environment variable with the URL of a maintenance database
@@ -34,9 +35,8 @@ const (
 var shared struct {
 	mu          sync.Mutex // protects following fields, held while they are made
 	maintenance string     // URL of the maintenance database, "" before the first use
-	server      *pgserver.Server
-	template    string // name of the template with the schema, "" before the first use
-	err         error  // the first failure, which every later test reports too
+	template    string     // name of the template with the schema, "" before the first use
+	err         error      // the first failure, which every later test reports too
 }
 
 // fast are settings of private servers: the operating system outlives the tests,
@@ -62,18 +62,12 @@ func Main(m *testing.M, ignore ...goleak.Option) {
 	os.Exit(code)
 }
 
-// stopShared ends the private server if there is one.
+// stopShared ends what tests have had together, a private server included.
 func stopShared() error {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
-	if shared.server == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	err := shared.server.Stop(ctx)
-	shared.server, shared.maintenance, shared.template = nil, "", ""
-	return err
+	shared.maintenance, shared.template = "", ""
+	return scratch.Stop()
 }
 
 // maintenanceURL returns the address of the server for all tests, started if it
@@ -84,15 +78,11 @@ func maintenanceURL() (string, error) {
 	}
 	given := os.Getenv(EnvURL)
 	if given == "" {
-		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-		defer cancel()
-		server, err := startPrivate(ctx, fast)
-		if err != nil {
-			shared.err = fmt.Errorf("testdb: no database for the tests (set %s, or make PostgreSQL available): %w", EnvURL, err)
-			return "", shared.err
+		shared.maintenance, shared.err = scratch.Server() // that of package rousetest, which is tested beside this one
+		if shared.err != nil {
+			shared.err = fmt.Errorf("testdb: no database for the tests (set %s, or make PostgreSQL available): %w", EnvURL, shared.err)
 		}
-		shared.server, shared.maintenance = server, server.URL("postgres")
-		return shared.maintenance, nil
+		return shared.maintenance, shared.err
 	}
 	if _, err := databaseURL(given, "postgres"); err != nil {
 		shared.err = err
