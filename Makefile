@@ -235,7 +235,8 @@ UNWANTED := github.com/spf13/|docker|github.com/stretchr/|github.com/prometheus/
 
 lint-imports: ## that a program which imports Rouse is not built of tools
 	@set -e; for os in $(VET_SYSTEMS); do packages="$$(CGO_ENABLED=0 GOOS=$$os $(GO) list -deps $(IMPORTED))"; \
-		if echo "$$packages" | grep -E '$(UNWANTED)'; then echo "make: for $$os, $(IMPORTED) bring these to programs that import them"; exit 1; fi; done
+		if echo "$$packages" | grep -E '$(UNWANTED)'; then echo "make: for $$os, $(IMPORTED) bring these to programs that import them"; exit 1; fi; \
+		if CGO_ENABLED=0 GOOS=$$os $(GO) list -deps ./rousetest | grep -v '^testing$$' | grep -E '$(UNWANTED)'; then echo "make: for $$os, rousetest brings these to tests that import it"; exit 1; fi; done
 
 # Both modules, by the configuration at the root.
 lint-static: ## staticcheck, set up by staticcheck.conf

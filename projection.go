@@ -75,6 +75,9 @@ func Batched(q Queuer) BatchProjection { return batched{q} }
 // batched is the BatchProjection of a Queuer. The embedded Queuer hides its optional methods; see optional.
 type batched struct{ Queuer }
 
+// Queued returns what may implement the optional interfaces, for packages that look for them.
+func (b batched) Queued() Queuer { return b.Queuer }
+
 // Apply sends the statements of one event, in one round trip inside tx.
 func (b batched) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
 	var batch pgx.Batch
