@@ -55,7 +55,7 @@ func (r replay) check() error {
 			return fmt.Errorf("ApplyBatch came to something else than Apply:\n%s\n%s", r.sql, d)
 		}
 	}
-	if resetter, is := optionalOf(r.projection).(rouse.Resetter); is {
+	if resetter, is := as[rouse.Resetter](r.projection); is {
 		return r.reset(resetter, forms[0], before, first)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/apply"
+	"github.com/rouse-es/rouse/internal/traits"
 )
 
 var (
@@ -185,22 +186,26 @@ func formsOf(p rouse.Projection) []form {
 type filter struct{ events, aggregates []string }
 
 func filterOf(p rouse.Projection) (f filter) {
-	optional := optionalOf(p)
-	if typed, is := optional.(rouse.EventTyped); is {
+	if typed, is := as[rouse.EventTyped](p); is {
 		f.events = typed.EventTypes()
 	}
-	if typed, is := optional.(rouse.AggregateTyped); is {
+	if typed, is := as[rouse.AggregateTyped](p); is {
 		f.aggregates = typed.AggregateTypes()
 	}
 	return f
 }
 
-// optionalOf returns what may implement the optional interfaces of a projection.
-func optionalOf(p rouse.Projection) any {
+// as returns p as one that implements an optional interface, if it is to be taken for one.
+func as[T any](p rouse.Projection) (value T, is bool) {
+	var handler any = p
 	if batched, is := p.(interface{ Queued() rouse.Queuer }); is {
-		return batched.Queued()
+		handler = batched.Queued()
 	}
-	return p
+	if partial, is := handler.(traits.Partial); is && partial.Lacks(traits.Of[T]()) {
+		return value, false
+	}
+	value, is = handler.(T)
+	return value, is
 }
 
 // of returns those of events that a worker would hand to the projection.

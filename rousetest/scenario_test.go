@@ -11,8 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/events"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/projection"
 	"github.com/rouse-es/rouse/rousetest"
 )
 
@@ -151,4 +153,34 @@ func TestRow_ComparesWhatPeopleMean(t *testing.T) {
 	}
 	r := testdb.Record(t, func(t testing.TB) { db.Expect(t, "select 'text' where false", rousetest.Row{"text"}) })
 	require.Equal(t, []string{"rousetest: select 'text' where false\nwant:\n  text\ngot:\n  (no rows)\n"}, r.Failures)
+}
+
+// Paid and Refunded are registered, and invoices is made of handlers for them.
+type (
+	Paid     struct{ Cents int }
+	Refunded struct{ Cents int }
+)
+
+var (
+	_ = events.Register[Paid]("Paid", 1)
+	_ = events.Register[Refunded]("Refunded", 1)
+
+	invoices = projection.New("invoices",
+		projection.Queue(func(b *pgx.Batch, e Paid, ev eventstore.Event) error {
+			b.Queue(`insert into balances values ($1, $2) on conflict (account) do update set cents = balances.cents + excluded.cents`, ev.AggregateID, e.Cents)
+			return nil
+		}),
+		projection.Tables("balances"))
+)
+
+// What is made of typed handlers has methods for everything and counts as what it was given options for.
+func TestScenario_TypedHandlersGetTheirTypes(t *testing.T) {
+	t.Parallel()
+	db := rousetest.New(t, rousetest.Config{SQL: createBalances})
+	happened := rousetest.Stream("invoice", "1").Add(Paid{Cents: 5}, Refunded{Cents: 2}, Paid{Cents: 1}).Events()
+	rousetest.Given(t, db, invoices).When(happened...).Then(showBalances, rousetest.Row{"1", 6})
+	rousetest.Replay(t, db, invoices, showBalances, happened...)
+	db.Append(t, eventstore.Stream{Type: "invoice", ID: "1"}, Paid{Cents: 5}, Refunded{Cents: 2})
+	db.Drain(t, invoices)
+	db.Expect(t, showBalances, rousetest.Row{"1", 5})
 }
