@@ -98,7 +98,3 @@ func (balances) Queue(batch *pgx.Batch, ev eventstore.Event) error {
 		on conflict (account) do update set amount = b.amount + excluded.amount`, ev.AggregateID, ev.Payload)
 	return nil
 }
-
-func ExampleBatched() {
-	_ = rouse.Config{Projections: []rouse.Projection{rouse.Batched(balances{})}}
-}

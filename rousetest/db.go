@@ -1,7 +1,6 @@
 package rousetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	_ "embed" // the statements
@@ -16,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/internal/scratch"
+	"github.com/rouse-es/rouse/internal/script"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -32,8 +32,8 @@ const (
 
 // Config says what a database has besides the schema of Rouse. The zero value is usable.
 type Config struct {
-	// Migrations are the files *.sql of the program, at the top of the file system, which run in the order of their names: the
-	// Migrations of app.Config. Nil: none.
+	// Migrations are the files of the program whose names end with .sql, in whatever folder, which run in the order of their names, as
+	// with the Migrations of app.Config. Nil: none.
 	Migrations fs.FS
 
 	// SQL are statements that run after them, such as those that create the read model. "": none.
@@ -115,57 +115,36 @@ func Stop() error {
 	return nil
 }
 
-// part is one of what makes a database: a name for people, and statements.
-type part struct{ name, sql string }
-
 // template returns what databases of c are copies of.
 func (c Config) template() (scratch.Template, error) {
-	parts, err := c.parts()
-	if err != nil {
-		return scratch.Template{}, err
+	own, err := script.Load(c.Migrations)
+	if err == nil && c.Migrations != nil && len(own) == 0 {
+		err = errors.New("it has no file that ends with .sql")
 	}
-	var all bytes.Buffer
-	if err := migrations.Print(&all); err != nil {
+	if err != nil {
+		return scratch.Template{}, fmt.Errorf("rousetest: Config.Migrations: %w", err)
+	}
+	key := sha256.New()
+	if err := migrations.Print(key); err != nil {
 		return scratch.Template{}, fmt.Errorf("rousetest: %w", err)
 	}
-	for _, p := range parts {
-		fmt.Fprintf(&all, "%d %s%d %s", len(p.name), p.name, len(p.sql), p.sql)
+	for _, s := range own {
+		key.Write([]byte("\n-- " + s.Name + " " + s.Checksum))
 	}
-	sum := sha256.Sum256(all.Bytes())
-	return scratch.Template{Key: hex.EncodeToString(sum[:]), Fill: func(ctx context.Context, conn *pgx.Conn) error {
+	key.Write([]byte("\n-- " + c.SQL))
+	return scratch.Template{Key: hex.EncodeToString(key.Sum(nil)), Fill: func(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := migrations.Up(ctx, conn); err != nil {
 			return err
 		}
-		for _, p := range parts {
-			if _, err := conn.PgConn().Exec(ctx, p.sql).ReadAll(); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
+		if _, err := conn.PgConn().Exec(ctx, clockSQL).ReadAll(); err != nil {
+			return err
+		}
+		if _, err := own.Up(ctx, conn); err != nil {
+			return err
+		}
+		if _, err := conn.PgConn().Exec(ctx, c.SQL).ReadAll(); err != nil {
+			return fmt.Errorf("Config.SQL: %w", err)
 		}
 		return nil
 	}}, nil
-}
-
-// parts returns what runs after the migrations of Rouse.
-func (c Config) parts() ([]part, error) {
-	parts := []part{{"the clock", clockSQL}}
-	if c.Migrations != nil {
-		names, err := fs.Glob(c.Migrations, "*.sql")
-		if err != nil {
-			return nil, fmt.Errorf("rousetest: Config.Migrations: %w", err)
-		}
-		if len(names) == 0 {
-			return nil, errors.New("rousetest: Config.Migrations has no file *.sql at its top (take the folder with fs.Sub)")
-		}
-		for _, name := range names { // sorted
-			content, err := fs.ReadFile(c.Migrations, name)
-			if err != nil {
-				return nil, fmt.Errorf("rousetest: Config.Migrations: %w", err)
-			}
-			parts = append(parts, part{name, string(content)})
-		}
-	}
-	if c.SQL != "" {
-		parts = append(parts, part{"Config.SQL", c.SQL})
-	}
-	return parts, nil
 }
