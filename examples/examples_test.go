@@ -32,6 +32,7 @@ var promises = []promise{
 	{"ScalingAndTheBuiltInProjectionTakeTurns", testTurns},
 	{"ScalingHasTheReadModelOfTheBuiltInProjection", testSameReadModel},
 	{"ScalingPrintsOnlyWhatWasCommitted", testCommitted},
+	{"ScalingPrintsTheShareOfItsWorkerAsWorkersComeAndGo", testShares},
 	{"ScalingAppendersMayRunAtOnce", testAppenders},
 	{"ScalingRefusesInOneSentence", testRefusals},
 }
@@ -47,7 +48,7 @@ func testBasic(s *scene) {
 
 func testMigrate(s *scene) {
 	empty := &scene{db: testdb.Empty(s.T), T: s.T, bin: s.bin}
-	empty.fault([]string{"go generate", "rouse migrate"}, "basic")
+	empty.fault(4, []string{"go generate", "rouse migrate"}, "basic")
 	require.Regexp(s, `^applied [1-9]\d* migrations, the schema is at version \d+\n$`, empty.run("basic", "--migrate"))
 	require.Regexp(s, `^applied 0 migrations, `, empty.run("basic", "--migrate"))
 	require.Contains(s, empty.run("basic"), "handled 3 events")
@@ -79,7 +80,7 @@ func testStopResume(s *scene) {
 	second.interrupt()
 	require.Len(s, second.lines("step "), 20-n)
 	require.Contains(s, s.run("stop-resume", "--mode=status"), "appended 20, handled 20, left 0; rows in the read model 20, of different events 20")
-	s.fault([]string{"append, status or process"}, "stop-resume", "--mode=sideways")
+	s.fault(1, []string{"append, status or process"}, "stop-resume", "--mode=sideways")
 }
 
 func testRebuilt(s *scene) {
@@ -122,7 +123,7 @@ func testWorkerPool(s *scene) {
 		require.Equal(s, workers, strings.Count(out, "\n"))
 		require.Equal(s, 100, s.int("select count(*) from pool_items where events = $1", 4*(n+1)))
 	}
-	s.fault([]string{"--workers 5: from 1 to 4"}, "worker-pool", "--workers", "5")
+	s.fault(1, []string{"--workers 5: from 1 to 4"}, "worker-pool", "--workers", "5")
 }
 
 func testPartitioned(s *scene) {
@@ -142,8 +143,8 @@ func testPartitioned(s *scene) {
 	}
 	require.Equal(s, 20, total)
 	require.Equal(s, 20, s.int("select sum(events) from partitioned_counts where partition % 2 = worker"))
-	s.fault([]string{"TOTAL_WORKERS", "WORKER_ID=0 TOTAL_WORKERS=2"}, "WORKER_ID=0", "partitioned")
-	s.fault([]string{"2 is not below the 2 workers"}, "WORKER_ID=2", "TOTAL_WORKERS=2", "partitioned")
+	s.fault(1, []string{"TOTAL_WORKERS", "WORKER_ID=0 TOTAL_WORKERS=2"}, "WORKER_ID=0", "partitioned")
+	s.fault(64, []string{"2 is not below the 2 workers"}, "WORKER_ID=2", "TOTAL_WORKERS=2", "partitioned")
 }
 
 func testLogging(s *scene) {

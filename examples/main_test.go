@@ -157,11 +157,11 @@ func (p *program) interrupt() string {
 	return all[len(all)-1]
 }
 
-// fault runs a program that must refuse: status 1, and one sentence on stderr that holds these parts.
-func (s *scene) fault(parts []string, words ...string) {
+// fault runs a program that must refuse: with a status, and one sentence on stderr that holds these parts.
+func (s *scene) fault(code int, parts []string, words ...string) {
 	s.Helper()
 	p := s.start(words...)
-	require.Equal(s, 1, p.wait(), "%s", &p.stderr)
+	require.Equal(s, code, p.wait(), "%s", &p.stderr)
 	require.Equal(s, 1, strings.Count(p.stderr.String(), "\n"), "one line: %s", &p.stderr)
 	for _, part := range parts {
 		require.Contains(s, p.stderr.String(), part)

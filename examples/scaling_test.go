@@ -4,8 +4,10 @@ package examples_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"regexp"
+	"strconv"
 
 	"github.com/stretchr/testify/require"
 
@@ -108,6 +110,42 @@ func testCommitted(s *scene) {
 	require.Equal(s, []string{"[Worker 7] Stopped after 20 events"}, p.lines("Stopped"))
 }
 
+// testShares adds workers one by one, and takes one away again.
+func testShares(s *scene) {
+	share := regexp.MustCompile(`^\[Worker (\d)\] Share: (\d+) %, (\d+) of 32 partitions$`)
+	// are waits until each of these workers has said such a share last, and checks that they have everything together.
+	are := func(percent int, workers ...*program) {
+		s.Helper()
+		testdb.Eventually(s, patience, fmt.Sprintf("%d workers to have %d %% each", len(workers), percent), func() (bool, error) {
+			partitions := 0
+			for _, w := range workers {
+				lines := w.lines("] Share: ")
+				if len(lines) == 0 {
+					return false, nil
+				}
+				m := share.FindStringSubmatch(lines[len(lines)-1])
+				require.NotNil(s, m, lines)
+				said, err := strconv.Atoi(m[2])
+				require.NoError(s, err)
+				if said < percent-3 || said > percent+3 { // 32 partitions among three are 11, 11 and 10
+					return false, nil
+				}
+				n, err := strconv.Atoi(m[3])
+				require.NoError(s, err)
+				partitions += n
+			}
+			return partitions == 32, nil
+		})
+	}
+	var workers []*program
+	for i, percent := range []int{100, 50, 33, 25} {
+		workers = append(workers, s.start(fmt.Sprintf("WORKER_ID=%d", i), "scaling"))
+		are(percent, workers...)
+	}
+	workers[0].interrupt()
+	are(33, workers[1:]...)
+}
+
 func testAppenders(s *scene) {
 	load := s.start("scaling", "--append", "--rate", "200")
 	load.prints(1, "Appending 200 events per second")
@@ -139,20 +177,23 @@ func testRefusals(s *scene) {
 	missing := address(func(u *url.URL) { u.Path = "/no_such_database" })
 	empty := address(func(u *url.URL) { u.Path = "/" + testdb.Empty(s.T).Name })
 	// What is wrong with the command line is said before the database is asked.
-	for _, c := range []struct{ parts, words []string }{
-		{[]string{"cannot reach PostgreSQL on 127.0.0.1:1", "DATABASE_URL"}, []string{nowhere, "scaling"}},
-		{[]string{"no database no_such_database", "createdb "}, []string{missing, "scaling", "--append"}},
-		{[]string{"cd ../basic && go generate", "rouse migrate"}, []string{empty, "scaling"}},
-		{[]string{"DATABASE_URL cannot be read"}, []string{"DATABASE_URL=postgres://a:s3cret@h:port/x", "scaling"}},
-		{[]string{"4 is not below the 4 workers"}, []string{"WORKER_ID=4", "TOTAL_WORKERS=4", "scaling"}},
-		{[]string{`"left" is neither N nor NAME-N`}, []string{"WORKER_ID=left", "TOTAL_WORKERS=4", "scaling"}},
-		{[]string{"TOTAL_WORKERS=4 needs WORKER_ID"}, []string{"TOTAL_WORKERS=4", "scaling"}},
-		{[]string{`TOTAL_WORKERS or --total-workers is "four"`}, []string{"TOTAL_WORKERS=four", "scaling", "--worker-id=0"}},
-		{[]string{"--rate 3 goes with --append"}, []string{"scaling", "--rate=3"}},
-		{[]string{"--rate -1"}, []string{"scaling", "--append", "--rate=-1"}},
-		{[]string{`"WORKER_ID=3" is not a flag`}, []string{"scaling", "WORKER_ID=3"}},
+	for _, c := range []struct {
+		code         int
+		parts, words []string
+	}{
+		{3, []string{"127.0.0.1:1", "DATABASE_URL"}, []string{nowhere, "scaling"}},
+		{3, []string{"no_such_database", "create it"}, []string{missing, "scaling", "--append"}},
+		{4, []string{"cd ../basic && go generate", "rouse migrate"}, []string{empty, "scaling"}},
+		{3, []string{"the address of the database cannot be read"}, []string{"DATABASE_URL=postgres://a:s3cret@h:port/x", "scaling"}},
+		{64, []string{"4 is not below the 4 workers"}, []string{"WORKER_ID=4", "TOTAL_WORKERS=4", "scaling"}},
+		{64, []string{`"left" is neither N nor NAME-N`}, []string{"WORKER_ID=left", "TOTAL_WORKERS=4", "scaling"}},
+		{1, []string{"TOTAL_WORKERS=4 needs WORKER_ID"}, []string{"TOTAL_WORKERS=4", "scaling"}},
+		{1, []string{`TOTAL_WORKERS or --total-workers is "four"`}, []string{"TOTAL_WORKERS=four", "scaling", "--worker-id=0"}},
+		{1, []string{"--rate 3 goes with --append"}, []string{"scaling", "--rate=3"}},
+		{1, []string{"--rate -1"}, []string{"scaling", "--append", "--rate=-1"}},
+		{1, []string{`"WORKER_ID=3" is not a flag`}, []string{"scaling", "WORKER_ID=3"}},
 	} {
-		s.fault(c.parts, c.words...)
+		s.fault(c.code, c.parts, c.words...)
 	}
 	require.Zero(s, s.int("select count(*) from events"))
 }

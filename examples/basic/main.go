@@ -6,43 +6,46 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
 	"github.com/rouse-es/rouse/migrations"
 )
 
 //go:generate go run . --migrate
 
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
+
 func main() {
 	migrate := flag.Bool("migrate", false, "apply the migrations, and end")
 	flag.Parse()
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
 	if *migrate {
-		setup.Main(applyMigrations)
+		app.Run(applyMigrations)
 		return
 	}
-	setup.Main(run)
+	app.Run(run)
 }
 
 // applyMigrations does what the command `rouse migrate` does.
-func applyMigrations(ctx context.Context) error {
+func applyMigrations(ctx context.Context, env app.Env) error {
 	ctx, cancel := context.WithTimeout(ctx, migrations.Timeout)
 	defer cancel()
-	cfg, err := setup.Config()
+	conn, err := env.Pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	applied, err := migrations.Up(ctx, conn)
+	defer conn.Release()
+	applied, err := migrations.Up(ctx, conn.Conn())
 	if err != nil {
 		return err
 	}
@@ -67,17 +70,19 @@ func (balances) Queue(batch *pgx.Batch, ev eventstore.Event) error {
 	return nil
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, env app.Env) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	pool, err := setup.Open(ctx, `create table if not exists basic_balances (account text primary key, cents bigint not null)`)
-	if err != nil {
+	pool := env.Pool
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: go generate", err)
+	}
+	if _, err := pool.Exec(ctx, `create table if not exists basic_balances (account text primary key, cents bigint not null)`); err != nil {
 		return err
 	}
-	defer pool.Close()
 
 	// Append: in a transaction of yours, next to whatever else it does.
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return deposit(ctx, tx) })
+	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return deposit(ctx, tx) })
 	if err != nil {
 		return err
 	}

@@ -10,27 +10,42 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
+	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
 
 // partitions bounds how many workers can share the projection. It is kept in the database from the first start on.
 const partitions = 8
 
-func main() { setup.Main(run) }
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
 
-func run(ctx context.Context) error {
+// createTable takes a lock, because two processes that create one table at once disturb each other even with "if not exists".
+const createTable = `
+	select pg_advisory_xact_lock(hashtext('partitioned_counts'));
+	create table if not exists partitioned_counts (partition int, worker int, events bigint not null, primary key (partition, worker))`
+
+func main() {
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
+	app.Run(run)
+}
+
+func run(ctx context.Context, env app.Env) error {
 	index, total, err := number()
 	if err != nil {
 		return err
 	}
-	pool, err := setup.Open(ctx, `create table if not exists partitioned_counts (partition int, worker int, events bigint not null,
-		primary key (partition, worker))`)
-	if err != nil {
+	pool := env.Pool
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: cd ../basic && go generate", err)
+	}
+	if _, err := pool.Exec(ctx, createTable); err != nil {
 		return err
 	}
-	defer pool.Close()
 	worker, err := rouse.New(pool, rouse.Config{
 		Projections: []rouse.Projection{counts{index}},
 		Partitions:  partitions,

@@ -10,18 +10,28 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
 	"github.com/rouse-es/rouse/examples/read-your-writes/lastwrite"
+	"github.com/rouse-es/rouse/migrations"
 )
 
-func main() { setup.Main(run) }
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
+
+func main() {
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
+	app.Run(run)
+}
 
 const table = `create table if not exists read_your_writes_notes (id text primary key, events int not null)`
 
@@ -69,14 +79,16 @@ func site(pool *pgxpool.Pool) http.Handler {
 	return mux
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, env app.Env) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	pool, err := setup.Open(ctx, table)
-	if err != nil {
+	pool := env.Pool
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: cd ../basic && go generate", err)
+	}
+	if _, err := pool.Exec(ctx, table); err != nil {
 		return err
 	}
-	defer pool.Close()
 	stop, err := work(ctx, pool) // in another process, for all that the site knows
 	if err != nil {
 		return err

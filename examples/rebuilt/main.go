@@ -6,18 +6,28 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
+	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/projection"
 )
 
-func main() { setup.Main(run) }
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
+
+func main() {
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
+	app.Run(run)
+}
 
 const name = "rebuilt_stock"
 
@@ -46,14 +56,16 @@ func (s stock) Queue(batch *pgx.Batch, ev eventstore.Event) error {
 	return nil
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, env app.Env) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	pool, err := setup.Open(ctx, "create table if not exists rebuilt_stock (item text primary key, n int not null)")
-	if err != nil {
+	pool := env.Pool
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: cd ../basic && go generate", err)
+	}
+	if _, err := pool.Exec(ctx, "create table if not exists rebuilt_stock (item text primary key, n int not null)"); err != nil {
 		return err
 	}
-	defer pool.Close()
 	if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return happen(ctx, tx) }); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,23 +18,35 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
+	"github.com/rouse-es/rouse/migrations"
 	"github.com/rouse-es/rouse/partition"
 )
 
-func main() { setup.Main(run) }
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
 
-func run(ctx context.Context) error {
+func main() {
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
 	o, err := readOptions()
-	if err != nil {
+	app.Run(func(ctx context.Context, env app.Env) error {
+		if err != nil {
+			return err
+		}
+		return run(ctx, env.Pool, o)
+	})
+}
+
+func run(ctx context.Context, pool *pgxpool.Pool, o options) error {
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: cd ../basic && go generate", err)
+	}
+	if _, err := pool.Exec(ctx, createTable); err != nil {
 		return err
 	}
-	pool, err := setup.Open(ctx, createTable)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
 	switch {
 	case o.append && o.rate > 0:
 		return keepAppending(ctx, pool, o.rate)
@@ -83,12 +96,19 @@ func readOptions() (o options, err error) {
 // work runs one worker until ctx is cancelled.
 func work(ctx context.Context, pool *pgxpool.Pool, o options) error {
 	p := &projection{worker: o.id}
+	shares := make(chan int, 1) // the last number of partitions that is not printed yet
 	w, err := rouse.New(pool, rouse.Config{
 		Projections: []rouse.Projection{p},
 		Label:       o.id,
 		WorkerIndex: o.index, TotalWorkers: o.total,
-		Observer: rouse.Observer{Handled: p.committed},
-		Log:      zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr}).Level(zerolog.WarnLevel),
+		Observer: rouse.Observer{Handled: p.committed, Owns: func(_ string, partitions []int) {
+			select { // in place of one that nobody has come to
+			case <-shares:
+			default:
+			}
+			shares <- len(partitions)
+		}},
+		Log: zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr}).Level(zerolog.WarnLevel),
 	})
 	if err != nil {
 		return err
@@ -98,9 +118,35 @@ func work(ctx context.Context, pool *pgxpool.Pool, o options) error {
 	} else {
 		fmt.Printf("[Worker %s] Working, until Ctrl+C\n", o.id)
 	}
+	var printing sync.WaitGroup
+	printCtx, stop := context.WithCancel(ctx)
+	printing.Go(func() { printShares(printCtx, pool, o.id, shares) })
 	err = w.Run(ctx)
+	stop()
+	printing.Wait()
 	fmt.Printf("[Worker %s] Stopped after %d events\n", o.id, p.total.Load())
 	return err
+}
+
+// printShares prints which share of the partitions the worker has, whenever it has another one, until ctx ends. While partitions
+// change hands it has none for a moment, of which nothing is said.
+func printShares(ctx context.Context, pool *pgxpool.Pool, worker string, shares <-chan int) {
+	for last := 0; ; {
+		var share, all int
+		select {
+		case <-ctx.Done():
+			return
+		case share = <-shares:
+		}
+		if share == 0 || share == last {
+			continue
+		}
+		err := pool.QueryRow(ctx, "select partitions from projections where projection_name = 'scalable_projection'").Scan(&all)
+		if err == nil && all > 0 {
+			last = share
+			fmt.Printf("[Worker %s] Share: %.0f %%, %d of %d partitions\n", worker, 100*float64(share)/float64(all), share, all)
+		}
+	}
 }
 
 // projection counts the events of every aggregate, whatever its type. One goroutine uses it at a time, because Config.Concurrency
@@ -111,9 +157,11 @@ type projection struct {
 	total  atomic.Int64       // handled and committed by this process
 }
 
-// The read model. out_of_order counts events whose version did not follow the one before: it stays 0.
+// The read model. out_of_order counts events whose version did not follow the one before: it stays 0. The lock is there because two
+// processes that create one table at once disturb each other even with "if not exists".
 const (
 	createTable = `
+		select pg_advisory_xact_lock(hashtext('scaling_activity'));
 		create table if not exists scaling_activity (
 			aggregate_type text not null,
 			aggregate_id   text not null,

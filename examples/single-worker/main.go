@@ -4,15 +4,25 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
+	"github.com/rouse-es/rouse/migrations"
 )
 
-func main() { setup.Main(run) }
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
+
+func main() {
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
+	app.Run(run)
+}
 
 // types counts the events of every type.
 type types struct{}
@@ -33,12 +43,14 @@ func (types) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error {
 	return nil
 }
 
-func run(ctx context.Context) error {
-	pool, err := setup.Open(ctx, `create table if not exists single_worker_types (event_type text primary key, events bigint not null)`)
-	if err != nil {
+func run(ctx context.Context, env app.Env) error {
+	pool := env.Pool
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: cd ../basic && go generate", err)
+	}
+	if _, err := pool.Exec(ctx, `create table if not exists single_worker_types (event_type text primary key, events bigint not null)`); err != nil {
 		return err
 	}
-	defer pool.Close()
 	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{types{}}})
 	if err != nil {
 		return err

@@ -6,14 +6,16 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
+	"github.com/rouse-es/rouse/migrations"
 )
 
 const projectionName = "stop_resume_steps"
@@ -21,19 +23,26 @@ const projectionName = "stop_resume_steps"
 // statementTimeout bounds what this program itself asks of the database.
 const statementTimeout = 30 * time.Second
 
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
+
 func main() {
 	mode := flag.String("mode", "process", "append: add 20 events; status: show how far it has come; process: handle, until Ctrl+C")
 	flag.Parse()
-	setup.Main(func(ctx context.Context) error { return run(ctx, *mode) })
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
+	app.Run(func(ctx context.Context, env app.Env) error { return run(ctx, env.Pool, *mode) })
 }
 
-func run(ctx context.Context, mode string) error {
+func run(ctx context.Context, pool *pgxpool.Pool, mode string) error {
 	// No key: an event that were handled twice would be there twice.
-	pool, err := setup.Open(ctx, `create table if not exists stop_resume_steps (global_position bigint not null)`)
-	if err != nil {
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: cd ../basic && go generate", err)
+	}
+	if _, err := pool.Exec(ctx, `create table if not exists stop_resume_steps (global_position bigint not null)`); err != nil {
 		return err
 	}
-	defer pool.Close()
 	switch mode {
 	case "append":
 		return appendSteps(ctx, pool)

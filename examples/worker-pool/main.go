@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -14,27 +15,35 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/app"
 	"github.com/rouse-es/rouse/eventstore"
-	"github.com/rouse-es/rouse/examples/internal/setup"
+	"github.com/rouse-es/rouse/migrations"
 )
+
+// defaultURL is the database where no variable names another one: ../README.md says how to make it.
+const defaultURL = "postgres://postgres:postgres@localhost:5432/pupsourcing_example?sslmode=disable"
 
 func main() {
 	workers := flag.Int("workers", 4, "how many workers, from 1 to 4")
 	flag.Parse()
-	setup.Main(func(ctx context.Context) error { return run(ctx, *workers) })
+	if os.Getenv("DATABASE_URL")+os.Getenv("PGHOST")+os.Getenv("PGDATABASE")+os.Getenv("PGSERVICE") == "" {
+		_ = os.Setenv("DATABASE_URL", defaultURL)
+	}
+	app.Run(func(ctx context.Context, env app.Env) error { return run(ctx, env.Pool, *workers) })
 }
 
-func run(ctx context.Context, workers int) error {
+func run(ctx context.Context, pool *pgxpool.Pool, workers int) error {
 	if workers < 1 || workers > 4 {
 		return fmt.Errorf("--workers %d: from 1 to 4, for which the pool has connections", workers)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	pool, err := setup.Open(ctx, `create table if not exists pool_items (item text primary key, events bigint not null)`)
-	if err != nil {
+	if err := migrations.Check(ctx, pool); err != nil {
+		return fmt.Errorf("%w; for the examples: cd ../basic && go generate", err)
+	}
+	if _, err := pool.Exec(ctx, `create table if not exists pool_items (item text primary key, events bigint not null)`); err != nil {
 		return err
 	}
-	defer pool.Close()
 	if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return count(ctx, tx) }); err != nil {
 		return err
 	}

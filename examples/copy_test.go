@@ -1,0 +1,50 @@
+//go:build unix
+
+package examples_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestEveryExampleCanBeCopiedOut copies each into a module of its own, elsewhere, as a newcomer does, and builds it there. Such a module
+// cannot import what is internal to this one.
+func TestEveryExampleCanBeCopiedOut(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	programs, err := filepath.Glob("*/main.go")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(programs), 11)
+	outside := t.TempDir()
+	for _, program := range programs {
+		code, err := os.ReadFile(program)
+		require.NoError(t, err)
+		dir := filepath.Join(outside, filepath.Dir(program))
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), code, 0o600))
+	}
+	// The versions are those of this module, so that nothing has to be looked up.
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	require.NoError(t, err)
+	lines := strings.Replace(string(mod), "module github.com/rouse-es/rouse", "module example.com/copied", 1)
+	lines += "\nrequire github.com/rouse-es/rouse v0.0.0\n\nreplace github.com/rouse-es/rouse => " + root + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "go.mod"), []byte(lines), 0o600))
+	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "go.sum"), sum, 0o600))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", t.TempDir(), "./...")
+	build.Dir = outside
+	build.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
