@@ -32,7 +32,7 @@ import (
 //     A line is a command; one that ends in a backslash goes on in the next. It must end with 0.
 //   - each block of sql is sent to the database.
 //   - each line of a block of text must be in what the block before it has printed; ... stands for anything.
-//   - a block of go must be formatted, alone or as the inside of a function.
+//   - a block of go must be formatted, alone or as the inside of a function; howto_test.go wants more of it.
 //   - a comment <!-- test: STEP --> is a step that readers do not see, see lifecycleSteps.
 //
 // Blocks of other kinds fail, and so does a command within a sentence whose verb no block and no step runs.
@@ -98,6 +98,7 @@ type lifecycle struct {
 	printed string // by the last block or step
 	code    int    // that the next command is to end with
 	workers map[string]*lifecycleWorker
+	tested  []string // sources of which each block of go is a part; none: it is only to be formatted
 }
 
 // lifecycleWorker is a worker that runs.
@@ -108,8 +109,19 @@ type lifecycleWorker struct {
 
 func TestLifecyclePageRuns(t *testing.T) {
 	t.Parallel()
-	text := readText(t, checkout.Root(t), filepath.FromSlash(lifecyclePage))
-	path := filepath.Dir(checkout.Rouse(t)) + string(os.PathListSeparator) + os.Getenv("PATH")
+	playPage(t, lifecyclePage, pathWithRouse(t), "create table orders (id text primary key, events int not null)", nil)
+}
+
+// pathWithRouse builds the command and returns a PATH that begins with its folder.
+func pathWithRouse(t *testing.T) string {
+	t.Helper()
+	return filepath.Dir(checkout.Rouse(t)) + string(os.PathListSeparator) + os.Getenv("PATH")
+}
+
+// playPage plays each section of a page, in a database with some tables. The blocks of go must stand in the sources that are tested.
+func playPage(t *testing.T, page, path, tables string, tested []string) {
+	t.Helper()
+	text := readText(t, checkout.Root(t), filepath.FromSlash(page))
 	sections := regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatchIndex(text, -1)
 	require.NotEmpty(t, sections)
 	for i, at := range sections {
@@ -119,8 +131,8 @@ func TestLifecyclePageRuns(t *testing.T) {
 		}
 		t.Run(text[at[2]:at[3]], func(t *testing.T) {
 			t.Parallel()
-			l := &lifecycle{stage: newStage(t, testdb.New(t)), path: path, workers: map[string]*lifecycleWorker{}}
-			l.exec("create table orders (id text primary key, events int not null)")
+			l := &lifecycle{stage: newStage(t, testdb.New(t)), path: path, workers: map[string]*lifecycleWorker{}, tested: tested}
+			l.exec(tables)
 			defer l.stopWorkers("")
 			for _, p := range lifecyclePieces(text[at[1]:end]) {
 				l.play(p)
@@ -191,6 +203,7 @@ func (l *lifecycle) play(p piece) {
 		formatted, err := format.Source([]byte(p.text))
 		require.NoError(l.t, err, p.text)
 		require.Equal(l.t, p.text, string(formatted))
+		l.requireTested(p.text)
 	case "step":
 		word, rest, _ := strings.Cut(p.text, " ")
 		do, is := lifecycleSteps[word]
@@ -243,9 +256,13 @@ func (l *lifecycle) run(names string) *lifecycleWorker {
 	l.t.Helper()
 	cfg := rouse.Config{Label: "worker-1"}
 	for name := range strings.FieldsSeq(names) {
-		add, is := lifecycleHandlers[name]
+		if add, is := lifecycleHandlers[name]; is {
+			add(&cfg)
+			continue
+		}
+		add, is := howtoHandlers[name]
 		require.True(l.t, is, "there is no handler %q", name)
-		add(&cfg)
+		add(l.Pool, &cfg)
 	}
 	w, err := rouse.New(l.Pool, cfg)
 	require.NoError(l.t, err)
