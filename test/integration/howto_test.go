@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,13 +29,14 @@ var howtoPages = map[string]string{
 	"outbox.md":           ordersAndPost,
 	"adopting.md":         "",
 	"upcasting.md":        "",
+	"testing.md":          "",
 }
 
-// howtoPagesOfOthers are run by tests of their own.
-var howtoPagesOfOthers = map[string]bool{"README.md": true}
+// howtoPagesOfOthers are run by tests of their own, or have nothing that could be run.
+var howtoPagesOfOthers = map[string]bool{"README.md": true, "append-from-anywhere.md": true, "consistency-boundary.md": true, "reactions.md": true}
 
 // howtoSources are the files and folders that blocks of Go are parts of.
-var howtoSources = []string{"test/integration/howto_code_test.go", "examples/read-your-writes"}
+var howtoSources = []string{"test/integration/howto_code_test.go", "examples/shop", "examples/read-your-writes"}
 
 // howtoHandlers put a handler that needs the pool into the configuration of a worker.
 var howtoHandlers = map[string]func(*pgxpool.Pool, *rouse.Config){}
@@ -58,6 +60,30 @@ func TestHowToPagesRun(t *testing.T) {
 		})
 	}
 	require.GreaterOrEqual(t, len(pages), len(howtoPages))
+}
+
+// TestTutorialRuns plays docs/tutorial.md as the other pages: its code is that of examples/shop, its commands are those of the binary.
+func TestTutorialRuns(t *testing.T) {
+	t.Parallel()
+	root := checkout.Root(t)
+	folder := t.TempDir()
+	checkout.Go(t, root, "build", "-o", filepath.Join(folder, "shop"), "./examples/shop")
+	playPage(t, "docs/tutorial.md", folder+string(os.PathListSeparator)+pathWithPsql(t), "", goTexts(t, root, howtoSources))
+}
+
+func init() { lifecycleSteps["background"] = (*lifecycle).background }
+
+// background runs a command until the end of the section, in its folder.
+func (l *lifecycle) background(command string) {
+	l.t.Helper()
+	cmd := exec.CommandContext(l.ctx, "sh", "-c", "exec "+command)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Dir, cmd.Env = filepath.Dir(l.t.TempDir()), append(checkout.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
+	require.NoError(l.t, cmd.Start())
+	l.t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
 }
 
 // goTexts returns the Go sources in some files and folders, each without indentation.
