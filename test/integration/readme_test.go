@@ -52,20 +52,56 @@ func blocksIn(t *testing.T, document, heading, language string) []string {
 	return blocks
 }
 
-// TestReadmeProgramRuns: the program that newcomers copy builds against this module, in a module of its own, and does what it
-// says; so does the fragment that appends.
-func TestReadmeProgramRuns(t *testing.T) {
+// readmeCommands is how many commands a newcomer needs at most, from an empty folder to a row of a read model of his own.
+const readmeCommands = 10
+
+// TestReadme: what newcomers type, as it is typed, in a folder outside of this repository, with the modules that they get once this one is
+// published; then the program that they have, in the fragment's company, does what it says.
+func TestReadme(t *testing.T) {
 	t.Parallel()
 	root := checkout.Root(t)
-	blocks := goBlocks(t, readText(t, root, "README.md"), "## In your program")
-	require.Len(t, blocks, 2, "a program, and the fragment that appends")
-	program := buildReadme(t, root, blocks[0], blocks[1])
+	document := readText(t, root, "README.md")
+	const heading = "## From an empty folder"
+	files, typed, shown := goBlocks(t, document, heading), blocksIn(t, document, heading, "sh"), blocksIn(t, document, heading, "text")
+	tables := blocksIn(t, document, heading, "sql")
+	require.Len(t, files, 2, "a program, and the fragment that appends")
+	require.Len(t, tables, 1, "the table of the read model")
+	require.Len(t, typed, 1)
+	require.Len(t, shown, 1)
 
+	folder := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
+	}
+	write("main.go", files[0])
+	write("1_balances.sql", tables[0])
+	published := append(publish(t, root), "PATH="+pathWithPsql(t))
+	commands := strings.Split(strings.ReplaceAll(typed[0], "\\\n", ""), "\n")
+	require.LessOrEqual(t, len(commands), readmeCommands)
+	db := testdb.Empty(t)
+	var printed string
+	for _, command := range commands {
+		printed = typeIn(t, folder, command, append(published, "DATABASE_URL="+db.URL))
+	}
+	printed = regexp.MustCompile(`(?m) +$`).ReplaceAllString(printed, "") // psql fills its lines up
+	require.True(t, strings.HasPrefix(printed, shown[0]+"\n"), "the last command shows the row of the README, not\n%s", printed)
+
+	t.Run("FragmentCompiles", func(t *testing.T) {
+		write("fragment.go", "package main\n\nimport (\n\"context\"\n\n\"github.com/jackc/pgx/v5\"\n\n\"github.com/rouse-es/rouse/events\"\n"+
+			"\"github.com/rouse-es/rouse/eventstore\"\n)\n\nfunc fragment(ctx context.Context, tx pgx.Tx) (err error) {\n"+files[1]+"\nreturn err\n}\n")
+		typeIn(t, folder, "go vet", published)
+	})
+	t.Run("ProgramHandlesEachEventOnce", func(t *testing.T) {
+		readmeHandlesOnce(t, filepath.Join(folder, "shop"), tables[0])
+	})
+}
+
+// readmeHandlesOnce: the program handles what was there before, what comes while it runs and what comes after a restart, each event once.
+func readmeHandlesOnce(t *testing.T, program, table string) {
 	db := testdb.New(t)
-	table := regexp.MustCompile(`(?m)^// .*keeps: (create table .*);$`).FindStringSubmatch(blocks[0])
-	require.Len(t, table, 2, "a comment names the table that the program needs")
 	s := newStage(t, db)
-	s.exec(table[1])
+	typeIn(t, filepath.Dir(program), program+" migrate", append(os.Environ(), "DATABASE_URL="+db.URL))
+	require.NotContains(t, table, "if not exists", "the program has made it")
 	deposit(t, db, "a-1", 100, 250)
 
 	stop := startReadme(t, program, db)
@@ -85,84 +121,17 @@ func TestReadmeProgramRuns(t *testing.T) {
 	assert.EqualValues(t, 400, s.int("select cents from balances where account = 'a-1'"))
 }
 
-// TestReadmeShowsWhatIsSeen: what the README appends with plain SQL while the program runs is what it shows of the read model.
-func TestReadmeShowsWhatIsSeen(t *testing.T) {
-	t.Parallel()
-	root := checkout.Root(t)
-	document := readText(t, root, "README.md")
-	const heading = "## In your program"
-	program := goBlocks(t, document, heading)
-	table := regexp.MustCompile(`(?m)^// .*keeps: (create table .*);$`).FindStringSubmatch(program[0])
-	require.Len(t, table, 2)
-	typed := blocksIn(t, document, heading, "sql")
-	require.Len(t, typed, 1)
-	insert, query, found := strings.Cut(typed[0], ";\n")
-	require.True(t, found, "an insert and a query")
-	_, shown, found := strings.Cut(document, "\n---------+-------\n")
-	require.True(t, found, "what psql prints")
-	shown, _, _ = strings.Cut(shown, "\n```")
-
-	db := testdb.New(t)
-	s := newStage(t, db)
-	s.exec(table[1])
-	stop := startReadme(t, buildReadme(t, root, program[0], program[1]), db)
-	s.exec(insert)
-	var seen string
-	testdb.Eventually(t, readmePatience, "the row that the README shows", func() (bool, error) {
-		rows, err := db.Pool.Query(s.ctx, strings.TrimSuffix(query, ";"))
-		if err != nil {
-			return false, err
-		}
-		lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
-			var account string
-			var cents int64
-			err := row.Scan(&account, &cents)
-			return fmt.Sprintf(" %-7s | %5d", account, cents), err
-		})
-		seen = strings.Join(lines, "\n")
-		return seen != "", err
-	})
-	require.Equal(t, shown, seen)
-	stop()
-}
-
-// buildReadme makes a module of the program and the fragment, as a user would, and builds it; where its modules are
-// there already, without a network.
-func buildReadme(t *testing.T, root, program, fragment string) string {
+// typeIn types a command in a folder, and returns what it prints.
+func typeIn(t *testing.T, folder, command string, env []string) string {
 	t.Helper()
-	dir := t.TempDir()
-	write := func(name, text string) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
-	}
-	version := regexp.MustCompile(`(?m)^go .*$`).FindString(readText(t, root, "go.mod"))
-	write("go.mod", fmt.Sprintf("module readme\n\n%s\n\nrequire github.com/rouse-es/rouse v0.0.0\n\nreplace github.com/rouse-es/rouse => %s\n", version, root))
-	write("go.sum", readText(t, root, "go.sum"))
-	write("main.go", program)
-	write("fragment.go", `package main
-
-import (
-	"context"
-	"encoding/json"
-
-	"github.com/jackc/pgx/v5"
-
-	"github.com/rouse-es/rouse/eventstore"
-)
-
-func fragment(ctx context.Context, tx pgx.Tx) (err error) {
-`+fragment+`
-	return err
-}
-`)
 	ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 	defer cancel()
-	binary := filepath.Join(dir, "readme")
-	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", binary, ".")
-	build.Dir = dir
-	build.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return binary
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Dir, cmd.Env = folder, env
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	require.NoError(t, cmd.Run(), "%s\n%s%s", command, out.String(), said.String())
+	return out.String()
 }
 
 // startReadme runs the program; stop is Ctrl+C, and wants it to end without an error.
@@ -170,8 +139,8 @@ func startReadme(t *testing.T, program string, db *testdb.DB) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, program)
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+db.URL)
+	cmd := exec.CommandContext(ctx, program, "worker")
+	cmd.Env = append(checkout.Environ(), "DATABASE_URL="+db.URL)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	require.NoError(t, cmd.Start())
