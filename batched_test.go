@@ -87,14 +87,3 @@ func TestBatchedReportsTheErrorOfAQueuer(t *testing.T) {
 	}}))
 	require.ErrorIs(t, seen, no)
 }
-
-// balances keeps what every account holds.
-type balances struct{}
-
-func (balances) Name() string { return "balances" }
-
-func (balances) Queue(batch *pgx.Batch, ev eventstore.Event) error {
-	batch.Queue(`insert into balances as b (account, amount) values ($1, ($2::json ->> 'amount')::numeric)
-		on conflict (account) do update set amount = b.amount + excluded.amount`, ev.AggregateID, ev.Payload)
-	return nil
-}

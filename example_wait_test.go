@@ -31,7 +31,7 @@ func placeOrder(pool *pgxpool.Pool) http.HandlerFunc {
 		if err := rouse.WaitFor(ctx, pool, "orders", appended); err != nil {
 			// The order is taken; only the page is not there yet.
 			w.WriteHeader(http.StatusAccepted)
-			fmt.Fprintln(w, "your order is on its way")
+			_, _ = fmt.Fprintln(w, "your order is on its way")
 			return
 		}
 		http.Redirect(w, r, "/orders", http.StatusSeeOther)

@@ -147,7 +147,8 @@ func TestPages_EndsWithAnErrorOrWithItsLoop(t *testing.T) {
 	assert.ErrorIs(t, errs[2], errNoMore)
 
 	q := &counting{Querier: b.Pool}
-	for range eventstore.Pages(b.ctx, q, order, eventstore.ReadOptions{Limit: 2}) {
+	for _, err := range eventstore.Pages(b.ctx, q, order, eventstore.ReadOptions{Limit: 2}) {
+		require.NoError(t, err)
 		break
 	}
 	assert.Equal(t, []int{2}, q.rows, "nothing is read that nobody asked for")

@@ -92,14 +92,14 @@ func (r replay) reset(resetter rouse.Resetter, form form, before, first []Row) e
 			return err
 		}
 		if err := resetter.Reset(ctx, tx); err != nil {
-			return fmt.Errorf("Reset: %w", err)
+			return fmt.Errorf("the Reset: %w", err)
 		}
 		rows, err := query(ctx, tx, r.sql)
 		if err != nil {
 			return err
 		}
 		if d := difference(before, rows); d != "" {
-			return fmt.Errorf("Reset has left something behind:\n%s\n%s", r.sql, d)
+			return fmt.Errorf("the Reset has left something behind:\n%s\n%s", r.sql, d)
 		}
 		if err := form.handle(ctx, tx, events); err != nil {
 			return fmt.Errorf("after Reset: %w", err)

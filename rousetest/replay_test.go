@@ -66,8 +66,8 @@ func TestReplay(t *testing.T) {
 			_, err := tx.Exec(ctx, "update balances set cents = $1", calls)
 			return err
 		}},
-		"Reset has left something behind":                          &faulty{reset: "delete from balances where account = 'a'"},
-		"Reset: ERROR":                                             &faulty{reset: "truncate nothing"},
+		"the Reset has left something behind":                      &faulty{reset: "delete from balances where account = 'a'"},
+		"the Reset: ERROR":                                         &faulty{reset: "truncate nothing"},
 		"ApplyBatch came to something else than Apply":             twoForms{},
 		"the events change nothing of what the query returns":      rouse.Batched(deaf{}),
 		"an event of When has failed: Deposited of account/a, ver": &faulty{apply: set("nothing")},
