@@ -47,7 +47,7 @@ func TestMessagesSayTheNameOfTheProgram(t *testing.T) {
 	t.Parallel()
 	empty := testdb.Empty(t)
 	fails(t, "shop", on(empty), []string{"worker"}, 4, "shop: ", "shop migrate")
-	fails(t, "shop", nil, []string{"wokr"}, 64, "shop: ", "shop --help")
+	fails(t, "shop", nil, []string{"carry"}, 64, "shop: ", "shop --help")
 }
 
 func TestRunGivesAPoolLogsAndExitCodes(t *testing.T) {
