@@ -59,7 +59,13 @@ type Tagged struct {
 // and [AppendIf] tests it. The zero Condition is none, and refused.
 type Condition struct {
 	matches []Match
-	seen    map[string]int64 // the highest entry of each tag that was visible; entries of one tag become visible in their order
+	seen    map[string]entry // the highest of each tag that was visible; entries of one tag become visible in their order
+}
+
+// entry is a row that gives a tag to an event: its number, and the id of the event.
+type entry struct {
+	number int64
+	id     string
 }
 
 // NoEvents is the condition that no event matches, whenever it came: for what must be the only one, such as a name that is taken. It
@@ -77,16 +83,21 @@ func clone(matches []Match) []Match {
 	return out
 }
 
-// ConditionError is the error for an event that a condition excludes. It matches [ErrConflict].
+// ConditionError is the error for an event that a condition excludes, or for one that its maker has seen and that has its tag no more. It
+// matches [ErrConflict].
 type ConditionError struct {
-	// Tag is one of the condition's, which the event has.
+	// Tag is one of the condition's, which the event has, or had.
 	Tag string
-	// Position is the event's global position; 0 if it is not in the log any more.
+	// Position is the event's global position; 0 if it is not in the log any more, or what was seen is not there any more: it was erased,
+	// rolled back, or lost in a failover or by a restore.
 	Position int64
 }
 
 // Error returns a message that names the event and the remedy. It does not name the tag, which may have a name of somebody in it.
 func (e *ConditionError) Error() string {
+	if e.Position == 0 {
+		return "eventstore: what the decision was made on is not all there any more: read the events again and decide again"
+	}
 	return fmt.Sprintf("eventstore: the event at position %d came after the decision was made: read the events again and decide again", e.Position)
 }
 
@@ -109,7 +120,7 @@ func ReadTagged(ctx context.Context, q Batcher, matches ...Match) ([]Event, Cond
 	if err := validateMatches(matches); err != nil {
 		return nil, Condition{}, err
 	}
-	condition := Condition{matches: clone(matches), seen: map[string]int64{}}
+	condition := Condition{matches: clone(matches), seen: map[string]entry{}}
 	batch := &pgx.Batch{}
 	batch.Queue(tagsSeenSQL, condition.tags())
 	batch.Queue(tagsReadSQL, condition.items())
@@ -128,14 +139,14 @@ func ReadTagged(ctx context.Context, q Batcher, matches ...Match) ([]Event, Cond
 }
 
 // readTagged reads the results of the two statements of ReadTagged.
-func readTagged(results pgx.BatchResults, seen map[string]int64) ([]Event, error) {
+func readTagged(results pgx.BatchResults, seen map[string]entry) ([]Event, error) {
 	rows, err := results.Query()
 	if err != nil {
 		return nil, err
 	}
 	var tag string
-	var entry int64
-	if _, err := pgx.ForEachRow(rows, []any{&tag, &entry}, func() error { seen[tag] = entry; return nil }); err != nil {
+	var last entry
+	if _, err := pgx.ForEachRow(rows, []any{&tag, &last.number, &last.id}, func() error { seen[tag] = last; return nil }); err != nil {
 		return nil, err
 	}
 	rows, err = results.Query()
@@ -151,7 +162,7 @@ func readTagged(results pgx.BatchResults, seen map[string]int64) ([]Event, error
 }
 
 // AppendIf adds events to the end of a stream, in the caller's transaction, if the condition holds: no event that matches has been committed
-// that its maker has not seen. From then until the transaction ends none can come. All events are appended or none.
+// that its maker has not seen, and what it has seen is there. From then until the transaction ends none can come. All events are appended or none.
 //
 // The transaction is READ COMMITTED. It waits for other transactions that have appended with one of the tags, or are asking for one that
 // these events have, and are still open; so keep it short, and give ctx a deadline. What was read before it began is as good as what was
@@ -159,7 +170,7 @@ func readTagged(results pgx.BatchResults, seen map[string]int64) ([]Event, error
 // that do that may wait for each other, which the server ends with [ErrRetryTransaction].
 //
 // These errors leave the transaction usable, with nothing appended:
-//   - [ErrConflict], a *[ConditionError]: such an event has come. Read again and decide again, best in a new transaction, since
+//   - [ErrConflict], a *[ConditionError]: such an event has come, or is gone. Read again and decide again, best in a new transaction, since
 //     this one holds the locks of the tags.
 //   - [ErrIsolation], [ErrNoEvents], [ErrInvalid] and [ErrDuplicateID], as of [Append].
 //
@@ -291,13 +302,14 @@ func (c Condition) items() string {
 	type item struct {
 		Tags  []string `json:"tags"`
 		Seen  []int64  `json:"seen"`
+		IDs   []string `json:"ids"`
 		Types []string `json:"types"`
 	}
 	items := make([]item, len(c.matches))
 	for i, m := range c.matches {
-		items[i] = item{Tags: m.Tags, Seen: make([]int64, len(m.Tags)), Types: append([]string{}, m.Types...)}
+		items[i] = item{Tags: m.Tags, Seen: make([]int64, len(m.Tags)), IDs: make([]string, len(m.Tags)), Types: append([]string{}, m.Types...)}
 		for j, tag := range m.Tags {
-			items[i].Seen[j] = c.seen[tag]
+			items[i].Seen[j], items[i].IDs[j] = c.seen[tag].number, c.seen[tag].id
 		}
 	}
 	text, err := json.Marshal(items)

@@ -318,16 +318,99 @@ func TestAppendIf_TheNaiveFormsLetTwoThrough(t *testing.T) {
 func TestAppendIf_WaitsForAPlainWriterOfTheTag(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	for _, tag := range []string{"course:1", "student:7"} {
+		for _, own := range []string{tag, "more"} { // the event has the tag too, or the tag is only asked for
+			_, condition := b.read(t, all("course:1"), all("student:7"))
+			writer := b.begin(t, b.Pool, pgx.RepeatableRead)
+			b.plain(t, writer, "Joined", tag, "z")
+			tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+			done := b.blocked(t, tx, func() error {
+				_, err := eventstore.AppendIf(b.ctx, tx, condition, order, tagged("Joined", own))
+				return err
+			})
+			require.NoError(t, writer.Commit(b.ctx))
+			require.ErrorIs(t, <-done, eventstore.ErrConflict)
+			require.NoError(t, tx.Rollback(b.ctx))
+		}
+	}
+}
+
+// The locks of what is written are held alone from the beginning. If they were shared first, two would be past their conditions at once, and
+// then wait for each other.
+func TestAppendIf_OfTwoUnderWayNoneIsEndedByADeadlock(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
 	_, condition := b.read(t, all("course:1"))
-	writer := b.begin(t, b.Pool, pgx.RepeatableRead)
-	b.plain(t, writer, "Joined", "course:1", "z")
-	tx := b.begin(t, b.Pool, pgx.ReadCommitted)
-	done := b.blocked(t, tx, func() error {
-		_, err := eventstore.AppendIf(b.ctx, tx, condition, order, tagged("Joined", "course:1"))
+	holder := b.begin(t, b.Pool, pgx.ReadCommitted)
+	_, err := eventstore.Append(b.ctx, holder, order, eventstore.NoStream(), some(1)...)
+	require.NoError(t, err)
+
+	first := b.begin(t, b.Pool, pgx.ReadCommitted)
+	one := b.blocked(t, first, func() error { // by the stream, behind its condition
+		_, err := eventstore.AppendIf(b.ctx, first, condition, order, tagged("Joined", "course:1"))
 		return err
 	})
-	require.NoError(t, writer.Commit(b.ctx))
-	require.ErrorIs(t, <-done, eventstore.ErrConflict)
+	second := b.begin(t, b.Pool, pgx.ReadCommitted)
+	two := b.blocked(t, second, func() error {
+		_, err := eventstore.AppendIf(b.ctx, second, condition, eventstore.Stream{Type: "a", ID: "2"}, tagged("Joined", "course:1"))
+		return err
+	})
+	require.NoError(t, holder.Rollback(b.ctx))
+	require.NoError(t, <-one)
+	require.NoError(t, first.Commit(b.ctx))
+	require.ErrorIs(t, <-two, eventstore.ErrConflict)
+}
+
+// What a decision was made on can be gone: a table that was emptied, a copy of it, a standby that had not got everything. Entries are
+// numbered anew there, or not yet, so that nothing seems to have come.
+func TestAppendIf_IsRefusedIfWhatWasReadIsNotThereAnyMore(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"lost":                  "delete from event_tags where entry = 3; delete from events where global_position = 3",
+		"emptied":               "truncate events, event_tags restart identity",
+		"numbered anew":         "delete from event_tags; insert into event_tags (tag, event_id) select 'course:1', event_id from events",
+		"another has its entry": "truncate event_tags restart identity; insert into event_tags (tag, event_id) select 'course:1', event_id from events order by global_position desc",
+	} {
+		for _, mode := range modes {
+			t.Run(name+"/"+mode.String(), func(t *testing.T) {
+				t.Parallel()
+				b := setup(t)
+				for range 3 {
+					b.tag(t, "Joined", "course:1")
+				}
+				_, condition, err := eventstore.ReadTagged(b.ctx, b.pool(t, mode), all("course:1"), all("student:7"))
+				require.NoError(t, err)
+				for _, one := range strings.Split(sql, "; ") {
+					_, err := b.Pool.Exec(b.ctx, one)
+					require.NoError(t, err)
+				}
+				before := b.events(t)
+				err = pgx.BeginFunc(b.ctx, b.pool(t, mode), func(tx pgx.Tx) error {
+					_, err := eventstore.AppendIf(b.ctx, tx, condition, order, tagged("Left", "course:1"))
+					return err
+				})
+				require.ErrorIs(t, err, eventstore.ErrConflict)
+				require.Equal(t, before, b.events(t))
+				_, condition = b.read(t, all("course:1"), all("student:7"))
+				require.NoError(t, b.decide(condition, order, tagged("Left", "course:1")), "what is read again holds")
+			})
+		}
+	}
+}
+
+// A transaction reads its own events too. If it is rolled back, its condition rests on what never was.
+func TestAppendIf_IsRefusedIfWhatWasReadWasRolledBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tx := b.begin(t, b.Pool, pgx.ReadCommitted)
+	_, err := eventstore.AppendTagged(b.ctx, tx, streamOf(t), eventstore.Any(), tagged("Opened", "course:1"))
+	require.NoError(t, err)
+	events, condition, err := eventstore.ReadTagged(b.ctx, tx, all("course:1"))
+	require.NoError(t, err)
+	require.Len(t, events, 1)
+	require.NoError(t, tx.Rollback(b.ctx))
+	require.ErrorIs(t, b.decide(condition, order, tagged("Joined", "course:1")), eventstore.ErrConflict)
+	require.Zero(t, b.events(t))
 }
 
 // A tag that is only asked for, such as the one of the prices, does not make those wait for each other who ask; who changes it waits for them.

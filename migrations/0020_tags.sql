@@ -1,7 +1,8 @@
 -- 0020 tags: events may have tags, and an append may ask that no event with certain tags has come since its writer has read.
 -- oldest binary that works on it: 2
 --
--- Locks no table that anybody uses. The table events and its triggers stay as they are: an append without tags does what it did.
+-- Locks no table that anybody uses. The table events and its triggers stay as they are: an append without tags does what it did. Earlier
+-- binaries neither read nor write the table, so that an erasure by one of them leaves what is in it.
 
 -- One row for each tag of an event. entry: the number of the row, taken while its transaction holds the lock of the tag alone, until its
 -- end. So rows of one tag become visible in the order of their entries, and "what I have read of this tag" is one number. A position would
