@@ -38,6 +38,10 @@ var (
 	ErrIsolation = errors.New("eventstore: a condition cannot be tested in REPEATABLE READ or SERIALIZABLE: begin the transaction in READ COMMITTED")
 )
 
+// errBehind is returned for an event whose tag no condition would see.
+var errBehind = errors.New("eventstore: the sequence event_tags_entry_seq is behind the table event_tags, so that decisions would not see the event: " +
+	"roll back, and set it to the highest entry")
+
 // Match selects events by their tags.
 type Match struct {
 	// Tags are those that an event must have, all of them. At least one: a condition holds the locks of its tags. The first should be
@@ -281,8 +285,12 @@ func (t tagged) append(ctx context.Context, tx pgx.Tx, stream Stream, expected E
 	for i, of := range t.of {
 		ids[i] = out.IDs[of].String()
 	}
-	if _, err := tx.Exec(ctx, tagsAddSQL, t.tags, ids); err != nil {
+	var behind bool
+	if err := tx.QueryRow(ctx, tagsAddSQL, t.tags, ids).Scan(&behind); err != nil {
 		return Appended{}, explain("give tags to events", err)
+	}
+	if behind {
+		return Appended{}, errBehind
 	}
 	return out, nil
 }

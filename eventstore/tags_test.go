@@ -413,6 +413,34 @@ func TestAppendIf_IsRefusedIfWhatWasReadWasRolledBack(t *testing.T) {
 	require.Zero(t, b.events(t))
 }
 
+// Rows that were loaded into a table whose sequence is set by hand, or by the load, can have numbers that are given out again.
+func TestAppendTagged_ASequenceThatWasSetBackHidesNoEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.tag(t, "Joined", "other")
+	b.tag(t, "Joined", "other")
+	b.tag(t, "Joined", "course:1")
+	_, condition := b.read(t, all("course:1"))
+	_, err := b.Pool.Exec(b.ctx, "select setval('event_tags_entry_seq', 1, false)")
+	require.NoError(t, err)
+	before := b.events(t)
+	for _, mode := range modes {
+		err = pgx.BeginFunc(b.ctx, b.pool(t, mode), func(tx pgx.Tx) error {
+			_, err := eventstore.AppendTagged(b.ctx, tx, streamOf(t), eventstore.Any(), tagged("Joined", "course:1"))
+			return err
+		})
+		require.ErrorContains(t, err, "set it to the highest entry")
+		require.NotErrorIs(t, err, eventstore.ErrConflict)
+		_, err = b.Pool.Exec(b.ctx, "select setval('event_tags_entry_seq', 1, false)")
+		require.NoError(t, err)
+	}
+	require.Equal(t, before, b.events(t))
+	_, err = b.Pool.Exec(b.ctx, "select setval('event_tags_entry_seq', (select max(entry) from event_tags))")
+	require.NoError(t, err)
+	b.tag(t, "Joined", "course:1")
+	require.ErrorIs(t, b.decide(condition, order, tagged("Joined", "course:1")), eventstore.ErrConflict)
+}
+
 // A tag that is only asked for, such as the one of the prices, does not make those wait for each other who ask; who changes it waits for them.
 func TestAppendIf_TagsThatAreOnlyReadAreShared(t *testing.T) {
 	t.Parallel()
