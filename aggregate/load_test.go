@@ -75,13 +75,20 @@ func (b *testBundle) prune() {
 // pruneAll prunes a log that one projection has handled, and whose last event is of another stream.
 func (b *testBundle) pruneAll(opts retention.PruneOptions) {
 	b.t.Helper()
+	require.NoError(b.t, b.tryPruneAll(opts))
+}
+
+func (b *testBundle) tryPruneAll(opts retention.PruneOptions) error {
+	b.t.Helper()
 	b.exec(`insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('other', gen_random_uuid(), 1, 'e', '{}')`)
 	_, err := partition.Ensure(b.ctx, b.Pool, "all", 1)
 	require.NoError(b.t, err)
 	b.exec("update projection_checkpoints set last_global_position = (select max(global_position) from events) where projection_name = 'all'")
 	pruned, err := retention.Prune(b.ctx, b.Pool, opts)
-	require.NoError(b.t, err)
-	require.NotZero(b.t, pruned.Removed)
+	if err == nil {
+		require.NotZero(b.t, pruned.Removed+pruned.Superseded)
+	}
+	return err
 }
 
 // The last event of a stream stays in the log when the others leave it; folded by itself, it would be a wrong state without an error.

@@ -281,6 +281,37 @@ func TestSnapshot_PruneForgetsThoseOfStreamsOfWhichNothingIsLeft(t *testing.T) {
 	assert.Equal(t, balance{}, state, "as Append has it: a new stream")
 }
 
+// A snapshot that is left when its stream is gone would be one of the stream that begins anew, once that has grown past it and is pruned in its turn.
+func TestSnapshot_GoesInTheTransactionThatRemovesTheRestOfItsStream(t *testing.T) {
+	t.Parallel()
+	for name, stays := range map[string]bool{"out of a new archive": false, "that had stayed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.long(1, 12)
+			var r reports
+			b.load(b.Pool, 1, &r)
+			left := 12
+			if stays {
+				b.prune()
+				left = 1
+			}
+			b.exec(`create function stop() returns trigger language plpgsql as $$ begin raise exception 'stopped'; end $$;
+				create trigger stop before delete on rouse_snapshots for each row execute function stop()`)
+			options := retention.PruneOptions{OlderThan: time.Hour, Dir: t.TempDir(), LastToo: true}
+			require.ErrorContains(t, b.tryPruneAll(options), "stopped")
+			assert.Equal(t, left, b.int("select count(*) from events where aggregate_type = 'account'"), "both are there, or neither")
+			state, _ := b.load(b.Pool, 1, &r)
+			assert.Equal(t, paid(12), state)
+			b.exec("drop trigger stop on rouse_snapshots")
+			require.NoError(t, b.tryPruneAll(options))
+			assert.Zero(t, b.int("select count(*) from rouse_snapshots"))
+			assert.Zero(t, b.int("select count(*) from events where aggregate_type = 'account'"))
+			require.NoError(t, r.joined())
+		})
+	}
+}
+
 func TestErasureRemovesSnapshots(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

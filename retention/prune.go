@@ -291,7 +291,12 @@ func (p *pruner) superseded(ctx context.Context) (total int64, err error) {
 			if err != nil {
 				return err
 			}
-			return tx.QueryRow(ctx, sqlSuperseded, p.opts.Batch, p.opts.LastToo, until).Scan(&n)
+			var removed streams
+			if err := tx.QueryRow(ctx, sqlSuperseded, p.opts.Batch, p.opts.LastToo, until).Scan(&removed.types, &removed.ids); err != nil {
+				return err
+			}
+			n = int64(len(removed.types))
+			return p.forgetRemoved(ctx, tx, removed)
 		})
 		if err != nil {
 			return total, fmt.Errorf("retention: remove what had stayed: %w", err)

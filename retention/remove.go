@@ -142,10 +142,12 @@ func (p *pruner) removeLines(ctx context.Context, tx pgx.Tx, batch lines) (n int
 	if err != nil {
 		return 0, err
 	}
+	var removed streams
 	rows, err := tx.Query(ctx, sqlRemove, batch.positions, p.opts.LastToo)
 	if err == nil {
 		err = records(rows, func(r *record) error {
 			n++
+			removed.types, removed.ids = append(removed.types, r.AggType), append(removed.ids, r.AggID)
 			if sha256.Sum256(r.line()) != batch.sums[r.Position] && !erased.cover(r) {
 				return fmt.Errorf("%w: the event at position %d is not what was archived", ErrDiffers, r.Position)
 			}
@@ -168,7 +170,7 @@ func (p *pruner) removeLines(ctx context.Context, tx pgx.Tx, batch lines) (n int
 	if missing := int64(len(batch.positions)) - n - stay; missing < 0 || missing > deleted {
 		return 0, fmt.Errorf("%w: %d of the events that were archived are not in the log", ErrDiffers, missing)
 	}
-	return n, nil
+	return n, p.forgetRemoved(ctx, tx, removed)
 }
 
 func (h Holder) name() string {

@@ -27,7 +27,20 @@ func deleteSnapshots(ctx context.Context, tx pgx.Tx, sql string, args ...any) (i
 	return tag.RowsAffected(), nil
 }
 
-// forgetSnapshots deletes the snapshots of streams of which nothing is left.
+// streams are the aggregates of events that were removed, each as often as it had one.
+type streams struct{ types, ids []string }
+
+// forgetRemoved deletes the snapshots of streams of which nothing is left, in the transaction that has removed it: one that begins anew behind that
+// must not find any.
+func (p *pruner) forgetRemoved(ctx context.Context, tx pgx.Tx, removed streams) error {
+	if !p.opts.LastToo || len(removed.types) == 0 {
+		return nil // the last of each stream is there
+	}
+	_, err := deleteSnapshots(ctx, tx, sqlForgetRemoved, removed.types, removed.ids)
+	return err
+}
+
+// forgetSnapshots deletes the snapshots of all streams of which nothing is left, also of those that something else has removed.
 func (p *pruner) forgetSnapshots(ctx context.Context) error {
 	return p.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := deleteSnapshots(ctx, tx, sqlForgetSnapshots)

@@ -59,6 +59,8 @@ var (
 	sqlLockSnapshots string
 	//go:embed sql/erase_snapshots.sql
 	sqlEraseSnapshots string
+	//go:embed sql/forget_removed.sql
+	sqlForgetRemoved string
 	//go:embed sql/forget_snapshots.sql
 	sqlForgetSnapshots string
 )

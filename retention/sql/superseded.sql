@@ -1,5 +1,5 @@
 -- Deletes events that stayed when theirs were archived, as the last of their streams, and are not the last any more.
--- $1: how many at most; $2: also the last of streams; $3: up to which position. It never deletes the last of the log. Returns how many. Index: the primary key, over what has
+-- $1: how many at most; $2: also the last of streams; $3: up to which position. It never deletes the last of the log. Returns the aggregate of each. Index: the primary key, over what has
 -- stayed, and the unique one over streams. Lock: the rows.
 with gone as (
   delete from events e
@@ -11,6 +11,6 @@ with gone as (
                                                       and n.aggregate_version > s.aggregate_version))
     order by s.global_position limit $1)
     and e.global_position < (select max(global_position) from events)
-  returning 1
+  returning aggregate_type, aggregate_id
 )
-select count(*) from gone
+select coalesce(array_agg(aggregate_type), '{}'), coalesce(array_agg(aggregate_id), '{}') from gone
