@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,9 +46,9 @@ type snapshots struct {
 
 // kept is what was found of a snapshot, for the one that takes its place.
 type kept struct {
-	known   bool       // whether the table could be read
-	erased  *time.Time // when something of the aggregate was last erased
-	useless bool       // there is one, and it is of no use
+	known   bool    // whether the table could be read
+	erased  *string // what is noted of erasures of the aggregate
+	useless bool    // there is one, and it is of no use
 }
 
 // restore reads the snapshot of a stream into l. What keeps it from being read is reported, and then l begins with nothing.

@@ -354,6 +354,11 @@ func TestErasure_IsNotUndoneByASnapshotThatIsUnderWay(t *testing.T) {
 			b.pruneAll(retention.PruneOptions{OlderThan: time.Hour, Dir: b.t.TempDir(), LastToo: true})
 			return nil
 		},
+		"begun anew": func(b *testBundle) error {
+			b.pruneAll(retention.PruneOptions{OlderThan: time.Hour, Dir: b.t.TempDir(), LastToo: true})
+			b.long(1, 14)
+			return nil
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -371,6 +376,28 @@ func TestErasure_IsNotUndoneByASnapshotThatIsUnderWay(t *testing.T) {
 			require.NoError(t, r.joined())
 		})
 	}
+}
+
+// The server that erases by now may have another clock than the one that did before.
+func TestErasure_IsSeenAlsoIfItsClockIsBehindThatOfAnEarlierOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	erase := func() {
+		_, err := retention.Erase(b.ctx, b.Pool, account, retention.EraseOptions{})
+		require.NoError(t, err)
+	}
+	b.long(1, 12)
+	erase()
+	b.exec("update rouse_erasures set at = at + interval '1 day'")
+	b.long(13, 15)
+	var r reports
+	state, _ := b.load(hooked{b.Pool, erase}, 1, &r)
+	assert.Equal(t, balance{Cents: 3, Events: 15}, state, "what was read")
+	assert.Equal(t, 2, b.int("select count(*) from rouse_erasures"))
+	assert.Zero(t, b.int("select count(*) from rouse_snapshots"))
+	b.load(b.Pool, 1, &r)
+	assert.Equal(t, 1, b.int("select count(*) from rouse_snapshots"), "what is left is kept")
+	require.NoError(t, r.joined())
 }
 
 // The erasure has deleted the snapshots that it found and has not committed: a snapshot that is made now must wait, and then see it. By
@@ -405,7 +432,7 @@ func TestErasure_IsWaitedForByASnapshotThatIsUnderWay(t *testing.T) {
 					if err := tx.QueryRow(b.ctx, "select event_id::text from events where aggregate_version = 12").Scan(&id); err != nil {
 						return err
 					}
-					tag, err := tx.Exec(b.ctx, aggregate.SQLSaveSnapshot, "account", "1", "balance", 1, 12, id, `{"Cents": 12}`, (*time.Time)(nil), false)
+					tag, err := tx.Exec(b.ctx, aggregate.SQLSaveSnapshot, "account", "1", "balance", 1, 12, id, `{"Cents": 12}`, (*string)(nil), false)
 					if err == nil && tag.RowsAffected() > 0 {
 						err = fmt.Errorf("%d rows were kept of what is erased", tag.RowsAffected())
 					}
