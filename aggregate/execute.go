@@ -11,7 +11,7 @@ import (
 	"github.com/rouse-es/rouse/eventstore"
 )
 
-// DB is where a command is carried out: a *pgxpool.Pool, a *pgx.Conn, or a pgx.Tx.
+// DB is where a command is carried out: a *pgxpool.Pool, a *pgx.Conn that is in no transaction, or a pgx.Tx.
 type DB interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 	eventstore.Querier

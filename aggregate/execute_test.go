@@ -195,6 +195,32 @@ func TestExecute_AnIDMakesACommandRepeatable(t *testing.T) {
 	assert.Equal(t, 1, b.int("select count(*) from events"))
 }
 
+// A connection begins no second transaction: the command's commit would be the caller's, and a snapshot of what may be rolled back.
+func TestExecute_AConnectionThatIsInATransactionIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.open(5)
+	held, err := b.Pool.Acquire(b.ctx)
+	require.NoError(t, err)
+	defer held.Release()
+	for name, db := range map[string]aggregate.DB{"pgx.Conn": b.Conn(t), "pgxpool.Conn": held} {
+		_, err := b.execute(db, pay(1))
+		require.NoError(t, err, name)
+		before := b.int("select count(*) from events")
+		tx, err := db.Begin(b.ctx)
+		require.NoError(t, err)
+		_, err = b.execute(tx, pay(1))
+		require.NoError(t, err, name)
+		_, err = b.execute(db, pay(1))
+		require.ErrorIs(t, err, aggregate.ErrOption, name)
+		_, _, err = aggregate.Load(b.ctx, db, account, fold, aggregate.Events(known), aggregate.Snapshot("balance", 1), aggregate.SnapshotEvery(1))
+		require.ErrorIs(t, err, aggregate.ErrOption, name)
+		require.NoError(t, tx.Rollback(b.ctx))
+		assert.Equal(t, before, b.int("select count(*) from events"), name)
+		assert.Zero(t, b.int("select count(*) from rouse_snapshots"), name)
+	}
+}
+
 func TestExecute_RefusesWhatCannotBeMeant(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/rouse-es/rouse/eventstore"
 )
 
@@ -35,9 +37,25 @@ type loaded[S any] struct {
 	kept    kept
 }
 
+// inTransaction reports whether db is a connection with a transaction that was begun elsewhere. Another one cannot begin in it: PostgreSQL
+// warns, and the commit is that of both.
+func inTransaction(db DB) bool {
+	if _, is := db.(pgx.Tx); is {
+		return false
+	}
+	if held, is := db.(interface{ Conn() *pgx.Conn }); is { // a *pgxpool.Conn
+		db = held.Conn()
+	}
+	conn, is := db.(*pgx.Conn)
+	return is && conn.PgConn().TxStatus() != 'I'
+}
+
 // load reads a stream and folds it. It never returns a state of half a history.
 func load[S any](ctx context.Context, db DB, stream eventstore.Stream, fold func(S, any) S, s *settings) (*loaded[S], error) {
 	l := &loaded[S]{}
+	if inTransaction(db) {
+		return nil, fmt.Errorf("%w: the connection is in a transaction, which would be committed with the command: give the pgx.Tx of it", ErrOption)
+	}
 	if s.snapshots != nil {
 		if err := checkState(reflect.TypeFor[S]()); err != nil {
 			return nil, err
