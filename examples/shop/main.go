@@ -39,10 +39,9 @@ type orderPlaced struct {
 }
 type orderPaid struct{}
 
-var (
-	_ = events.Register[orderPlaced]("OrderPlaced", 1)
-	_ = events.Register[orderPaid]("OrderPaid", 1)
-)
+var _ = events.Register[orderPlaced]("OrderPlaced", 1)
+var _ = events.Register[orderPaid]("OrderPaid", 1)
+var errNotPayable = errors.New("there is no such order, or it is paid")
 
 // order is what a decision asks of the order's events.
 type order struct{ placed, paid bool }
@@ -66,7 +65,7 @@ func (e orderPlaced) decide(o order) ([]any, error) {
 
 func (e orderPaid) decide(o order) ([]any, error) {
 	if !o.placed || o.paid {
-		return nil, errors.New("there is no such order, or it is paid")
+		return nil, errNotPayable
 	}
 	return []any{e}, nil
 }
@@ -136,12 +135,13 @@ func site(pool *pgxpool.Pool) http.Handler {
 	return mux
 }
 
-// answer carries out a decision, and answers once the list of orders shows it, or after a second.
+// answer carries out a decision, and answers once the list of orders shows what was appended, if anything was, or after a second.
 func answer(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, decide func(order) ([]any, error)) {
 	appended, err := aggregate.Execute(r.Context(), pool, eventstore.Stream{Type: "order", ID: r.PathValue("id")}, order.after, decide)
-	if err != nil {
+	if errors.Is(err, errNotPayable) {
 		http.Error(w, err.Error(), http.StatusConflict)
-		return
+	} else if err != nil {
+		http.Error(w, "it was not recorded: try again", http.StatusServiceUnavailable)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 	defer cancel()

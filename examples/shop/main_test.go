@@ -110,6 +110,21 @@ func TestEveryAnswerIsSeenInTheList(t *testing.T) {
 	db.Expect(t, "select id, paid from orders order by id", rousetest.Row{"o-1", true}, rousetest.Row{"o-2", false}, rousetest.Row{"o-3", false})
 }
 
+func TestWhatTheDatabaseRefusesIsNoConflict(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	db := shopDB(t)
+	if _, err := db.Pool.Exec(ctx, "alter table events rename to secret_events"); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(site(db.Pool))
+	defer server.Close()
+	said := ask(t, server, http.MethodPut, "/orders/o-1/payment", "", http.StatusServiceUnavailable)
+	if said != "it was not recorded: try again\n" {
+		t.Errorf("it tells the world %q", said)
+	}
+}
+
 func TestListIsRebuiltWhileItIsRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
