@@ -5,56 +5,68 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/rouse-es/rouse/aggregate"
 	"github.com/rouse-es/rouse/events"
 	"github.com/rouse-es/rouse/eventstore"
+	"github.com/rouse-es/rouse/rousetest"
 )
 
-// The events of a seat in a theatre, and its state.
+// SeatsOffered and SeatTaken happen to a show.
 type (
-	SeatBooked   struct{ By string }
-	SeatReleased struct{}
-
-	Seat struct{ Taken bool }
+	SeatsOffered struct{ Seats int }
+	SeatTaken    struct{ By string }
 )
 
 var (
-	_ = events.Register[SeatBooked]("SeatBooked", 1)
-	_ = events.Register[SeatReleased]("SeatReleased", 1)
+	_ = events.Register[SeatsOffered]("SeatsOffered", 1)
+	_ = events.Register[SeatTaken]("SeatTaken", 1)
 
-	errTaken = errors.New("the seat is taken")
+	errSoldOut = errors.New("the show is sold out")
 )
 
-// after returns the seat after an event.
-func (s Seat) after(event any) Seat {
-	switch event.(type) {
-	case SeatBooked:
-		s.Taken = true
-	case SeatReleased:
-		s.Taken = false
+// show is what decisions are made from: how many seats are free.
+type show struct{ Free int }
+
+// after returns the show after an event.
+func (s show) after(event any) show {
+	switch e := event.(type) {
+	case SeatsOffered:
+		s.Free += e.Seats
+	case SeatTaken:
+		s.Free--
 	}
 	return s
 }
 
-// Of two who book a seat at the same moment one is refused: the other's event is in what the second decides on.
+// What is decided is appended if nothing else was appended meanwhile, and is decided anew otherwise. So of two who want the last
+// seat at the same moment one is refused.
 func ExampleExecute() {
 	ctx := context.Background()
-	pool, err := pgxpool.New(ctx, "postgres://localhost/theatre")
+	db, err := rousetest.Open(rousetest.Config{})
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
-	defer pool.Close()
+	defer db.Close()
+	hamlet := eventstore.Stream{Type: "show", ID: "hamlet"}
 
-	appended, err := aggregate.Execute(ctx, pool, eventstore.Stream{Type: "seat", ID: "row 3, 14"}, Seat.after,
-		func(s Seat) ([]any, error) {
-			if s.Taken {
-				return nil, errTaken
+	offered, err := aggregate.Execute(ctx, db.Pool, hamlet, show.after, func(show) ([]any, error) {
+		return []any{SeatsOffered{Seats: 1}}, nil
+	})
+	fmt.Println("version", offered.LastVersion, err)
+	for _, who := range []string{"alice", "bob"} {
+		taken, err := aggregate.Execute(ctx, db.Pool, hamlet, show.after, func(s show) ([]any, error) {
+			if s.Free == 0 {
+				return nil, errSoldOut
 			}
-			return []any{SeatBooked{By: "ann"}}, nil
-		},
-		aggregate.Snapshot("seat", 1)) // worth it where streams are long
-	fmt.Println(appended.LastVersion, err)
+			return []any{SeatTaken{By: who}}, nil
+		}, aggregate.Snapshot("show", 1)) // worth it where streams are long
+		fmt.Println(who, "version", taken.LastVersion, err)
+	}
+	state, version, err := aggregate.Load(ctx, db.Pool, hamlet, show.after)
+	fmt.Println(state.Free, "free at version", version, err)
+	// Output:
+	// version 1 <nil>
+	// alice version 2 <nil>
+	// bob version 0 the show is sold out
+	// 0 free at version 2 <nil>
 }

@@ -95,6 +95,26 @@ func ExampleCobra() {
 	}
 }
 
+// A verb of the program's own that has flags: `shop count --large`.
+func ExampleOpen() {
+	count := &cobra.Command{Use: "count", Short: "Count the orders"}
+	large := count.Flags().Bool("large", false, "those with more than ten events")
+	count.RunE = func(cmd *cobra.Command, _ []string) error {
+		env, done, err := app.Open(cmd)
+		if err != nil {
+			return err
+		}
+		defer done()
+		var n int
+		if err := env.Pool.QueryRow(cmd.Context(), "select count(*) from orders where events > 10 or not $1", *large).Scan(&n); err != nil {
+			return err
+		}
+		fmt.Println(n)
+		return nil
+	}
+	app.Main(app.Config{Name: "shop", Migrations: files, Commands: []app.Command{{Cobra: count}}})
+}
+
 // A program without verbs.
 func ExampleRun() {
 	app.Run(func(ctx context.Context, env app.Env) error {

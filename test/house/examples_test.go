@@ -21,6 +21,8 @@ var shown = map[string][]string{
 	"eventstore": {"ParseID", "NewID", "ScanEvent", "ReadAfter"}, // for tools
 	"projection": {"ParseStart"},                                 // for tools
 	"parked":     nil,
+	"app":        nil,
+	"aggregate":  nil,
 	"events":     {"AsOf", "TypeOf"}, // for programs with several registries
 	"retention":  nil,
 	"migrations": {"FunctionBody", "Lacking", "Version", "Locked", "UpReporting", "Carry"}, // for tools
