@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryExampleCanBeCopiedOut copies each into a module of its own, elsewhere, as a newcomer does, and builds it there. Such a module
-// cannot import what is internal to this one.
+// TestEveryExampleCanBeCopiedOut copies main.go of each, with the SQL that it embeds, into a module of its own, elsewhere, as a newcomer does,
+// and builds it there. Such a module cannot import what is internal to this one.
 func TestEveryExampleCanBeCopiedOut(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("..")
@@ -24,11 +24,14 @@ func TestEveryExampleCanBeCopiedOut(t *testing.T) {
 	require.GreaterOrEqual(t, len(programs), 11)
 	outside := t.TempDir()
 	for _, program := range programs {
-		code, err := os.ReadFile(program)
+		embedded, err := filepath.Glob(filepath.Join(filepath.Dir(program), "*.sql"))
 		require.NoError(t, err)
-		dir := filepath.Join(outside, filepath.Dir(program))
-		require.NoError(t, os.Mkdir(dir, 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), code, 0o600))
+		require.NoError(t, os.Mkdir(filepath.Join(outside, filepath.Dir(program)), 0o755))
+		for _, file := range append(embedded, program) {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(outside, file), text, 0o600))
+		}
 	}
 	// The versions are those of this module, so that nothing has to be looked up.
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
