@@ -51,7 +51,7 @@ func run(ctx context.Context, pool *pgxpool.Pool, workers int) error {
 }
 
 // drain runs the workers until each has handled what was in its partitions. A program that goes on until it is stopped calls
-// Run in the same place. A worker needs two connections of the pool for each projection, and one more.
+// Run in the same place. A worker needs three connections of the pool, however many projections it has.
 func drain(ctx context.Context, pool *pgxpool.Pool, workers int) error {
 	var wg sync.WaitGroup
 	errs := make([]error, workers)
