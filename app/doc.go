@@ -4,6 +4,9 @@
 //		app.Main(app.Config{Name: "shop", Projections: []rouse.Projection{orders}, Effects: []rouse.Effect{mails}})
 //	}
 //
+// orders and mails are made by projection.New and projection.NewEffect of functions that take typed events, or are types of your own.
+// The tables that they write are yours: Config.Migrations has the files that make them, and `shop migrate` applies these behind Rouse's.
+//
 // This program has the verbs worker, migrate, status, projection, parked, doctor, wait, tail, dashboard, append, prune, archive, erase
 // and version, with their flags, variables and exit codes; `shop help` lists them. A worker takes its name and its share from
 // WORKER_ID and TOTAL_WORKERS, serves probes, metrics and the dashboard with --http, and stops in order at SIGTERM. Config.WorkerVerb

@@ -19,7 +19,7 @@ var _ = events.Register[ParcelSent]("ParcelSent", 1)
 // mail stands for a mail server.
 func mail(_ context.Context, idempotencyKey, to, text string) error { return nil }
 
-// An effect of a handler, with a policy: half a day of tries, and then the event waits for people.
+// An effect of a handler, with a policy: eight hours of tries, and then the event waits for people.
 func ExampleNewEffect() {
 	effect := projection.NewEffect("parcel_mails",
 		projection.Do(func(ctx context.Context, e ParcelSent, ev eventstore.Event) error {
