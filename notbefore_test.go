@@ -281,6 +281,33 @@ func TestWhatIsWrittenForAnEventThatIsWantedLaterIsRolledBack(t *testing.T) {
 	}
 }
 
+// A batch is done again up to the event that is wanted later. Where one of the same aggregate fails then, which had not before, the later one
+// goes behind it: a time of its own would let it pass, or have the first asked at it for ever.
+func TestEventThatIsWantedLaterGoesBehindOneThatFailsMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := &later{due: time.Now().AddDate(1, 0, 0)}
+	first := b.version("a", 1)
+	b.exec("insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload) values ('thing', 'a', 2, 'deadline', '{}')")
+	var calls atomic.Int64
+	p := projection{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
+		if ev.GlobalPosition == first && calls.Add(1) == 2 {
+			return errBroken
+		}
+		return l.fail(ev)
+	}}
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, Retry: late}).WaitStarted()
+	b.caughtUp("p")
+	require.EqualValues(t, 2, calls.Load(), "once before the later one, and once without it")
+	waiting, parkedFor, behind := b.stands()
+	require.Equal(t, []int64{1, 0, 1}, []int64{waiting, parkedFor, behind})
+	require.Zero(t, b.int("select count(*) from done"))
+	b.comesDue(l)
+	testdb.Eventually(t, patience, "both to be handled", func() (bool, error) { return b.int("select count(*) from done") == 2, nil })
+	b.inOrder()
+	w.MustStop()
+}
+
 // NotBefore may be wrapped, and tells its time; only Unavailable is stronger.
 func TestNotBeforeTellsItsTime(t *testing.T) {
 	t.Parallel()

@@ -92,11 +92,15 @@ func (a *Applier) deferAgain(workCtx context.Context, rows []queued, cause error
 }
 
 // aroundDeferred handles what is before the event at index i, which the handler wants later as it has said with cause, sets this aside,
-// and returns how many of the first events are gone.
+// and returns how many of the first events are gone. Where one of its aggregate was set aside before it, by another outcome than before,
+// it is left: it belongs behind that one, and only the first of a queue has a time.
 func (a *Applier) aroundDeferred(ctx, workCtx context.Context, left *budget, events []eventstore.Event, i int, cause error) (done int, err error) {
 	if i > 0 {
 		if done, err = a.tryWhole(ctx, workCtx, left, events[:i]); err != nil || done < i || left.called() {
 			return done, err
+		}
+		if a.parked.among(events[i:i+1]) != nil {
+			return done, nil
 		}
 	}
 	err = a.tryLast(ctx, workCtx, events[i], cause)
