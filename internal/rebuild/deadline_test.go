@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/projection"
 )
 
@@ -53,6 +54,25 @@ func TestADeadlineMovesWithTheSwapAndIsHandledOnce(t *testing.T) {
 	b.comesDue(d)
 	b.countedTo("deadline", 3)
 	require.EqualValues(t, 3, d.live.Load(), "none of them as a replay, in which a handler leaves out what follows")
+}
+
+// A worker that was killed in a try at a deadline leaves it written down, and the next owner makes it. A swap that comes between waits too.
+func TestASwapWaitsForADeadlineWhoseTryIsUnderWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	d := &deadlines{}
+	b.append(10, "e")
+	b.append(1, "deadline")
+	b.start(tally{hook: d.hook}).WaitStarted()
+	testdb.Eventually(t, patience, "the deadline to be set aside", func() (bool, error) { return b.int("select count(*) from parked_events") == 1, nil })
+	b.exec("update parked_events set tries = 1, attempts = 1, died = 1 where projection_name = 'p'")
+	_, err := projection.StartRebuild(b.ctx, b.Pool, "p", "")
+	require.NoError(t, err)
+	waits := b.beside("p@rebuild", "waiting for the deadline", func(one projection.Build) bool { return one.Trouble != "" })
+	require.Contains(t, waits.Trouble, "1 events wait in p for the time that its handler has named")
+	b.comesDue(d)
+	require.NoError(t, projection.Rebuild(b.ctx, b.Pool, "p", "", nil))
+	require.EqualValues(t, 1, d.live.Load())
 }
 
 // What the shadow has handled as a replay, and the live one still waits for, would never be done by anybody. The swap waits for it.
