@@ -13,9 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/events"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
 	"github.com/rouse-es/rouse/parked"
+	projections "github.com/rouse-es/rouse/projection"
 )
 
 // These tests are of events that their handler wants no earlier than a time.
@@ -307,6 +309,49 @@ func TestEventThatIsWantedLaterGoesBehindOneThatFailsMeanwhile(t *testing.T) {
 	b.inOrder()
 	w.MustStop()
 }
+
+// Handlers that queue their statements say which event they want later, those of projection.New as those of Batched: what stands before it
+// is queued once more for that, and not by halves until it is found.
+func TestQueuedEventThatIsWantedLaterIsNotSearchedFor(t *testing.T) {
+	t.Parallel()
+	type deadline struct{}
+	type good struct{}
+	registry := &events.Registry{}
+	events.Register[deadline]("deadline", 1, events.In(registry))
+	events.Register[good]("good", 1, events.In(registry))
+	for _, kind := range []string{"Batched", "New"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			l := &later{due: time.Now().AddDate(1, 0, 0)}
+			calls := map[int64]int{}
+			queue := func(batch *pgx.Batch, ev eventstore.Event) error {
+				calls[ev.GlobalPosition]++
+				batch.Queue(doneSQL, "p", ev.GlobalPosition)
+				return l.fail(ev)
+			}
+			p := projections.New("p", projections.Events(registry),
+				projections.Queue(func(batch *pgx.Batch, _ deadline, ev eventstore.Event) error { return queue(batch, ev) }),
+				projections.Queue(func(batch *pgx.Batch, _ good, ev eventstore.Event) error { return queue(batch, ev) }))
+			if kind == "Batched" {
+				p = rouse.Batched(queuing(queue))
+			}
+			b.deadlines(50)
+			require.NoError(t, b.drain(b.Pool, rouse.Config{Projections: []rouse.Projection{p}}))
+			require.EqualValues(t, 100, b.int("select count(*) from done"), "50 of others, twice")
+			for position, n := range calls {
+				require.LessOrEqual(t, n, 2, "calls at position %d", position)
+			}
+		})
+	}
+}
+
+// queuing is a rouse.Queuer of a function.
+type queuing func(batch *pgx.Batch, ev eventstore.Event) error
+
+func (queuing) Name() string { return "p" }
+
+func (q queuing) Queue(batch *pgx.Batch, ev eventstore.Event) error { return q(batch, ev) }
 
 // NotBefore may be wrapped, and tells its time; only Unavailable is stronger.
 func TestNotBeforeTellsItsTime(t *testing.T) {

@@ -236,13 +236,8 @@ func (p queued) Apply(ctx context.Context, tx pgx.Tx, ev eventstore.Event) error
 }
 
 // ApplyBatch queues the statements of events in order.
-func (p queued) ApplyBatch(_ context.Context, batch *pgx.Batch, all []eventstore.Event) error {
-	for _, ev := range all {
-		if err := p.Queue(batch, ev); err != nil {
-			return err
-		}
-	}
-	return nil
+func (p queued) ApplyBatch(ctx context.Context, batch *pgx.Batch, all []eventstore.Event) error {
+	return rouse.Batched(p).ApplyBatch(ctx, batch, all)
 }
 
 // Queue queues the statements of one event.
