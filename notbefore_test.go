@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -352,6 +353,46 @@ type queuing func(batch *pgx.Batch, ev eventstore.Event) error
 func (queuing) Name() string { return "p" }
 
 func (q queuing) Queue(batch *pgx.Batch, ev eventstore.Event) error { return q(batch, ev) }
+
+// Whoever waits for an event that is wanted later, or for one behind it, waits until it is handled at its time, and is told so where he has
+// no time for that. Nobody else waits for it.
+func TestWaitForWaitsForWhatIsWantedLater(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := &later{due: time.Now().AddDate(1, 0, 0)}
+	p := projection{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error { return l.fail(ev) }}
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}}).WaitStarted()
+	pool := b.pool(pgx.QueryExecModeCacheStatement)
+	stream := eventstore.Stream{Type: "thing", ID: "d"}
+	deadline, behind := b.appendedTo(pool, stream, "deadline"), b.appendedTo(pool, stream, "good")
+	waits := []<-chan error{
+		b.started(func() error { return rouse.WaitFor(b.ctx, pool, "p", deadline) }),
+		b.started(func() error { return rouse.WaitFor(b.ctx, pool, "p", behind) }),
+	}
+	require.NoError(t, rouse.WaitFor(b.ctx, pool, "p", b.appended(pool, "good")))
+	require.NoError(t, rouse.WaitForHead(b.ctx, pool, "p"))
+	require.NoError(t, w.Drain(b.ctx))
+	for _, a := range []eventstore.Appended{deadline, behind} {
+		testdb.Eventually(t, patience, "the reason", func() (bool, error) {
+			ctx, cancel := context.WithTimeout(b.ctx, 200*time.Millisecond)
+			defer cancel()
+			err := rouse.WaitFor(ctx, pool, "p", a)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				return false, fmt.Errorf("the wait has ended with %w", err)
+			}
+			return strings.Contains(err.Error(), "the handler wants an event at a time and no earlier"), nil
+		})
+	}
+	for _, ended := range waits {
+		require.Empty(t, ended)
+	}
+	b.comesDue(l)
+	for _, ended := range waits {
+		require.NoError(t, <-ended)
+	}
+	require.Equal(t, append(deadline.Positions, behind.Positions...), b.positions("select position from done where position <= $1 order by n", behind.LastPosition()))
+	w.MustStop()
+}
 
 // NotBefore may be wrapped, and tells its time; only Unavailable is stronger.
 func TestNotBeforeTellsItsTime(t *testing.T) {

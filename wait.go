@@ -38,8 +38,9 @@ var (
 // It takes about as long as the handling: a worker tells with its save how far it has come, and nobody asks in a loop. Give ctx a
 // deadline, because a projection whose worker does not run is waited for, too; the error is that of ctx then, with what was waited for.
 // ErrParked, ErrPaused, ErrStopped and ErrNoProjection come as soon as they are known, and mean that waiting longer is in vain.
-// An event that was skipped counts as handled, and so does one of a type that the projection does not handle. A reset that somebody has
-// asked for is waited for.
+// An event that was skipped counts as handled, and so does one of a type that the projection does not handle. One that failed and is tried
+// again is waited for, and so is one that its handler wants at a time and no earlier (NotBefore), until it has been handled then. A reset that
+// somebody has asked for is waited for.
 //
 // Of each append only Slot and Positions count, so they may be kept, in a cookie for example, and be waited for by another process.
 //

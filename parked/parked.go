@@ -18,7 +18,8 @@ const statementTimeout = 30 * time.Second
 // ErrFilter means that a Filter names no projection where one is needed, or half of an aggregate.
 var ErrFilter = errors.New("parked: the filter is not usable")
 
-// Event is an event that was set aside: because it failed, or because it waits behind such a one of its aggregate.
+// Event is an event that was set aside: because it failed, because its handler wants it later (rouse.NotBefore), or because it waits behind
+// such a one of its aggregate.
 type Event struct {
 	Projection string
 	Position   int64
@@ -135,7 +136,8 @@ func scan(row pgx.CollectableRow) (e Event, err error) {
 
 // Retry asks the workers that own the partitions to handle the parked events of all aggregates that the filter touches now, each
 // aggregate's in order and from its first parked event on. It returns how many events that are, and does not wait. An event that
-// fails again is tried again as one that has just been set aside, and then parked anew.
+// fails again is tried again as one that has just been set aside, and then parked anew; one that its handler still wants later is deferred
+// again.
 func Retry(ctx context.Context, pool *pgxpool.Pool, f Filter) (events int64, err error) {
 	if err := f.validate(); err != nil {
 		return 0, err

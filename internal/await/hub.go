@@ -312,7 +312,7 @@ func (h *Hub) find(due []*waiter) ([]found, error) {
 	var all []found
 	err := db.Query(ctx, h.pool, func(rows pgx.Rows) (err error) {
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f found, err error) {
-			err = row.Scan(&f.exists, &f.paused, &f.stopped, &f.resets, &f.partitions, &f.last, &f.behind, &f.hear, &f.low, &f.goesOn, &f.aside, &f.parked)
+			err = row.Scan(&f.exists, &f.paused, &f.stopped, &f.resets, &f.partitions, &f.last, &f.behind, &f.hear, &f.low, &f.goesOn, &f.aside, &f.parked, &f.deferred)
 			return f, err
 		})
 		return err

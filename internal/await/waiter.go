@@ -129,7 +129,7 @@ type found struct {
 	hear                            bool
 	low                             int64
 	goesOn                          bool
-	aside, parked                   []int64
+	aside, parked, deferred         []int64
 }
 
 // saw takes in what a look has found, with what was heard meanwhile. It returns the error that ends the wait, or whether it is over.
@@ -178,6 +178,9 @@ func (w *waiter) explain(f found) string {
 	case f.resets:
 		return "it is to start over, and no worker has done that yet"
 	case w.aside:
+		if _, later := w.among(f.deferred); later {
+			return "the handler wants an event at a time and no earlier; rouse parked list has the time"
+		}
 		return "an event has failed and is tried again"
 	}
 	return fmt.Sprintf("partition %d and %d others were at position %d or beyond; rouse status shows who owns them",

@@ -2,7 +2,7 @@
 -- paused, was stopped, and is to start over behind an earlier position; its number of partitions; the position that is waited for; the
 -- partitions that are not there yet, or null; whether they all have an owner that hears asks; the lowest of their checkpoints; whether a
 -- living owner could go on with each of them (only where it was stopped); and which events that are waited for were set aside, with
--- those of them that wait for people.
+-- those of them that wait for people, and those that wait for the time that the handler has named for the first of their aggregate.
 -- $1: projections; $2: slots, -1: all; $3: the first and $4: the last positions, -1: that of the last event there is; the first is -1 where
 -- it does not matter what was set aside, and then the last stands for that of the last event up to it.
 -- Index: the primary keys, of which that of events is read backwards for one row. Lock: none.
@@ -22,7 +22,7 @@ select p.projection_name is not null, coalesce(p.state = 'paused', false),
          where c.projection_name = w.name and c.last_global_position < w.last and (w.slot < 0 or c.partition = w.slot & (p.partitions - 1))
            and not exists (select from rouse.rouse_members m where m.alive and m.instance_id = c.owner and m.states ->> w.name <> 'stopped'))
        else true end,
-       a.positions, a.parked
+       a.positions, a.parked, a.deferred
 from waiter w
 left join rouse.projections p on p.projection_name = w.name
 left join lateral (
@@ -34,9 +34,10 @@ left join lateral (
 ) b on true
 left join lateral (
   select array_agg(e.global_position) as positions,
-         array_agg(e.global_position) filter (where h.due_at is null and h.retry_requested_at is null) as parked
+         array_agg(e.global_position) filter (where h.due_at is null and h.retry_requested_at is null) as parked,
+         array_agg(e.global_position) filter (where h.due_at is not null and h.last_error = '' and h.died = 0) as deferred
   from rouse.parked_events e,
-       lateral (select q.due_at, q.retry_requested_at from rouse.parked_events q
+       lateral (select q.due_at, q.retry_requested_at, q.last_error, q.died from rouse.parked_events q
                 where q.projection_name = e.projection_name and q.aggregate_type = e.aggregate_type and q.aggregate_id = e.aggregate_id
                 order by q.global_position limit 1) h
   where e.projection_name = p.projection_name and e.slot = w.slot and e.global_position between w.first and w.last
