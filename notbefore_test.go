@@ -394,6 +394,35 @@ func TestWaitForWaitsForWhatIsWantedLater(t *testing.T) {
 	w.MustStop()
 }
 
+// Under Stop a try by itself is written down before it is made. One that has not failed does not count where the event could not be set
+// aside at once either: a database that refuses that a few times must not stop the projection.
+func TestTryAtAnEventThatIsWantedLaterDoesNotCountWhereItCannotBeSetAside(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	l := &later{due: time.Now().AddDate(1, 0, 0)}
+	var calls atomic.Int64
+	p := projection{name: "p", hook: func(_ context.Context, _ pgx.Tx, ev eventstore.Event) error {
+		if calls.Add(1) == 1 { // so that it is tried by itself
+			return errBroken
+		}
+		return l.fail(ev)
+	}}
+	b.append("deadline")
+	b.exec("create sequence refused")
+	b.exec(`create function refuse() returns trigger language plpgsql as
+		$$ begin if nextval('refused') <= 4 then raise exception 'refused'; end if; return new; end $$`)
+	b.exec("create trigger refuse before insert on parked_events for each row execute function refuse()")
+	w := b.start(b.Pool, rouse.Config{Projections: []rouse.Projection{p}, OnFailure: rouse.Stop, Retry: rouse.RetryPolicy{Tries: 2, Pause: soon.Pause}})
+	testdb.Eventually(t, patience, "the event to be set aside", func() (bool, error) {
+		if b.int("select count(*) from projections where state = 'stopped'") > 0 {
+			return false, errors.New("the projection has stopped")
+		}
+		return b.int("select count(*) from parked_events where attempts = 0") == 1, nil
+	})
+	require.Zero(t, b.int("select count(*) from event_attempts"))
+	w.MustStop()
+}
+
 // NotBefore may be wrapped, and tells its time; only Unavailable is stronger.
 func TestNotBeforeTellsItsTime(t *testing.T) {
 	t.Parallel()

@@ -255,8 +255,10 @@ func (a *Applier) retry(ctx, workCtx context.Context, ev eventstore.Event, tried
 			untold = false
 			return a.setAside(workCtx, parking{event: ev, tries: before.times, err: Reason(err), then: verdict{again: true, pause: doubtPause}})
 		case blameOf(err) == ofTime: // under Stop too: nothing has failed, and nobody can wait for it in its place
-			untold = false
-			return a.deferEvent(workCtx, ev, before, err)
+			if err = a.deferEvent(workCtx, ev, before, err); err == nil {
+				untold = false
+			}
+			return err
 		}
 		written := untold
 		untold = false
