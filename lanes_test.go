@@ -91,6 +91,7 @@ func TestConcurrentHandlersFailAlone(t *testing.T) {
 			return nil
 		}}},
 		Concurrency: 4, Retry: rouse.RetryPolicy{Tries: 2}, OnFailure: rouse.Stop,
+		BatchTime: -1, // or a round of a slow machine ends with events that no handler has had
 	}).Wait()
 	var stopped *rouse.StoppedError
 	require.ErrorAs(t, err, &stopped)
