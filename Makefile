@@ -113,7 +113,7 @@ REST   = $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(OTHERS))")
 # What a lane prints comes at its end, unless it is the only one.
 lane/%:
 	@$(if $(word 2,$(LANES)),out="$$(mktemp)" && exec 3>&1 >"$$out" 2>&1;) code=0; $(if $(filter ./test/%,$*),cd test;) \
-	echo '$(if $(filter ./test/%,$*),cd test && )$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(TESTFLAGS) $(LANE)'; \
+	echo '$(if $(filter ./test/%,$*),cd test && )$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(subst ','\'',$(TESTFLAGS)) $(LANE)'; \
 	$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(TESTFLAGS) $(if $(and $(ALL),$(filter ./...,$(LANE))),$(REST),$(LANE)) || code=$$?; \
 	$(if $(word 2,$(LANES)),cat "$$out" >&3; rm -f "$$out";) exit $$code
 
