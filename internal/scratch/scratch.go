@@ -20,6 +20,8 @@ var (
 	liveSQL string
 	//go:embed sql/dead.sql
 	deadSQL string
+	//go:embed sql/own.sql
+	ownSQL string
 	//go:embed sql/prepared.sql
 	preparedSQL string
 )
@@ -237,17 +239,22 @@ func withConn(f func(ctx context.Context, conn *pgx.Conn) error) error {
 	return f(ctx, all.conn)
 }
 
-// sweep drops what dead processes have left.
-func sweep() error {
-	var names []string
-	err := withConn(func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, deadSQL)
+// list returns the texts that a query brings, on the connection of this process. The caller holds the mutex.
+func list(sql string, args ...any) (texts []string, err error) {
+	err = withConn(func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, sql, args...)
 		if err != nil {
 			return err
 		}
-		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		texts, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
+	return texts, err
+}
+
+// sweep drops what dead processes have left.
+func sweep() error {
+	names, err := list(deadSQL)
 	if err != nil {
 		return err
 	}
@@ -259,15 +266,7 @@ func sweep() error {
 
 // drop removes a database, whoever is connected. Prepared transactions that a test has left would keep it, so they go first.
 func drop(name string) error {
-	var gids []string
-	err := withConn(func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, preparedSQL, name)
-		if err != nil {
-			return err
-		}
-		gids, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
+	gids, err := list(preparedSQL, name)
 	if err == nil && len(gids) > 0 {
 		err = rollbackPrepared(name, gids)
 	}
@@ -305,12 +304,10 @@ func Stop() error {
 	defer all.mu.Unlock()
 	var errs []error
 	if all.server.address != "" && all.server.own == nil {
-		for _, s := range all.stocks {
-			for _, name := range append(append(s.garbage, s.copies...), s.name) {
-				if name != "" {
-					errs = append(errs, drop(name))
-				}
-			}
+		names, err := list(ownSQL, all.token) // also those that no test has given back, and templates that could not be filled
+		errs = append(errs, err)
+		for _, name := range names {
+			errs = append(errs, drop(name))
 		}
 	}
 	if all.conn != nil {

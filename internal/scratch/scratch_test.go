@@ -118,6 +118,23 @@ func TestTake_GivesCopiesThatAreAloneAndMakesMoreAhead(t *testing.T) {
 	require.Empty(t, names(t, s))
 }
 
+// A database that no test has given back, and a template that could not be filled, would stay for as long as no other process comes.
+func TestStop_LeavesNothingOnAServerThatWasNamed(t *testing.T) {
+	s := given(t)
+	for range 2 {
+		_, err := Take(numbers)
+		require.NoError(t, err)
+	}
+	_, err := Take(Template{Key: "broken", Fill: func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "create tabel")
+		return err
+	}})
+	require.Error(t, err)
+	require.NotEmpty(t, names(t, s))
+	require.NoError(t, Stop())
+	require.Empty(t, names(t, s))
+}
+
 // A test may leave whatever it likes.
 func TestDrop_WhoeverIsConnectedAndWhateverIsPrepared(t *testing.T) {
 	s := given(t)
