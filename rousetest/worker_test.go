@@ -63,11 +63,11 @@ func TestDrain_HandlesWhatIsThereByAllHandlers(t *testing.T) {
 	db.Expect(t, showBalances, rousetest.Row{"a", 15})
 }
 
-// Without a clock that stands still, an event whose pause is a millisecond is tried many times before Drain returns.
+// Without a clock that stands still, an event whose pause is next to nothing is tried many times before Drain returns.
 func TestDrain_TriesAnEventOnceAndAdvanceMakesItDue(t *testing.T) {
 	t.Parallel()
 	db := rousetest.New(t, rousetest.Config{})
-	m := &mails{fails: 3, retry: rouse.RetryPolicy{Tries: 5, Pause: func(int) time.Duration { return time.Millisecond }, Jitter: -1}}
+	m := &mails{fails: 3, retry: rouse.RetryPolicy{Tries: 5, Pause: func(int) time.Duration { return time.Nanosecond }, Jitter: -1}}
 	db.Append(t, account, money("Deposited", "1"), money("Deposited", "2"))
 	for try := 1; try <= 3; try++ {
 		db.Drain(t, m)
