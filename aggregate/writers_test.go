@@ -61,6 +61,7 @@ func (b *testBundle) race(db aggregate.DB, run command) (unseen int, left int64)
 	for range writers {
 		wg.Go(func() {
 			var meet sync.Once
+			defer meet.Do(all.Done) // who fails before keeps nobody waiting
 			for empty := false; !empty; {
 				err := run(db, func(state balance) ([]any, error) {
 					meet.Do(func() { all.Done(); all.Wait() })
