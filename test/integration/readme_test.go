@@ -100,7 +100,7 @@ func TestReadme(t *testing.T) {
 func readmeHandlesOnce(t *testing.T, program, table string) {
 	db := testdb.New(t)
 	s := newStage(t, db)
-	typeIn(t, filepath.Dir(program), program+" migrate", append(os.Environ(), "DATABASE_URL="+db.URL))
+	typeIn(t, filepath.Dir(program), "./shop migrate", append(checkout.Environ(), "DATABASE_URL="+db.URL))
 	require.NotContains(t, table, "if not exists", "the program has made it")
 	deposit(t, db, "a-1", 100, 250)
 
