@@ -110,12 +110,11 @@ LANE   = $(patsubst ./test/%,./%,$*)
 OTHERS = $(patsubst ./test/%,./%,$(if $(filter ./test/%,$*),$(filter ./test/%,$(SLOW)),$(filter-out ./test/%,$(SLOW))))
 REST   = $$($(GO) list ./... | grep -v -x -F "$$($(GO) list $(OTHERS))")
 
-# What a lane prints comes at its end, unless it is the only one.
+# What a lane prints comes at its end, also where that comes from outside, unless it is the only one.
 lane/%:
-	@$(if $(word 2,$(LANES)),out="$$(mktemp)" && exec 3>&1 >"$$out" 2>&1;) code=0; $(if $(filter ./test/%,$*),cd test;) \
+	@$(if $(word 2,$(LANES)),out="$$(mktemp)" && trap 'cat "$$out" >&3; rm -f "$$out"' EXIT && trap 'exit 143' INT TERM && exec 3>&1 >"$$out" 2>&1;) code=0; $(if $(filter ./test/%,$*),cd test;) \
 	echo '$(if $(filter ./test/%,$*),cd test && )$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(subst ','\'',$(TESTFLAGS)) $(LANE)'; \
-	$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(TESTFLAGS) $(if $(and $(ALL),$(filter ./...,$(LANE))),$(REST),$(LANE)) || code=$$?; \
-	$(if $(word 2,$(LANES)),cat "$$out" >&3; rm -f "$$out";) exit $$code
+	$(GO_TEST) -p $(if $(word 2,$(LANES)),1,$(TEST_P)) -timeout 15m $(TESTFLAGS) $(if $(and $(ALL),$(filter ./...,$(LANE))),$(REST),$(LANE)) || code=$$?; exit $$code
 
 # In a run of its own, because with -bench no two packages are tested at once.
 benchmarks: ## each Go benchmark once
