@@ -66,7 +66,11 @@ func lend(e *env, cmd *cobra.Command) {
 			e.parsed = true
 			defer cmd.SetContext(cmd.Context())
 			cmd.SetContext(context.WithValue(cmd.Context(), envKey{}, e))
-			return do(cmd, args)
+			err := do(cmd, args)
+			if _, ours := cmd.Annotations[ofRouse]; ours {
+				return err
+			}
+			return own(err)
 		}
 	}
 	for _, below := range cmd.Commands() {
@@ -81,7 +85,7 @@ func (e *env) own(ctx context.Context, c Command, args []string) error {
 		return err
 	}
 	defer done()
-	return c.Run(ctx, w, args)
+	return own(c.Run(ctx, w, args))
 }
 
 // open opens the database for a verb of the program's own. The caller calls done.
@@ -119,8 +123,12 @@ func Verbs() (verbs []Command) {
 	return verbs
 }
 
+// ofRouse is the annotation of the verbs of rouse itself, whose errors are ours.
+const ofRouse = "rouse"
+
 // bind has a verb of rouse itself, and those below it, work with what it is lent.
 func bind(e *env, cmd *cobra.Command) {
+	cmd.Annotations = map[string]string{ofRouse: ""}
 	if do := cmd.RunE; do != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			lent := cmd.Context().Value(envKey{}).(*env)

@@ -115,6 +115,9 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 	if is(err, database.ErrAddress, database.ErrAddressFile, statements.ErrNoSync) {
 		return exitDatabase, plain(err)
 	}
+	if code, sentence, is := explainOwn(db, err); is {
+		return code, sentence
+	}
 	if sentence, is := db.Unreachable(err); is {
 		return exitDatabase, oneLine(sentence)
 	}

@@ -163,7 +163,7 @@ func (p *Program) handlers(ctx context.Context, w Work) (Handlers, error) {
 	if p.With != nil {
 		more, err := p.With(ctx, w)
 		if err != nil {
-			return Handlers{}, err
+			return Handlers{}, own(err)
 		}
 		all = all.and(more)
 	}

@@ -36,7 +36,7 @@ func (e *env) withPool(ctx context.Context, do func(ctx context.Context, w Work)
 		return err
 	}
 	defer pool.Close()
-	return do(ctx, Work{Pool: pool, Schema: e.db.Schema, Label: defaultLabel(), Log: e.log})
+	return own(do(ctx, Work{Pool: pool, Schema: e.db.Schema, Label: defaultLabel(), Log: e.log}))
 }
 
 // end closes the log, says what went wrong, and returns the exit code.
