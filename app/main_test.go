@@ -39,6 +39,7 @@ var programs = map[string]func(){
 	"nothing": func() { Main(Config{Commands: []Command{{Name: "greet", Short: "Greet"}}}) },
 	"folder":  func() { Main(Config{Migrations: fstest.MapFS{"a/1.sql": {}, "b/1.sql": {}}}) },
 	"acme":    acme,
+	"slow":    func() { Main(slow()) },
 	"run":     func() { Run(say) },
 }
 
@@ -120,6 +121,15 @@ func wide() Config {
 		Name: "wide", Projections: []rouse.Projection{counter{"orders"}},
 		Worker: func(cfg *rouse.Config) { cfg.BatchSize = -1 },
 	}
+}
+
+// slow is a program whose handlers are not there yet when it is told to stop.
+func slow() Config {
+	return Config{With: func(ctx context.Context, env Env) (Handlers, error) {
+		fmt.Println("waiting for the mail server")
+		<-ctx.Done()
+		return Handlers{}, fmt.Errorf("reach the mail server: %w", ctx.Err())
+	}}
 }
 
 // acme is a command line of cobra that has one of ours in it.

@@ -71,6 +71,18 @@ func TestWorkerHasAllThatServesIt(t *testing.T) {
 	fails(t, "seed", on(db, "WORKER_ID=web-2", "TOTAL_WORKERS=2"), []string{"projection-worker"}, 64, "not the id of a static worker")
 }
 
+// TestWorkerThatIsStoppedBeforeItBeginsHasStoppedInOrder, and one that was to handle what is there has not.
+func TestWorkerThatIsStoppedBeforeItBeginsHasStoppedInOrder(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	for code, args := range map[int][]string{0: {"worker"}, 1: {"worker", "--once"}} {
+		w := start(t, "slow", on(db), args...)
+		testdb.Eventually(t, processTimeout, "With to be called", func() (bool, error) { return w.stdout.String() != "", nil })
+		w.signal(t, syscall.SIGTERM)
+		assert.Equal(t, code, w.wait(t), "%v", args)
+	}
+}
+
 // TestEveryVerbKnowsTheProgram: what they print tells people to type what there is to type.
 func TestEveryVerbKnowsTheProgram(t *testing.T) {
 	t.Parallel()

@@ -45,7 +45,13 @@ func workerVerb(e *env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error {
 			signal.KeepAfterClosedPipe()
-			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error { return runWorker(ctx, e, f) })
+			return untilEOF(ctx, f.untilEOF, func(ctx context.Context) error {
+				err := runWorker(ctx, e, f)
+				if !f.once {
+					err = signal.IgnoreEnd(ctx, err) // it was stopped before it began
+				}
+				return err
+			})
 		}),
 	}
 	if cmd.Name() != "worker" { // what files and pages type that do not know the program
