@@ -74,6 +74,8 @@ func seed() Config {
 	switch os.Getenv("SEED") {
 	case "more":
 		files["migrations/0003_more.sql"] = &fstest.MapFile{Data: []byte("alter table orders add more text;\n")}
+	case "open":
+		files["migrations/0003_open.sql"] = &fstest.MapFile{Data: []byte("create table open () -- and no more")}
 	case "changed":
 		files["migrations/0001_orders.sql"] = &fstest.MapFile{Data: []byte("create table orders (id text primary key);\n")}
 	case "wrong":

@@ -224,14 +224,15 @@ func (s Script) line(err error) int {
 	return line
 }
 
-// Print writes all files as one script, which ends by recording them, for people who apply schemas with a tool of their own.
+// Print writes all files as one script, which ends by recording them, for people who apply schemas with a tool of their own. A semicolon
+// of its own ends each file, which may leave out its last one.
 func (s Set) Print(w io.Writer) error {
 	if len(s) == 0 {
 		return nil
 	}
 	text := "\nbegin;\n\n" + sqlCreate.In("") + ";\n"
 	for _, script := range s {
-		text += "\n-- " + script.Name + "\n" + strings.TrimRight(script.SQL, "\n") + "\n\ninsert into rouse_program_migrations (name, checksum) values ('" +
+		text += "\n-- " + script.Name + "\n" + strings.TrimRight(script.SQL, "\n") + "\n;\n\ninsert into rouse_program_migrations (name, checksum) values ('" +
 			strings.ReplaceAll(script.Name, "'", "''") + "', '" + script.Checksum + "');\n"
 	}
 	_, err := io.WriteString(w, text+"\ncommit;\n")
