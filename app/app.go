@@ -40,7 +40,8 @@ type Config struct {
 	// embed.FS. The verb migrate applies them after Rouse's, in the order of their names, each once, in a transaction of its own under
 	// the lock of all migrations, for up to migrations.Timeout. It records the name and a checksum of each in the table
 	// rouse_program_migrations, so programs that share a schema must not have files of the same name. A worker, and a Command, refuses
-	// to start while one is missing or was changed since. Default: there are none.
+	// to start while one is missing or was changed since. There is no way back: files of other tools that undo migrations, by their name
+	// (.down.sql) or by a line in them, are refused. Default: there are none.
 	Migrations fs.FS
 
 	// Worker has the last word on the configuration of each worker, after flags, variables and the fields above: it may set what has no

@@ -38,9 +38,13 @@ var programs = map[string]func(){
 	"clash":   func() { Main(Config{Commands: []Command{{Name: "status", Short: "Mine"}}}) },
 	"nothing": func() { Main(Config{Commands: []Command{{Name: "greet", Short: "Greet"}}}) },
 	"folder":  func() { Main(Config{Migrations: fstest.MapFS{"a/1.sql": {}, "b/1.sql": {}}}) },
-	"acme":    acme,
-	"slow":    func() { Main(slow()) },
-	"run":     func() { Run(say) },
+	"down":    func() { Main(Config{Migrations: fstest.MapFS{"1.up.sql": {}, "1.down.sql": {}}}) },
+	"goose": func() {
+		Main(Config{Migrations: fstest.MapFS{"1.sql": {Data: []byte("-- +goose Up\ncreate table a ();\n-- +goose Down\ndrop table a;\n")}}})
+	},
+	"acme": acme,
+	"slow": func() { Main(slow()) },
+	"run":  func() { Run(say) },
 }
 
 func TestMain(m *testing.M) {

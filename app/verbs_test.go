@@ -144,6 +144,8 @@ func TestProgramThatCannotBeIsToldSo(t *testing.T) {
 	fails(t, "twice", nil, []string{"status"}, 64, "mails")
 	fails(t, "clash", nil, []string{"status"}, 64, "the verb status")
 	fails(t, "folder", nil, []string{"version"}, 64, "two files are named 1.sql")
+	fails(t, "down", nil, []string{"migrate"}, 64, "1.down.sql undoes a migration")
+	fails(t, "goose", nil, []string{"migrate"}, 64, "1.sql undoes a migration")
 	fails(t, "wide", on(newShop(t)), []string{"worker"}, 64, "BatchSize -1")
 	fails(t, "nothing", nil, []string{"version"}, 64, "the verb greet", "does nothing")
 	assert.Panics(t, func() { Cobra(Config{WorkerVerb: "two words"}) })

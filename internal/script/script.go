@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -67,7 +68,11 @@ type Script struct{ Name, SQL, Checksum string }
 // Set is all files of a program, in the order of names.
 type Set []Script
 
-// Load reads all files of a file system whose names end with .sql, in whatever folder. A name may occur once. nil: there are none.
+// undoing is the line by which other tools tell what undoes a migration, in the same file, from the migration.
+var undoing = regexp.MustCompile(`(?mi)^--\s*(\+(goose|migrate)\s+down\b|migrate:down\b|--\s*create above / drop below)`)
+
+// Load reads all files of a file system whose names end with .sql, in whatever folder. A name may occur once. Files of other tools that
+// undo migrations are refused, since they would be applied like any other. nil: there are none.
 func Load(from fs.FS) (set Set, err error) {
 	if from == nil {
 		return nil, nil
@@ -79,6 +84,9 @@ func Load(from fs.FS) (set Set, err error) {
 		text, err := fs.ReadFile(from, file)
 		if err != nil {
 			return err
+		}
+		if strings.HasSuffix(file, ".down.sql") || undoing.Match(text) {
+			return fmt.Errorf("%s undoes a migration, and all of it would be applied (leave out what undoes migrations: there is no way back here)", file)
 		}
 		set = append(set, newScript(path.Base(file), string(text)))
 		return nil
