@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -91,7 +92,7 @@ func explain(db *database.Database, err error) (code int, sentence string) {
 		return exitUsage, plain(err)
 	case errors.As(err, &stopped) && stopped.Position != 0:
 		return exitStopped, plain(stopped)
-	case errors.As(err, &blocked), errors.As(err, &own) && !isGone(db, err):
+	case errors.As(err, &blocked), errors.As(err, &own) && (errors.Is(err, context.DeadlineExceeded) || !isGone(db, err)):
 		return exitOther, plain(err)
 	case errors.Is(err, errFailedAgain):
 		return exitStopped, plain(err)

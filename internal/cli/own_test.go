@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/rouse-es/rouse/internal/database"
+	"github.com/rouse-es/rouse/internal/script"
 )
 
 // TestErrorsOfOthersAreNotThoseOfTheDatabase: what a program's own code has called keeps its words, and PostgreSQL is not said to be
@@ -41,7 +42,10 @@ func TestErrorsOfOthersAreNotThoseOfTheDatabase(t *testing.T) {
 		assert.NotContains(t, sentence, tc.never, name)
 		assert.NotContains(t, sentence, "s3cret", name)
 	}
-	_, sentence := explain(db, refused)
+	code, sentence := explain(db, &script.Error{Name: "0003_orders.sql", Err: fmt.Errorf("timeout: %w", context.DeadlineExceeded)})
+	assert.Equal(t, exitOther, code)
+	assert.Contains(t, sentence, "the migration 0003_orders.sql did not end within 2m0s", "and not that the database does not answer")
+	_, sentence = explain(db, refused)
 	assert.Contains(t, sentence, "PostgreSQL at db.example:5432", "what is ours is")
 	assert.NoError(t, own(nil))
 	assert.ErrorIs(t, own(errLate), errLate)

@@ -53,7 +53,11 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
-	if e.Line > 0 {
+	switch {
+	case errors.Is(e.Err, context.DeadlineExceeded):
+		return fmt.Sprintf("the migration %s did not end within %s, and nothing of it was done (end what holds a lock that it waits for; what takes longer is made in parts, or by hand)",
+			e.Name, migrations.Timeout)
+	case e.Line > 0:
 		return fmt.Sprintf("the migration %s fails in line %d, and nothing of it was done: %v", e.Name, e.Line, e.Err)
 	}
 	return fmt.Sprintf("the migration %s fails, and nothing of it was done: %v", e.Name, e.Err)
