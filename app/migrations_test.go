@@ -45,7 +45,7 @@ func TestMigrationThatWasChangedIsRefused(t *testing.T) {
 	db := testdb.New(t)
 	must(t, "seed", db, "migrate")
 	for _, verb := range []string{"migrate", "projection-worker"} {
-		fails(t, "seed", append(on(db), "SEED=changed"), []string{verb}, 4, "0001_orders.sql", "put the file back")
+		fails(t, "seed", append(on(db), "SEED=changed"), []string{verb}, 4, "0001_orders.sql", "put the file back", "another program")
 	}
 }
 

@@ -38,7 +38,7 @@ var (
 	ErrMissing = errors.New("the database lacks migrations of this program (run rouse migrate)")
 
 	// ErrChanged means that a file is another one than that which was applied under its name.
-	ErrChanged = errors.New("a migration of this program was changed after it was applied here (put the file back as it was, and write another one for what is new)")
+	ErrChanged = errors.New("a migration of this program was changed after it was applied here (put the file back as it was, and write another one for what is new; where another program that shares the schema has a file of this name, rename this one)")
 
 	// ErrFiles means that the files cannot be migrations.
 	ErrFiles = errors.New("the migrations of this program cannot be used")
