@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -38,6 +39,38 @@ func TestMigrateAppliesTheMigrationsOfTheProgramOnce(t *testing.T) {
 	assert.Contains(t, p.stdout.String(), `"own_applied": 1`)
 	assert.Regexp(t, `(?m)^ok +migrations +2 migrations of `, must(t, "seed", db, "doctor"))
 	must(t, "seed", db, "projection-worker", "--once") // a binary from before the latest migration goes on
+}
+
+// TestDoctorNamesTheRightToSeeTheMigrationsOfPrograms: a role that lacks it starts no worker of a program that has any.
+func TestDoctorNamesTheRightToSeeTheMigrationsOfPrograms(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	must(t, "seed", db, "migrate")
+	role := db.Name + "_worker"
+	for _, sql := range []string{"create role " + role + " login password '" + testdb.Password + "'",
+		"grant select, insert, update, delete on all tables in schema public to " + role, "grant select on all sequences in schema public to " + role,
+		"revoke all on rouse_program_migrations from " + role} {
+		_, err := db.Pool.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	t.Cleanup(func() {
+		for _, sql := range []string{"drop owned by " + role, "drop role " + role} {
+			_, err := db.Pool.Exec(context.Background(), sql)
+			assert.NoError(t, err)
+		}
+	})
+	as := &testdb.DB{URL: testdb.As(t, db.URL, role)}
+	fails(t, "seed", on(as), []string{"projection-worker"}, 1, "permission denied for table rouse_program_migrations")
+	grant := "grant select on public.rouse_program_migrations to " + role
+	own := start(t, "seed", on(as), "doctor")
+	require.Equal(t, 7, own.wait(t))
+	assert.Regexp(t, `(?m)^fail +migrations .*\n +-> run as the owner of the schema: `+grant+`$`, own.stdout.String())
+	assert.Regexp(t, `(?m)^warn +migrations .*\n +-> run as the owner of the schema: `+grant+`$`, must(t, "shop", as, "doctor"), "a program that has none")
+	_, err := db.Pool.Exec(t.Context(), grant)
+	require.NoError(t, err)
+	must(t, "seed", as, "projection-worker", "--once")
+	assert.Regexp(t, `(?m)^ok +migrations +2 migrations of `, must(t, "seed", as, "doctor"))
+	assert.NotContains(t, must(t, "shop", as, "doctor"), "migrations of programs")
 }
 
 func TestMigrationThatWasChangedIsRefused(t *testing.T) {

@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rouse-es/rouse/internal/console"
 	"github.com/rouse-es/rouse/internal/database"
 	"github.com/rouse-es/rouse/internal/doctor"
+	"github.com/rouse-es/rouse/internal/script"
 )
 
 func doctorVerb(e *env) *cobra.Command {
@@ -72,20 +74,40 @@ func examine(ctx context.Context, e *env, listenURL string, appends bool) error 
 	return nil
 }
 
-// examineOwn adds what is to be said of the migrations of the program itself. Where there is no connection, that was said before.
+// examineOwn adds what is to be said of the migrations of the program itself, and where it has none, of a right that workers of other
+// programs lack. Where there is no connection, that was said before.
 func (e *env) examineOwn(ctx context.Context, r *doctor.Report) {
-	if len(e.program.scripts) == 0 {
-		return
+	own := int64(len(e.program.scripts))
+	if own == 0 && !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == "rights" }) {
+		return // there is no schema to speak of
 	}
 	conn, err := e.db.Connect(ctx, "doctor")
 	if err != nil {
 		return
 	}
 	defer database.Close(conn)
-	finding := doctor.Finding{Check: "migrations", Level: doctor.OK, Text: console.Counted(int64(len(e.program.scripts)), "migration") + " of " + e.program.name() + " applied"}
-	if err := e.program.scripts.Check(ctx, conn); err != nil {
+	grant, err := script.Grant(ctx, conn)
+	if err == nil && grant == "" {
+		err = e.program.scripts.Check(ctx, conn)
+	}
+	finding := doctor.Finding{Check: "migrations", Level: doctor.OK, Text: console.Counted(own, "migration") + " of " + e.program.name() + " applied"}
+	switch {
+	case grant != "":
+		finding.Text = "the role may not see which migrations of programs were applied: a worker of a program that has any does not start"
+		finding.Level, finding.Do = doctor.Fail, "run as the owner of the schema: "+grant
+		if own == 0 {
+			finding.Level = doctor.Warn
+		}
+	case err != nil:
 		finding.Level, finding.Text = doctor.Fail, plain(err)
+	case own == 0:
+		return
+	}
+	switch finding.Level {
+	case doctor.Fail:
 		r.Failed++
+	case doctor.Warn:
+		r.Warned++
 	}
 	r.Findings = append(r.Findings, finding)
 }

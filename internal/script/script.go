@@ -31,6 +31,7 @@ var (
 	sqlRecord  = db.Load(files, "record")
 	sqlApplied = db.Load(files, "applied")
 	sqlSchema  = db.Load(files, "schema")
+	sqlGrant   = db.Load(files, "grant")
 )
 
 var (
@@ -164,6 +165,21 @@ func (s Set) missing(ctx context.Context, q Querier, schema string) (missing Set
 		}
 	}
 	return missing, nil
+}
+
+// Grant returns the grant that the role of q lacks to see which migrations of programs were applied where q sees Rouse's tables;
+// "": it lacks none. It takes no lock and changes nothing.
+func Grant(ctx context.Context, q Querier) (grant string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, migrations.Timeout)
+	defer cancel()
+	rows, err := q.Query(ctx, sqlGrant.In(""))
+	if err == nil {
+		grant, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[string])
+	}
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("look at the rights to the migrations of programs: %w", err)
+	}
+	return grant, nil
 }
 
 // Up applies what is missing, in the order of names, each file in a transaction of its own under the lock of all migrations, and
