@@ -35,6 +35,9 @@ var programs = map[string]func(){
 	"twice": func() {
 		Main(Config{Projections: []rouse.Projection{counter{"orders"}}, Effects: []rouse.Effect{mails{}, mails{}}})
 	},
+	"alias": func() {
+		Main(Config{WorkerVerb: "project", Commands: []Command{{Name: "worker", Short: "Mine", Run: func(context.Context, Env, []string) error { return nil }}}})
+	},
 	"clash":   func() { Main(Config{Commands: []Command{{Name: "status", Short: "Mine"}}}) },
 	"nothing": func() { Main(Config{Commands: []Command{{Name: "greet", Short: "Greet"}}}) },
 	"folder":  func() { Main(Config{Migrations: fstest.MapFS{"a/1.sql": {}, "b/1.sql": {}}}) },

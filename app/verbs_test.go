@@ -143,6 +143,7 @@ func TestProgramThatCannotBeIsToldSo(t *testing.T) {
 	t.Parallel()
 	fails(t, "twice", nil, []string{"status"}, 64, "mails")
 	fails(t, "clash", nil, []string{"status"}, 64, "the verb status")
+	fails(t, "alias", nil, []string{"status"}, 64, "the verb worker")
 	fails(t, "folder", nil, []string{"version"}, 64, "two files are named 1.sql")
 	fails(t, "down", nil, []string{"migrate"}, 64, "1.down.sql undoes a migration")
 	fails(t, "goose", nil, []string{"migrate"}, 64, "1.sql undoes a migration")
@@ -163,6 +164,7 @@ func TestCompletionOffersProjections(t *testing.T) {
 			return both.MatchString(offered(args...)), nil // a shell waits for the database no longer than two seconds
 		})
 	}
+	assert.NotContains(t, must(t, "seed", db, "__complete", "greet", ""), "orders", "the NAME of a verb of its own is none of a projection")
 	p := start(t, "shop", on(&testdb.DB{URL: "postgres://127.0.0.1:1/x"}), "__complete", "wait", "")
 	require.Zero(t, p.wait(t))
 	assert.Regexp(t, `(?m)^orders\ntotals$`, p.stdout.String(), "where no database answers")

@@ -74,10 +74,12 @@ func Main(program Program, args []string, stdout, stderr io.Writer) int {
 func clash(root *cobra.Command) error {
 	seen := map[string]bool{"help": true, "completion": true}
 	for _, cmd := range root.Commands() {
-		if seen[cmd.Name()] {
-			return usagef("the verb %s of this program is there already (give it another name)", cmd.Name())
+		for _, name := range append([]string{cmd.Name()}, cmd.Aliases...) {
+			if seen[name] {
+				return usagef("the verb %s of this program is there already (give it another name)", name)
+			}
+			seen[name] = true
 		}
-		seen[cmd.Name()] = true
 	}
 	return nil
 }
@@ -115,8 +117,8 @@ func rootCommand(e *env) *cobra.Command {
 	e.persistentFlags(root)
 	root.AddCommand(versionVerb(e), migrateVerb(e), appendVerb(e), statusVerb(e), workerVerb(e), tailVerb(e),
 		dashboardVerb(e), projectionVerb(e), waitVerb(e), parkedVerb(e), pruneVerb(e), archiveVerb(e), eraseVerb(e), doctorVerb(e))
+	e.offerNames(root) // of ours: what an argument of the program's own verbs is, it knows itself
 	root.AddCommand(ownVerbs(e)...)
-	e.offerNames(root)
 	e.knowPath = e.learning(root)
 	return root
 }
