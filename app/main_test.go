@@ -45,6 +45,24 @@ var programs = map[string]func(){
 	"goose": func() {
 		Main(Config{Migrations: fstest.MapFS{"1.sql": {Data: []byte("-- +goose Up\ncreate table a ();\n-- +goose Down\ndrop table a;\n")}}})
 	},
+	"nil": func() { Main(Config{Projections: []rouse.Projection{nil}}) },
+	"panic": func() {
+		Main(Config{
+			Projections: []rouse.Projection{counter{"orders"}},
+			With: func(_ context.Context, env Env) (Handlers, error) {
+				switch env.Schema {
+				case "tenant_1":
+					panic("no mail server is set")
+				case "tenant_2":
+					return Handlers{Effects: []rouse.Effect{nil}}, nil
+				case "tenant_3":
+					return Handlers{Projections: []rouse.Projection{counter{"orders"}}}, nil
+				}
+				return Handlers{}, nil
+			},
+			Worker: func(cfg *rouse.Config) { cfg.Projections[0] = counter{"orders"} }, // for each schema, at once
+		})
+	},
 	"acme": acme,
 	"slow": func() { Main(slow()) },
 	"run":  func() { Run(say) },

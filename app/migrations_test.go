@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"testing"
 
@@ -140,6 +141,37 @@ func TestSchemasEachHaveTheProgram(t *testing.T) {
 	assert.Contains(t, said, "0002_mails.sql")
 	w.signal(t, syscall.SIGTERM)
 	require.Zero(t, w.wait(t))
+}
+
+// TestProgramThatBreaksInOneSchemaWorksInTheOthers: With panics, or returns what cannot be run.
+func TestProgramThatBreaksInOneSchemaWorksInTheOthers(t *testing.T) {
+	t.Parallel()
+	db := testdb.Empty(t)
+	for _, schema := range []string{"tenant_1", "tenant_2", "tenant_3", "tenant_4", "tenant_5"} {
+		_, err := db.Pool.Exec(t.Context(), "create schema "+schema+"; create table "+schema+".orders (id text primary key, events bigint not null)")
+		require.NoError(t, err)
+	}
+	must(t, "panic", db, "migrate", "--schemas", "tenant_*")
+	for _, schema := range []string{"tenant_4", "tenant_5"} {
+		must(t, "panic", db, "append", "--schema", schema, "--count", "20")
+	}
+	w := start(t, "panic", on(db), "worker", "--schemas", "tenant_*", "--http", "127.0.0.1:0")
+	for _, schema := range []string{"tenant_4", "tenant_5"} {
+		becomes(t, db, int64(20), "select coalesce(sum(events), 0)::bigint from "+schema+".orders")
+	}
+	get := served(t, w)
+	for _, reason := range []string{"schema tenant_1: .*panicked at main_test.go:[0-9]+ .*no mail server is set", "schema tenant_2: .*is nil, or has no name", "schema tenant_3: .*two projections are named orders"} {
+		testdb.Eventually(t, processTimeout, reason, func() (bool, error) {
+			_, said := get("/readyz")
+			return regexp.MustCompile(reason).MatchString(said), nil
+		})
+	}
+	w.signal(t, syscall.SIGTERM)
+	require.Zero(t, w.wait(t))
+	fails(t, "panic", on(db, "ROUSE_SCHEMA=tenant_1"), []string{"worker"}, 1, "panicked at main_test.go:", "no mail server is set")
+	fails(t, "panic", on(db, "ROUSE_SCHEMA=tenant_2"), []string{"worker"}, 64, "is nil, or has no name")
+	fails(t, "panic", on(db, "ROUSE_SCHEMA=tenant_3"), []string{"worker"}, 64, "two projections are named orders")
+	fails(t, "nil", nil, []string{"status"}, 64, "is nil, or has no name")
 }
 
 // TestMigrationsBelongToTheSchemaOfRouse, whatever else is in search_path: those of another one do not count.

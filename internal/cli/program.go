@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -90,15 +91,23 @@ func (p *Program) workerVerb() string {
 	return "worker"
 }
 
-// names are those of the handlers.
+// names are those of the handlers; "" for one that is nil.
 func (h Handlers) names() (names []string) {
 	for _, p := range h.Projections {
-		names = append(names, p.Name())
+		names = append(names, nameOf(p))
 	}
 	for _, e := range h.Effects {
-		names = append(names, e.Name())
+		names = append(names, nameOf(e))
 	}
 	return names
+}
+
+// nameOf is the name of a projection or an effect, "" if it is nil.
+func nameOf(handler interface{ Name() string }) string {
+	if handler == nil {
+		return ""
+	}
+	return handler.Name()
 }
 
 // and returns the handlers of both.
@@ -167,11 +176,17 @@ func (p *Program) handlers(ctx context.Context, w Work) (Handlers, error) {
 		}
 		all = all.and(more)
 	}
+	if slices.Contains(all.names(), "") {
+		return Handlers{}, errNoName
+	}
 	if err := p.all(w.Names, all); err != nil {
 		return Handlers{}, err
 	}
 	return all.only(w.Names), nil
 }
+
+// errNoName is a fault of the program's Config, or of what its With returns.
+var errNoName = usagef("a projection or effect of this program is nil, or has no name")
 
 // check says what is wrong with the program itself, in one sentence, and reads its migrations.
 func (p *Program) check() (err error) {
@@ -192,7 +207,7 @@ func (p *Program) check() (err error) {
 	for _, name := range p.names() {
 		switch {
 		case name == "":
-			return usagef("a projection of this program has no name")
+			return errNoName
 		case seen[name]:
 			return usagef("two projections of this program are named %s", name)
 		}
@@ -227,16 +242,34 @@ func list(words []string, last string) string {
 }
 
 // complete completes the configuration of a worker with what it runs, and gives the program the last word on it.
-func (p *Program) complete(ctx context.Context, cfg *rouse.Config, w Work) error {
+func (p *Program) complete(ctx context.Context, cfg *rouse.Config, w Work) (err error) {
+	defer func() {
+		if said := recover(); said != nil { // of one schema of many, it must not end the others
+			err = own(fmt.Errorf("the program panicked at %s before its worker began: %v", panicSite(), said))
+		}
+	}()
 	h, err := p.handlers(ctx, w)
 	if err != nil {
 		return err
 	}
-	cfg.Projections, cfg.Effects = h.Projections, h.Effects
+	// A copy, which Worker may change: other workers of the process have the same handlers.
+	cfg.Projections, cfg.Effects = slices.Clone(h.Projections), slices.Clone(h.Effects)
 	if p.Worker != nil {
 		p.Worker(cfg)
 	}
 	return nil
+}
+
+// panicSite returns the file and line that panicked. The deferred function that recovers must call it directly.
+func panicSite() string {
+	var callers [16]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers[:])])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
+			return fmt.Sprintf("%s:%d", filepath.Base(frame.File), frame.Line)
+		}
+	}
 }
 
 // short says in a line what the program is.

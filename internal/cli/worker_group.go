@@ -70,7 +70,8 @@ func runGroup(ctx context.Context, e *env, f workerFlags, names []string, cfg ro
 				of.Observer = tracing.Observe(of.Observer, spans)
 			}
 			log := e.log.With().Str("schema", schema).Logger()
-			return of, schemas.complete(ctx, &of, Work{Schema: schema, Label: cfg.Label, Log: log, Names: names})
+			err := schemas.complete(ctx, &of, Work{Schema: schema, Label: cfg.Label, Log: log, Names: names})
+			return of, err
 		},
 		Label: cfg.Label, ListenConn: cfg.ListenConn, Log: e.log,
 	})
