@@ -7,8 +7,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// advice is a command that a sentence tells people to type. The packages below know no program but rouse.
-var advice = regexp.MustCompile(`\brouse([ \n])([a-z]+)\b`)
+// advice is a command that a sentence tells people to type. The packages below know no program but rouse. What stands behind a quotation
+// mark is what a session calls itself, such as "rouse worker web-1" beside a program of another name.
+var advice = regexp.MustCompile(`(^|[^\w"])rouse([ \n])([a-z]+)\b`)
 
 // speak returns a text in which commands that it tells people to type begin with what they type for this program. What is no verb of
 // the program stays as it is.
@@ -17,12 +18,13 @@ func (e *env) speak(text string) string {
 		return text
 	}
 	return advice.ReplaceAllStringFunc(text, func(found string) string {
-		space, verb := found[len("rouse"):len("rouse")+1], found[len("rouse")+1:]
+		parts := advice.FindStringSubmatch(found)
+		before, space, verb := parts[1], parts[2], parts[3]
 		if verb == "worker" {
-			return e.path + space + e.program.workerVerb()
+			return before + e.path + space + e.program.workerVerb()
 		}
 		if e.verbs[verb] {
-			return e.path + space + verb
+			return before + e.path + space + verb
 		}
 		return found
 	})

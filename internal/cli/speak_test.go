@@ -27,6 +27,8 @@ func TestAdviceIsWhatPeopleCanType(t *testing.T) {
 		"see rouse demo --help":           {"see rouse demo --help", "see rouse demo --help"},
 		"the schema rouse is there":       {"the schema rouse is there", "the schema rouse is there"},
 		"implement rouse.Tabled":          {"implement rouse.Tabled", "implement rouse.Tabled"},
+		`of "rouse worker web-1", idle`:   {`of "rouse worker web-1", idle`, `of "rouse worker web-1", idle`},
+		"rouse status; rouse status":      {"shop status; shop status", "acme events status; acme events status"},
 		"warehouse status, carouse tails": {"warehouse status, carouse tails", "warehouse status, carouse tails"},
 	} {
 		assert.Equal(t, want[0], e.speak(said))
