@@ -105,6 +105,32 @@ func TestEveryVerbKnowsTheProgram(t *testing.T) {
 	assert.NotContains(t, doctor.stdout.String(), "rouse migrate")
 }
 
+// TestPagesAndLogsNameTheProgram: what they tell people to type is there to type. What is in the database stays as it is.
+func TestPagesAndLogsNameTheProgram(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	must(t, "seed", db, "migrate")
+	_, err := db.Pool.Exec(t.Context(), "alter table orders add constraint none check (events < 0)")
+	require.NoError(t, err)
+	must(t, "seed", db, "append", "--count", "1")
+	w := start(t, "seed", on(db, "ROUSE_HTTP_TOKEN=of-a-test"), "projection-worker", "--retries", "0", "--http", "127.0.0.1:0")
+	get := served(t, w)
+	testdb.Eventually(t, processTimeout, "an event to be parked", func() (bool, error) { return strings.Contains(w.stderr.String(), "is parked"), nil })
+	assert.Contains(t, w.stderr.String(), "(see "+own+" parked)")
+	_, page := get("/app.js")
+	assert.Contains(t, page, own+" projection drop")
+	assert.NotRegexp(t, `\brouse [a-z]+`, page)
+	code, _ := get("/metrics")
+	assert.Equal(t, 401, code)
+	w.signal(t, syscall.SIGTERM)
+	require.Zero(t, w.wait(t))
+
+	open := start(t, "seed", on(db), "dashboard", "--http", "127.0.0.1:0")
+	_, page = served(t, open)("/")
+	assert.Contains(t, page, "<code>"+own+" projection-worker</code>")
+	assert.NotRegexp(t, `\brouse [a-z]+`, page)
+}
+
 // TestHelpNamesNoOtherProgram: no verb of rouse is in the help of a program that is called otherwise, nor what only rouse can do.
 func TestHelpNamesNoOtherProgram(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ and discards; the database role needs the rights of a worker for that.`,
 }
 
 func serveDashboard(ctx context.Context, e *env, f httpFlags) error {
-	server, err := listenHTTP(ctx, e.log, f)
+	server, err := listenHTTP(ctx, e, f)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func serveDashboard(ctx context.Context, e *env, f httpFlags) error {
 	defer func() { _ = server.listener.Close() }() // if it does not come to serving
 	return e.db.WithSchema(ctx, "dashboard", func(pool *pgxpool.Pool) error {
 		d := dashboard.New(dashboard.Config{Pool: pool, Token: server.token, Log: e.log})
-		defer server.serve(d, d.Close)()
+		defer server.serve(e.speakingPage(d), d.Close)()
 		if err := e.say("the dashboard is at http://%s/ (Ctrl+C ends it)", server.listener.Addr()); err != nil {
 			return err
 		}

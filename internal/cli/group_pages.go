@@ -84,7 +84,7 @@ func (p *groupPages) of(rw http.ResponseWriter, r *http.Request) {
 	}
 	inner := r.Clone(r.Context())
 	inner.URL.Path, inner.URL.RawPath = "/"+r.PathValue("rest"), ""
-	page.ServeHTTP(rw, inner)
+	p.e.speakingPage(page).ServeHTTP(rw, inner)
 }
 
 // page returns the dashboard of a schema, and makes it if there is none; nil: the group does not have the schema.
@@ -143,7 +143,7 @@ func (p *groupPages) list(rw http.ResponseWriter, _ *http.Request) {
 	for _, schema := range slices.Sorted(maps.Keys(status.Schemas)) {
 		row := listed{Schema: schema, Path: "schemas/" + url.PathEscape(schema) + "/", State: status.Schemas[schema].Worker.Mode}
 		if err := status.Schemas[schema].Err; err != nil {
-			row.State = oneLine(plain(err))
+			row.State = p.e.speak(oneLine(plain(err)))
 		}
 		rows = append(rows, row)
 	}
@@ -151,14 +151,17 @@ func (p *groupPages) list(rw http.ResponseWriter, _ *http.Request) {
 	rw.Header().Set("Cache-Control", "no-store")
 	rw.Header().Set("X-Content-Type-Options", "nosniff")
 	rw.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	_ = listPage.Execute(rw, rows)
+	_ = listPage.Execute(rw, struct {
+		Program string
+		Rows    []listed
+	}{p.server.program, rows})
 }
 
 var listPage = template.Must(template.New("list").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>rouse</title>
-<h1>{{len .}} schemas</h1>
+<html lang="en"><meta charset="utf-8"><title>{{.Program}}</title>
+<h1>{{len .Rows}} schemas</h1>
 <table>
-{{range .}}<tr><td><a href="{{.Path}}">{{.Schema}}</a></td><td>{{.State}}</td></tr>
+{{range .Rows}}<tr><td><a href="{{.Path}}">{{.Schema}}</a></td><td>{{.State}}</td></tr>
 {{end}}</table>
 </html>
 `))

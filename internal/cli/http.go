@@ -46,13 +46,14 @@ func (f *httpFlags) register(flags *pflag.FlagSet, address, what string) {
 // httpServer serves at one address.
 type httpServer struct {
 	log      zerolog.Logger
+	program  string // its name
 	listener net.Listener
 	token    string // empty: nobody needs one
 	pprof    bool   // profiles are served
 }
 
 // listenHTTP opens the address; nil: none is given. An address that others can reach needs a token.
-func listenHTTP(ctx context.Context, log zerolog.Logger, f httpFlags) (*httpServer, error) {
+func listenHTTP(ctx context.Context, e *env, f httpFlags) (*httpServer, error) {
 	token, err := f.token()
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func listenHTTP(ctx context.Context, log zerolog.Logger, f httpFlags) (*httpServ
 		_ = listener.Close()
 		return nil, usagef("--http %s can be reached from other machines, and its token has fewer than %d characters: make a longer one (openssl rand -hex 24), or use 127.0.0.1", f.address, minToken)
 	}
-	return &httpServer{log: log, listener: listener, token: token, pprof: f.pprof}, nil
+	return &httpServer{log: e.log, program: e.program.name(), listener: listener, token: token, pprof: f.pprof}, nil
 }
 
 // token reads the token from the file, or from the variable, without the space around it.
@@ -105,8 +106,8 @@ func (f httpFlags) token() (string, error) {
 }
 
 // ofWorker is everything that a worker serves.
-func (s *httpServer) ofWorker(w *rouse.Worker, m *metrics.Metrics, d *dashboard.Dashboard) http.Handler {
-	return s.routes(health.Handler(w), m.Handler(), d) // the dashboard asks for the token itself
+func (s *httpServer) ofWorker(e *env, w *rouse.Worker, m *metrics.Metrics, d *dashboard.Dashboard) http.Handler {
+	return s.routes(e.speaking(health.Handler(w)), m.Handler(), e.speakingPage(d)) // the dashboard asks for the token itself
 }
 
 // routes serves probes, metrics, profiles, and below everything else a page.
@@ -138,7 +139,7 @@ func (s *httpServer) guarded(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !dashboard.HasToken(r, s.token) {
-			rw.Header().Set("WWW-Authenticate", `Bearer realm="rouse"`)
+			rw.Header().Set("WWW-Authenticate", "Bearer realm="+strconv.Quote(s.program))
 			http.Error(rw, "a token is needed (Authorization: Bearer TOKEN)", http.StatusUnauthorized)
 			return
 		}

@@ -19,8 +19,8 @@ const (
 )
 
 // newLogger makes the logger of the process, and the buffer through which it writes, which the caller closes. Durations are in
-// milliseconds, and every key that holds one says so.
-func newLogger(w io.Writer, level, format string) (zerolog.Logger, *logBuffer, error) {
+// milliseconds, and every key that holds one says so. Lines go through what around makes of their writer.
+func newLogger(w io.Writer, level, format string, around func(io.Writer) io.Writer) (zerolog.Logger, *logBuffer, error) {
 	levels := map[string]zerolog.Level{
 		"debug": zerolog.DebugLevel, "info": zerolog.InfoLevel, "warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel, "off": zerolog.Disabled,
 	}
@@ -44,7 +44,7 @@ func newLogger(w io.Writer, level, format string) (zerolog.Logger, *logBuffer, e
 	default:
 		return zerolog.Nop(), nil, usagef("the log format %q is none of auto, pretty, json", format)
 	}
-	buffer := newLogBuffer(w)
+	buffer := newLogBuffer(around(w))
 	return zerolog.New(buffer).Level(parsed).With().Timestamp().Logger(), buffer, nil
 }
 

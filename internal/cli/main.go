@@ -148,7 +148,7 @@ func (e *env) prepare(cmd *cobra.Command) error {
 	if err := readEnv(cmd.Flags()); err != nil {
 		return err
 	}
-	log, buffer, err := newLogger(e.err, e.logLevel, e.logFormat)
+	log, buffer, err := newLogger(e.err, e.logLevel, e.logFormat, func(w io.Writer) io.Writer { return speakingLines{w, e} })
 	if err != nil {
 		return err
 	}

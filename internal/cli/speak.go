@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"bytes"
+	"io"
+	"net/http"
 	"regexp"
 
 	"github.com/spf13/cobra"
@@ -28,6 +31,48 @@ func (e *env) speak(text string) string {
 		}
 		return found
 	})
+}
+
+// speaking serves what handler serves in the words of the program.
+func (e *env) speaking(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { handler.ServeHTTP(speaker{rw, e}, r) })
+}
+
+// speakingPage is speaking for a dashboard: its page, and not what it shows of the database, which may hold any words.
+func (e *env) speakingPage(page http.Handler) http.Handler {
+	spoken := e.speaking(page)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" || r.URL.Path == "/app.js" {
+			spoken.ServeHTTP(rw, r)
+			return
+		}
+		page.ServeHTTP(rw, r)
+	})
+}
+
+// speaker writes each text in the words of the program.
+type speaker struct {
+	http.ResponseWriter
+	e *env
+}
+
+func (s speaker) Write(p []byte) (int, error) {
+	_, err := io.WriteString(s.ResponseWriter, s.e.speak(string(p)))
+	return len(p), err
+}
+
+// speakingLines writes the lines of a log in the words of the program.
+type speakingLines struct {
+	io.Writer
+	e *env
+}
+
+func (s speakingLines) Write(p []byte) (int, error) {
+	if !bytes.Contains(p, []byte("rouse ")) {
+		return s.Writer.Write(p)
+	}
+	_, err := io.WriteString(s.Writer, s.e.speak(string(p)))
+	return len(p), err
 }
 
 // learn takes note of what people type for the verbs of the program, and has their help say it.

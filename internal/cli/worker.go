@@ -157,7 +157,7 @@ func runWorker(ctx context.Context, e *env, f workerFlags) error {
 	if f.schemas != "" {
 		return runGroup(ctx, e, f, names, cfg)
 	}
-	server, err := listenHTTP(ctx, e.log, f.http)
+	server, err := listenHTTP(ctx, e, f.http)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func runWorker(ctx context.Context, e *env, f workerFlags) error {
 	m.Watch(w)
 	if server != nil {
 		d := dashboard.New(dashboard.Config{Pool: pool, Token: server.token, Log: e.log})
-		defer server.serve(server.ofWorker(w, m, d), d.Close)()
+		defer server.serve(server.ofWorker(e, w, m, d), d.Close)()
 	}
 	if f.once {
 		err = w.Drain(ctx)

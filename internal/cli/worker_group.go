@@ -31,7 +31,7 @@ func runGroup(ctx context.Context, e *env, f workerFlags, names []string, cfg ro
 	if err != nil {
 		return err
 	}
-	server, err := listenHTTP(ctx, e.log, f.http)
+	server, err := listenHTTP(ctx, e, f.http)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func runGroup(ctx context.Context, e *env, f workerFlags, names []string, cfg ro
 	m.Watch(g)
 	if server != nil {
 		pages := newGroupPages(e, g, server)
-		defer server.serve(server.routes(health.GroupHandler(g), m.Handler(), pages), pages.close)()
+		defer server.serve(server.routes(e.speaking(health.GroupHandler(g)), m.Handler(), pages), pages.close)()
 	}
 	if f.once {
 		err = g.Drain(ctx)
