@@ -7,3 +7,6 @@ select 'create role shop_appender login in role rouse_appender'
 where not exists (select from pg_roles where rolname = 'shop_appender') \gexec
 alter role shop_worker password :'worker';
 alter role shop_appender password :'appender';
+
+-- What your projections write is yours to grant, a line for each of your tables:
+--   grant select, insert, update, delete on orders to rouse_worker;
