@@ -101,6 +101,9 @@ func seed() Config {
 		files["migrations/0003_more.sql"] = &fstest.MapFile{Data: []byte("alter table orders add more text;\n")}
 	case "open":
 		files["migrations/0003_open.sql"] = &fstest.MapFile{Data: []byte("create table open () -- and no more")}
+	case "dump":
+		files["migrations/0003_dump.sql"] = &fstest.MapFile{Data: []byte("select pg_catalog.set_config('search_path', '', false);\ncreate table public.dumped ();\n")}
+		files["migrations/0004_behind.sql"] = &fstest.MapFile{Data: []byte("create table behind ();\n")}
 	case "changed":
 		files["migrations/0001_orders.sql"] = &fstest.MapFile{Data: []byte("create table orders (id text primary key);\n")}
 	case "wrong":

@@ -92,6 +92,16 @@ func TestMigrationThatFailsLeavesNothingOfItself(t *testing.T) {
 	fails(t, "seed", append(on(db), "SEED=commits"), []string{"migrate"}, 64, "0003_commits.sql", "take commit and rollback out of it")
 }
 
+// TestMigrationSetsNothingForTheNextOne: a dump, as the first file of a program often is one, begins with an empty search_path.
+func TestMigrationSetsNothingForTheNextOne(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t)
+	p := start(t, "seed", append(on(db), "SEED=dump"), "migrate")
+	require.Zero(t, p.wait(t), &p.stderr)
+	assert.True(t, value[bool](t, db.Pool, "select to_regclass('public.behind') is not null"))
+	assert.Equal(t, 4, value[int](t, db.Pool, "select count(*) from rouse_program_migrations"))
+}
+
 func TestManyProcessesMayMigrateAProgramAtOnce(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)

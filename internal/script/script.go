@@ -208,6 +208,10 @@ func (s Set) Up(ctx context.Context, conn *pgx.Conn) (applied int, err error) {
 			return applied, err
 		}
 		applied += n
+		// What a file has set, such as the empty search_path that a dump begins with, is not meant for the next one.
+		if _, err := conn.PgConn().Exec(ctx, "reset all; reset role").ReadAll(); err != nil {
+			return applied, fmt.Errorf("reset what a migration of the program has set: %w", err)
+		}
 	}
 }
 
