@@ -137,7 +137,7 @@ func (h Handlers) only(names []string) (chosen Handlers) {
 // An error is one of usage.
 func (p *Program) wanted(named []string) ([]string, error) {
 	var names []string
-	for _, name := range named {
+	for _, name := range strings.Split(strings.Join(named, ","), ",") {
 		if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}

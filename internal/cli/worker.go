@@ -63,7 +63,7 @@ func workerVerb(e *env) *cobra.Command {
 
 // register adds the flags and their variables.
 func (f *workerFlags) register(flags *pflag.FlagSet, program *Program) {
-	flags.StringSliceVar(&f.projections, "projection", program.Default, "which to run, several with a comma between them"+program.choices())
+	flags.StringArrayVar(&f.projections, "projection", program.Default, "which to run, several with a comma between them"+program.choices())
 	schemasFlag(flags, &f.schemas, "work for each of these schemas of the database, and for those that come later")
 	flags.BoolVar(&f.once, "once", false, "handle what is there, and exit")
 	flags.StringVar(&f.id, "worker-id", "", "name of this worker, and with --total-workers its number: N or NAME-N")
