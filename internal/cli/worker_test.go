@@ -237,7 +237,7 @@ func TestStatusJSON(t *testing.T) {
 	delete(doc, "oldest_snapshot") // there only while a session holds one
 	assert.ElementsMatch(t, []string{"head", "projections", "workers", "open_appends", "sees_snapshots", "dead_checkpoints", "dead_workers"}, names(doc))
 	projection := first(doc, "projections")
-	assert.ElementsMatch(t, []string{"name", "state", "stopped", "lag_events", "lag_seconds", "unowned", "nobody_may_take", "version", "retrying", "parked", "partitions"}, names(projection))
+	assert.ElementsMatch(t, []string{"name", "state", "stopped", "lag_events", "lag_seconds", "unowned", "nobody_may_take", "version", "retrying", "deferred", "parked", "partitions"}, names(projection))
 	for _, what := range []string{"retrying", "parked"} {
 		assert.ElementsMatch(t, []string{"events", "aggregates", "oldest_age_seconds"}, names(projection.(map[string]any)[what]))
 	}
