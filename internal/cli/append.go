@@ -54,10 +54,12 @@ func appendVerb(e *env) *cobra.Command {
 	var f appendFlags
 	cmd := &cobra.Command{
 		Use:   "append",
-		Short: "Append realistic events of users, orders, accounts and products",
+		Short: "Append made-up events of users, orders, accounts and products, to try things out",
 		Long: `Append writes events of several types to several types of aggregates: UserRegistered,
 OrderPlaced, OrderPaid, MoneyDeposited and so on. The aggregates have the same names in every
-run, and their versions go on from what is there. With --count 0 it appends until Ctrl+C.`,
+run, and their versions go on from what is there. With --count 0 it appends until Ctrl+C.
+The events stay in the log, and the projections of a program take them for their own: use
+a database that is made for it.`,
 		Args: cobra.NoArgs,
 		RunE: e.verb(func(ctx context.Context) error {
 			if err := f.validate(); err != nil {
