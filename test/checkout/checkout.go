@@ -72,7 +72,7 @@ func Go(t testing.TB, folder string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := Build(ctx, "go", args...)
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go %v: %v\n%s", args, err, out)
@@ -89,4 +89,13 @@ func Environ() []string {
 		return strings.HasPrefix(name, "PG") || strings.HasPrefix(name, "ROUSE_") && name != "ROUSE_PG_BIN" ||
 			name == "DATABASE_URL" || strings.HasSuffix(name, "WORKER_ID") || name == "TOTAL_WORKERS"
 	})
+}
+
+// Build is a command that builds something, and lets the tests beside it go first: a build takes every processor for a while, and then
+// what they wait for would come late.
+func Build(ctx context.Context, name string, args ...string) *exec.Cmd {
+	if nice, err := exec.LookPath("nice"); err == nil {
+		return exec.CommandContext(ctx, nice, append([]string{"-n", "19", name}, args...)...)
+	}
+	return exec.CommandContext(ctx, name, args...)
 }
