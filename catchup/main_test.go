@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { testdb.Main(m) }
 
 // patience bounds everything that a test waits for.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // modes are the ways in which pgx sends a statement. The last two are those that work through a transaction pooler.
 var modes = []pgx.QueryExecMode{

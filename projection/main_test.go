@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { testdb.Main(m) }
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 type bundle struct {
 	*testdb.DB

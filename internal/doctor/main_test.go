@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { testdb.Main(m) }
 
 const (
-	patience   = time.Minute
+	patience   = 3 * time.Minute
 	projection = "orders"
 
 	// instance is that of the worker of a healthy database.

@@ -27,7 +27,7 @@ func patience() time.Duration {
 	if short, err := time.ParseDuration(os.Getenv(PatienceEnv)); err == nil {
 		return short
 	}
-	return time.Minute
+	return 3 * time.Minute
 }
 
 // Worker is a worker that runs until it is stopped, or its test ends. Its methods are for the goroutine of the test.

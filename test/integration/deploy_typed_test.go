@@ -88,7 +88,7 @@ func TestDeploymentCommandsFindTheirFiles(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Join(root, folder), 0o750))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(root, "etc/ssl/certs/ca-certificates.crt"), []byte("none\n"), 0o600))
-	out, err := typing(t, dir, "CGO_ENABLED=0 go build -o bin/myapp .").CombinedOutput()
+	out, err := typing(t, dir, "CGO_ENABLED=0 go build -trimpath -o bin/myapp .").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, heading := range []string{"## systemd", "## Docker", "## Compose", "## Kubernetes"} {
 		for _, block := range typedUnder(t, heading) {

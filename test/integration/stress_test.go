@@ -77,6 +77,9 @@ func TestStress(t *testing.T) {
 // TestStressOfAUsersBinary is the same with workers of a binary that a user has built with package app, which is told no more than the files
 // of deploy/ tell it: they are killed, stopped and started again, and handle every event once and in order.
 func TestStressOfAUsersBinary(t *testing.T) {
+	if os.Getenv("ROUSE_STRESS") == "" {
+		t.Skip("make stress runs it: the fleet is that of the test above, and only the binary is another")
+	}
 	plan := stressPlanFor()
 	plan.program, plan.stumbles = userApp(t), false
 	s := newStress(t, plan)
