@@ -29,8 +29,8 @@ const (
 
 	// rounds is how many times a client hashes the password for each connection that it opens. 4096, which is usual, makes a password
 	// dear to guess that people have chosen. One of 130 random bits cannot be guessed anyway, and a test binary with the race detector
-	// would spend 17 ms on each of thousands of connections.
-	rounds = 1
+	// would spend 17 ms on each of thousands of connections. Drivers such as lib/pq refuse fewer than 1000.
+	rounds = 1000
 )
 
 // protect gives the superuser a new random password and lets nobody in without one. The server must not run, and a server that

@@ -66,7 +66,7 @@ func TestNobodyComesInWithoutThePassword(t *testing.T) {
 	t.Run("TheServerKeepsAHashOfItThatIsQuickToMake", func(t *testing.T) {
 		require.Len(t, password, 26, "it has 130 random bits, or a quick hash would be too little")
 		kept := value[string](t, s, "select rolpassword from pg_authid where rolname = 'postgres'")
-		require.Regexp(t, `^SCRAM-SHA-256\$1:`, kept)
+		require.Regexp(t, `^SCRAM-SHA-256\$1000:`, kept)
 	})
 	t.Run("NobodyElseCanReadTheFile", func(t *testing.T) {
 		for _, server := range []*Server{s, b} {
