@@ -46,7 +46,7 @@ func ExampleAppend() {
 		fmt.Println("paid in version", appended.LastVersion)
 		return nil
 	}
-	for range 2 { // somebody pays twice
+	for range 2 { // the payment comes twice
 		for {
 			err := pgx.BeginFunc(ctx, db.Pool, pay)
 			if !errors.Is(err, eventstore.ErrConflict) && !errors.Is(err, eventstore.ErrRetryTransaction) {

@@ -97,7 +97,7 @@ type ConditionError struct {
 	Position int64
 }
 
-// Error returns a message that names the event and the remedy. It does not name the tag, which may have a name of somebody in it.
+// Error returns a message that names the event and the remedy. It does not name the tag, which may hold the name of a person.
 func (e *ConditionError) Error() string {
 	if e.Position == 0 {
 		return "eventstore: what the decision was made on is not all there any more: read the events again and decide again"

@@ -20,7 +20,7 @@ import (
 	"github.com/rouse-es/rouse/eventstore"
 )
 
-// The school: a course has few seats, a student few courses, and whether somebody may join depends on the events of both.
+// The school: a course has few seats, a student few courses, and whether a student may join depends on the events of both.
 const (
 	courses, students       = 12, 12
 	seats, coursesOfStudent = 4, 4

@@ -74,7 +74,7 @@ func ExampleRebuild() {
 	defer stop()
 	db := withSales(ctx)
 	defer db.Close()
-	if _, err := db.Pool.Exec(ctx, `update sales set sold = 17`); err != nil { // somebody has made a mistake
+	if _, err := db.Pool.Exec(ctx, `update sales set sold = 17`); err != nil { // a mistake made by hand
 		panic(err)
 	}
 	worker, err := rouse.New(db.Pool, rouse.Config{Projections: []rouse.Projection{sales{}}})

@@ -29,7 +29,7 @@ var (
 // ahead is how many copies of a template are kept for tests that come.
 const ahead = 2
 
-// objectInUse is the SQLSTATE of a database that somebody is connected to.
+// objectInUse is the SQLSTATE of a database with open connections.
 const objectInUse = "55006"
 
 // Template is what databases are copies of.

@@ -16,7 +16,7 @@ import (
 	"github.com/rouse-es/rouse/migrations"
 )
 
-// objectInUse is the SQLSTATE of a database that somebody is connected to.
+// objectInUse is the SQLSTATE of a database with open connections.
 const objectInUse = "55006"
 
 // byFiles has the server copy the files of a database. Where nothing is said it writes each page to its log too, which is more work. The
