@@ -46,10 +46,10 @@ RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
 
 # Linters are pinned here and run from the module cache, so that go.mod lists
 # only what the product needs.
-STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-VET_SYSTEMS  := linux darwin windows
+SYSTEMS := linux darwin windows
+ELSEWHERE = $(filter-out $(shell $(GO) env GOOS),$(SYSTEMS))
 
 # The parts of `make bench`, in their order.
 BENCHES = bench-latency bench-ladder bench-cost bench-append bench-append-idle bench-writers bench-catchup bench-partitions bench-payloads \
@@ -58,7 +58,7 @@ BENCHES = bench-latency bench-ladder bench-cost bench-append bench-append-idle b
 .DEFAULT_GOAL := help
 .PHONY: help build image demo run test benchmarks test-deploy test-bench stress soak model fuzz bench bench-latency \
 	bench-quiet bench-carried bench-busy bench-held bench-rows $(BENCHES) bench-report vulncheck lint lint-fmt lint-bench lint-imports \
-	lint-house lint-static lint-golangci vet fmt clean hooks lint-commits
+	lint-house lint-golangci lint-systems fmt clean hooks lint-commits
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -222,7 +222,7 @@ bench-report: ## docs/performance.md and its pictures from bench/results
 	@cd bench && $(GO) run ./cmd/report
 	@echo 'make: docs/performance.md is written'
 
-lint: lint-fmt vet lint-imports lint-house lint-static lint-golangci lint-bench ## all of the lint targets and vet
+lint: lint-fmt lint-imports lint-house lint-golangci lint-systems lint-bench ## all of the lint targets
 
 lint-fmt: ## is everything formatted
 	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -s -l .)" || exit 1; \
@@ -233,19 +233,19 @@ IMPORTED := . ./aggregate ./eventstore ./eventstore/stdsql ./events ./migrations
 UNWANTED := github.com/spf13/|docker|github.com/stretchr/|github.com/prometheus/|opentelemetry|otel|github.com/Shopify/|chromedp|goleak|^testing$$
 
 lint-imports: ## that a program which imports Rouse is not built of tools
-	@set -e; for os in $(VET_SYSTEMS); do packages="$$(CGO_ENABLED=0 GOOS=$$os $(GO) list -deps $(IMPORTED))"; \
+	@set -e; for os in $(SYSTEMS); do packages="$$(CGO_ENABLED=0 GOOS=$$os $(GO) list -deps $(IMPORTED))"; \
 		if echo "$$packages" | grep -E '$(UNWANTED)'; then echo "make: for $$os, $(IMPORTED) bring these to programs that import them"; exit 1; fi; \
 		if CGO_ENABLED=0 GOOS=$$os $(GO) list -deps ./rousetest | grep -v '^testing$$' | grep -E '$(UNWANTED)'; then echo "make: for $$os, rousetest brings these to tests that import it"; exit 1; fi; done
 
-# Both modules, by the configuration at the root.
-lint-static: ## staticcheck, set up by staticcheck.conf
-	@set -e; for module in $(MODULES); do echo "cd $$module && staticcheck ./..."; (cd $$module && $(GO) run $(STATICCHECK) ./...); done
-
-# Which package may import which is looked at for the other systems too.
-lint-golangci: ## golangci-lint, set up by .golangci.yml: also which package may import which
+# Both modules, by the configuration at the root. Which package may import which is looked at for the other systems too.
+lint-golangci: ## golangci-lint, set up by .golangci.yml: go vet and staticcheck among others, and which package may import which
 	@set -e; for module in $(MODULES); do echo "cd $$module && golangci-lint run ./..."; (cd $$module && $(GO) run $(GOLANGCI) run ./...); done
-	@set -e; for os in $(filter-out $(shell $(GO) env GOOS),$(VET_SYSTEMS)); do echo "GOOS=$$os golangci-lint run --enable-only depguard ./..."; \
+	@set -e; for os in $(ELSEWHERE); do echo "GOOS=$$os golangci-lint run --enable-only depguard ./..."; \
 		$(GO) run -exec "env GOOS=$$os CGO_ENABLED=0" $(GOLANGCI) run --enable-only depguard ./...; done
+
+# For other systems nothing is compiled, which would cost as much again for each.
+lint-systems: ## that both modules have the right types on the other systems too
+	cd test && for module in .. .; do echo "systems $$module $(ELSEWHERE)"; $(GO) run ./systems $$module $(ELSEWHERE) || exit 1; done
 
 lint-house: ## what no linter knows: no SQL through fmt, and each test binary looks for goroutines
 	cd test && $(GO) test -count=1 ./house
@@ -267,10 +267,6 @@ UNCHECKED ?=
 
 vulncheck: ## known faults in what the product is built of; it fails where vuln.go.dev cannot be reached, UNCHECKED=file takes that instead
 	@UNCHECKED='$(UNCHECKED)' GO='$(GO)' GOVULNCHECK='$(GOVULNCHECK)' exec scripts/vulncheck
-
-vet: ## go vet for Linux, macOS and Windows
-	@set -e; for os in $(VET_SYSTEMS); do for module in $(MODULES); do echo "cd $$module && GOOS=$$os go vet ./..."; \
-		(cd $$module && CGO_ENABLED=0 GOOS=$$os $(GO) vet ./...); done; done
 
 fmt: ## format everything
 	"$$($(GO) env GOROOT)/bin/gofmt" -s -w .

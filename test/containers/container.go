@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -33,6 +34,8 @@ const (
 	startTimeout = 2 * time.Minute
 	// stopTimeout bounds its end.
 	stopTimeout = 30 * time.Second
+	// pauseEvery is how soon an engine that could not pause is asked again.
+	pauseEvery = 100 * time.Millisecond
 )
 
 // containerSettings are what private servers have too.
@@ -286,7 +289,8 @@ func (c *Server) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Pause implements testdb.Machine. Clients can still connect, to the engine's proxy.
+// Pause implements testdb.Machine. Clients can still connect, to the engine's proxy. An engine gives up on processes that start others all
+// the time, so it is asked again.
 func (c *Server) Pause() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,7 +300,14 @@ func (c *Server) Pause() error {
 	if err != nil || state.Paused {
 		return err
 	}
-	return c.pool.Client.PauseContainer(c.box.Container.ID)
+	return backoff.Retry(func() error {
+		err := c.pool.Client.PauseContainer(c.box.Container.ID)
+		var answer *docker.Error
+		if err != nil && (!errors.As(err, &answer) || answer.Status != http.StatusInternalServerError) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(backoff.NewConstantBackOff(pauseEvery), ctx))
 }
 
 // Resume implements testdb.Machine.
