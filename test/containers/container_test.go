@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,5 +213,37 @@ func TestImageNames(t *testing.T) {
 	} {
 		repository, tag := splitImage(name)
 		require.Equal(t, want, [2]string{repository, tag}, name)
+	}
+}
+
+// TestPauseIsAskedForAgain: an engine fails to freeze processes that start others just then. A container that is gone is no such case.
+func TestPauseIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		answers []int
+		asked   int32
+		fails   bool
+	}{
+		"could not freeze": {[]int{http.StatusInternalServerError, http.StatusInternalServerError, http.StatusNoContent}, 3, false},
+		"is gone":          {[]int{http.StatusNotFound, http.StatusNoContent}, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					_, _ = w.Write([]byte(`{"State": {"Running": true}}`))
+					return
+				}
+				w.WriteHeader(tc.answers[asked.Add(1)-1])
+			}))
+			defer engine.Close()
+			client, err := docker.NewClient(engine.URL)
+			require.NoError(t, err)
+			server := &Server{pool: &dockertest.Pool{Client: client}, box: &dockertest.Resource{Container: &docker.Container{ID: "x"}}}
+			require.Equal(t, tc.fails, server.Pause() != nil)
+			require.Equal(t, tc.asked, asked.Load())
+			client.HTTPClient.CloseIdleConnections()
+		})
 	}
 }
