@@ -110,12 +110,12 @@ func TestMemoryDoesNotFollowTheSizeOfEvents(t *testing.T) {
 		events, size, projections, most int
 		parked, live                    bool
 	}{
-		{name: "ManyOfOneMegabyte", events: 400, size: 1 << 20, projections: 1, most: 128},
+		{name: "ManyOfOneMegabyte", events: 250, size: 1 << 20, projections: 1, most: 128},
 		{name: "SomeOfEightMegabytes", events: 40, size: 8 << 20, projections: 1, most: 160},
 		{name: "OneOfSixtyMegabytes", events: 1, size: 60 << 20, projections: 1, most: 220},
-		{name: "FourProjectionsFarBehind", events: 150, size: 1 << 20, projections: 4, most: 160},
+		{name: "FourProjectionsFarBehind", events: 80, size: 1 << 20, projections: 4, most: 160},
 		{name: "Parked", events: 40, size: 8 << 20, projections: 1, most: 160, parked: true},
-		{name: "FourProjectionsAtTheEndOfTheLog", events: 300, size: 1 << 20, projections: 4, most: 192, live: true},
+		{name: "FourProjectionsAtTheEndOfTheLog", events: 250, size: 1 << 20, projections: 4, most: 192, live: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, testdb.New(t))
