@@ -73,11 +73,14 @@ func Go(t testing.TB, folder string, args ...string) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
 	cmd := Build(ctx, "go", args...)
-	cmd.Dir = folder
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), AsReleased...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go %v: %v\n%s", args, err, out)
 	}
 }
+
+// AsReleased are the variables with which `go` builds as `make build` does, so that the tests compile what a program is built of once.
+var AsReleased = []string{"CGO_ENABLED=0", "GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath")}
 
 // Suffix is what the name of a program ends in.
 var Suffix = map[string]string{"windows": ".exe"}[runtime.GOOS]

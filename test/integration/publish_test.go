@@ -30,8 +30,8 @@ import (
 const modulePath = "github.com/rouse-es/rouse"
 
 // publish makes a proxy for modules, in a folder, that has this module as it would be published, and returns the environment in which `go`
-// gets it from there; all others come from those that are on this machine, or from where they come from here. What go keeps of
-// it is removed with the test: its version is of this test alone, for others that run at the same time share the cache of modules.
+// gets it from there; all others come from those that are on this machine, or from where they come from here, compiled as those of
+// `make build` are. What go keeps of it is removed with the test: its version is of this test alone, for others that run at the same time share the cache of modules.
 func publish(t *testing.T, root string) (env []string) {
 	t.Helper()
 	proxy := t.TempDir()
@@ -57,7 +57,7 @@ func publish(t *testing.T, root string) (env []string) {
 			_ = os.Remove(path) // a list is fetched anew
 		}
 	})
-	return append(checkout.Environ(), "GOFLAGS=-modcacherw", "GOWORK=off", "GONOSUMDB="+modulePath,
+	return append(checkout.Environ(), "CGO_ENABLED=0", "GOFLAGS=-modcacherw -trimpath", "GOWORK=off", "GONOSUMDB="+modulePath,
 		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+filepath.ToSlash(cache)+"/cache/download,"+goEnv(t, "GOPROXY"))
 }
 
