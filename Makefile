@@ -44,6 +44,9 @@ LANES  = $(if $(ALL),$(wordlist 1,2,$(SLOW)) ./... ./test/... $(wordlist 3,99,$(
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && echo -race)
 
+# A program with the race detector sleeps for a second before it ends, unless it is told otherwise, and tests start hundreds.
+export GORACE ?= atexit_sleep_ms=10
+
 # Linters are pinned here and run from the module cache, so that go.mod lists
 # only what the product needs.
 GOLANGCI     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
