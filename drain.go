@@ -9,9 +9,9 @@ import (
 )
 
 // Drain handles everything that was committed before the call, in the partitions that this worker owns, and returns. An event that
-// fails, or that its handler wants later (NotBefore), is set aside, and not waited for. A reset that somebody has asked for is waited for; what is built or kept beside a projection is not,
+// fails, or that its handler wants later (NotBefore), is set aside, and not waited for. A reset that was asked for is waited for; what is built or kept beside a projection is not,
 // so where another version is live there is nothing to wait for. A worker that does not run yet is run for the duration of the call, with the errors of Run. On a worker that runs,
-// Drain waits until it has come that far, and returns ErrEnded if Run returns first.
+// Drain waits until it has come that far, and returns ErrEnded if Run returns first or has returned.
 func (w *Worker) Drain(ctx context.Context) error {
 	if w.running.Load() {
 		return w.reach(ctx)
@@ -42,6 +42,11 @@ func (w *Worker) Drain(ctx context.Context) error {
 
 // reach waits until all projectors have handled the last event that was visible at the time of the call.
 func (w *Worker) reach(ctx context.Context) error {
+	select {
+	case <-w.ended: // which all that follows might be quicker than to notice
+		return ErrEnded
+	default:
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Ends with ctx, which the deferred cancel cancels; reach need not wait for it.
@@ -60,6 +65,9 @@ func (w *Worker) reach(ctx context.Context) error {
 	// Not the head: positions above the last event that were rolled back wake no reader, and an open append may stay
 	// open.
 	last, err := catchup.LastVisible(ctx, w.db, math.MaxInt64)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}

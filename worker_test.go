@@ -46,6 +46,9 @@ func TestWorkerRunsOnce(t *testing.T) {
 	require.ErrorIs(t, w.Run(b.ctx), rouse.ErrRunning)
 	require.NoError(t, w.Stop())
 	require.ErrorIs(t, w.Run(b.ctx), rouse.ErrRunning)
+	for range 20 { // whatever is quicker
+		require.ErrorIs(t, w.Drain(b.ctx), rouse.ErrEnded)
+	}
 }
 
 // A stop is no error, also one that comes while the worker still looks at the database.
