@@ -112,7 +112,7 @@ func BenchmarkSave(b *testing.B) {
 				var saved catchup.Saved
 				var batch pgx.Batch
 				batch.Queue("begin isolation level read committed read write")
-				save.Queue(&batch).QueryRow(func(row pgx.Row) error { return saved.Scan(row, nil, nil, nil) })
+				save.Queue(&batch).QueryRow(func(row pgx.Row) error { return row.Scan(&saved) })
 				batch.Queue("commit")
 				require.NoError(b, db.Pool.SendBatch(b.Context(), &batch).Close())
 				spots := save.Spots(saved)

@@ -23,7 +23,7 @@ func (s Save) AtSpots() bool {
 	return spots != nil
 }
 
-// Session is what a JointSave finds of its session, if no handler has changed it.
+// Session is what a save finds of its session; a JointSave is told what it finds if no handler has changed it.
 type Session struct{ Role, Path string }
 
 // Queue adds the saves, which are in the order of their projections, to a pipelined transaction. Each of them has to hold, or it raises

@@ -1,6 +1,7 @@
 package catchup
 
 import (
+	"fmt"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -107,14 +108,39 @@ func (s Save) spotsOf(fences []Fence) (large []bool, spots []pgtype.TID) {
 	return large, spots
 }
 
-// Saved is what a save returns of the rows that it has written.
+// Saved is what a save returns: what it has found of its session, and of the rows that it has written. Scan the one row of its result
+// into it.
 type Saved struct {
+	Session        // where it is set before and the save has found the same, it is kept
+	HadTables bool // the session has had temporary tables
+
 	at []pgtype.TID // in the order of partitions; null: they were not asked for
 }
 
-// Scan reads the result of a save, and what it says of the session, as far as that is wanted.
-func (s *Saved) Scan(row pgx.Row, role, path, hadTables any) error {
-	return row.Scan(nil, nil, role, path, hadTables, nil, nil, &s.at)
+// ScanRow implements pgx.RowScanner. It reads the texts as they came, because pgx makes a plan for each column of each row, and most saves
+// return no spots.
+func (s *Saved) ScanRow(rows pgx.Rows) error {
+	raw := rows.RawValues()
+	if len(raw) != savedColumns {
+		return fmt.Errorf("catchup: a save has returned %d columns instead of %d", len(raw), savedColumns)
+	}
+	s.Role, s.Path = same(s.Role, raw[2]), same(s.Path, raw[3])
+	s.HadTables = string(raw[4]) == "\x01" || string(raw[4]) == "t" // as binary and as text
+	if s.at = nil; raw[7] == nil {
+		return nil
+	}
+	return rows.Scan(nil, nil, nil, nil, nil, nil, nil, &s.at)
+}
+
+// savedColumns is the number of columns that a save of one projection returns.
+const savedColumns = 8
+
+// same returns raw as a text: text itself, where that is the same.
+func same(text string, raw []byte) string {
+	if text == string(raw) { // which makes none of raw
+		return text
+	}
+	return string(raw)
 }
 
 // Spots returns the spots of the rows behind the save, in the order of its fences; nil: the save was not asked for them.

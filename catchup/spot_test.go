@@ -55,7 +55,7 @@ func (o *owner) save(partitions ...int) {
 	var saved catchup.Saved
 	var batch pgx.Batch
 	batch.Queue("begin isolation level read committed")
-	save.Queue(&batch).QueryRow(func(row pgx.Row) error { return saved.Scan(row, nil, nil, nil) })
+	save.Queue(&batch).QueryRow(func(row pgx.Row) error { return row.Scan(&saved) })
 	batch.Queue("commit")
 	require.NoError(o.t, o.conn.SendBatch(o.ctx, &batch).Close())
 	spots := save.Spots(saved)
@@ -222,6 +222,41 @@ func TestSavesSayNowAndThenWhereTheRowsAre(t *testing.T) {
 		o.save()
 	}
 	require.Equal(t, told+10, o.told, "the rows move")
+}
+
+// What a save says of its session, and of its rows, comes as text in one way of sending it, and as pgx likes it best in the others.
+func TestSaveTellsOfItsSession(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			s := setupSave(t)
+			conn, err := s.pool(mode, 1, nil).Acquire(s.ctx)
+			require.NoError(t, err)
+			defer conn.Release()
+			save := func(before catchup.Saved, position int64, watch bool) (catchup.Saved, []catchup.Spot) {
+				save := s.only(2)
+				save.Fences[0].Floor, save.To, save.Watch = position-1, position, watch
+				save.Fences[0].Spot = catchup.SpotAt(pgtype.TID{Valid: true})
+				require.NoError(t, s.pipelined(conn.Conn(), func(batch *pgx.Batch) {
+					save.Queue(batch).QueryRow(func(row pgx.Row) error { return row.Scan(&before) })
+				}))
+				return before, save.Spots(before)
+			}
+			saved, spots := save(catchup.Saved{}, 11, false)
+			require.Equal(t, catchup.Saved{Session: catchup.Session{Role: "none", Path: `"$user", public`}}, saved)
+			require.Nil(t, spots)
+			_, err = conn.Exec(s.ctx, "set search_path = public, pg_temp; set role pg_read_all_data; reset role; create temporary table mine ()", pgx.QueryExecModeSimpleProtocol)
+			require.NoError(t, err)
+			saved, spots = save(saved, 12, true)
+			require.Equal(t, catchup.Session{Role: "none", Path: "public, pg_temp"}, saved.Session)
+			require.True(t, saved.HadTables)
+			require.Len(t, spots, 1)
+			saved, spots = save(saved, 13, false)
+			require.True(t, saved.HadTables)
+			require.Nil(t, spots, "those of the save before are not taken for those of this one")
+		})
+	}
 }
 
 // Rows that are looked for at their spots are locked in the order of partitions too. Not in parallel: a transaction of another test is a

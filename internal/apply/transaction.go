@@ -83,15 +83,16 @@ func (e txEnd) queue(batch *pgx.Batch, w *working) {
 	if len(e.done) > 0 {
 		queueDone(batch, schema, projection, e.done, e.more)
 	}
+	at := e.at
 	e.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
-		at := e.at
-		if at == nil {
-			at = new(catchup.Saved)
+		into := at
+		if into == nil {
+			into = new(catchup.Saved)
 		}
 		if w == nil {
-			return w.saveError(at.Scan(results.QueryRow(), nil, nil, nil))
+			return w.saveError(results.QueryRow().Scan(into))
 		}
-		return w.saveError(w.scanSave(results.QueryRow(), at))
+		return w.saveError(w.scanSave(results.QueryRow(), into))
 	}
 	w.queueStray(batch, schema)
 	e.queueReply(batch, w)

@@ -101,8 +101,11 @@ func (w *working) watch(queued []*pgx.QueuedQuery) {
 
 // scanSave reads the result of a save, with where its rows are now into at.
 func (w *working) scanSave(row pgx.Row, at *catchup.Saved) error {
-	err := at.Scan(row, &w.after.role, &w.after.path, &w.hadTables)
-	w.saved = err == nil
+	at.Role, at.Path = w.before.role, w.before.path // which are mostly what it finds
+	err := row.Scan(at)
+	if w.saved = err == nil; w.saved {
+		w.after.role, w.after.path, w.hadTables = at.Role, at.Path, at.HadTables
+	}
 	return err
 }
 

@@ -44,15 +44,18 @@ var faults = []struct {
 		{"catchup/sql/save_one.sql", "select 1 / coalesce((select 1 from saved), 0),\n", "select 1,\n"},
 		{"catchup/sql/save.sql", "pg_advisory_unlock_all()::text,\n       array_agg(spot) filter (where $12::bool)\n", "pg_advisory_unlock_all()::text, $12::bool\n"},
 		{"catchup/sql/save_one.sql", "pg_advisory_unlock_all()::text,\n       case when $12::bool then array(select spot from saved) end\n", "pg_advisory_unlock_all()::text, $12::bool\nfrom saved\n"},
-		{"internal/apply/transaction.go", `		at := e.at
-		if at == nil {
-			at = new(catchup.Saved)
+		{"internal/apply/transaction.go", `	at := e.at
+	e.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
+		into := at
+		if into == nil {
+			into = new(catchup.Saved)
 		}
 		if w == nil {
-			return w.saveError(at.Scan(results.QueryRow(), nil, nil, nil))
+			return w.saveError(results.QueryRow().Scan(into))
 		}
-		return w.saveError(w.scanSave(results.QueryRow(), at))
-`, `		tag, err := results.Exec()
+		return w.saveError(w.scanSave(results.QueryRow(), into))
+`, `	e.save.Queue(batch).Fn = func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
 		if err == nil && tag.RowsAffected() < int64(len(e.save.Fences)) {
 			err = catchup.ErrFenced
 		}
