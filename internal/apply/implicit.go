@@ -24,7 +24,7 @@ func (w *working) isImplicit() bool { return w != nil && w.implicit }
 // beginWith makes batch begin with the transaction of w, whose settings are its first statement, on conn: by a begin, or without. It
 // returns how many statements stand before the handler's. end is how it will end.
 func (t *transactions) beginWith(ctx context.Context, w *working, conn *pgx.Conn, batch *pgx.Batch, end txEnd) (before int, err error) {
-	if err := t.start(ctx, w, conn); err != nil {
+	if err := t.look(ctx, w, conn); err != nil {
 		return 0, err
 	}
 	if t.mayBeImplicit(w, conn, batch.QueuedQueries[1:], end) {
@@ -44,6 +44,7 @@ func (t *transactions) beginWith(ctx context.Context, w *working, conn *pgx.Conn
 		}
 		return 1, nil
 	}
+	t.set(w.settings, conn, settings{limit: w.limit, idle: w.limit, name: w.name, path: w.path})
 	var begin pgx.Batch
 	queueBegin(&begin)
 	batch.QueuedQueries = slices.Insert(batch.QueuedQueries, 0, begin.QueuedQueries...)

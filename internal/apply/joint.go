@@ -226,12 +226,12 @@ func (j *Joint) send(ctx context.Context, conn *pgxpool.Conn, group []*part) (w 
 	var batch pgx.Batch
 	w = &working{name: name(), limit: db.Milliseconds(jointStatement), restores: j.tx.restores}
 	queueBegin(&batch)
-	w.settings = j.tx.queueSettings(&batch, w.limit, w.name)
-	w.settings.Arguments[2] = db.Milliseconds(saveTimeout)
+	w.settings = j.tx.queueSettings(&batch)
 	own("the settings of a transaction", batch.Queue(sqlJoint.In(""), db.Milliseconds(jointLock)))
-	if err := j.tx.start(ctx, w, conn.Conn()); err != nil {
+	if err := j.tx.look(ctx, w, conn.Conn()); err != nil {
 		return w, nil, err
 	}
+	j.tx.set(w.settings, conn.Conn(), settings{limit: w.limit, idle: db.Milliseconds(saveTimeout), name: w.name, path: w.path})
 	if j.tx.pool.Path() != "" { // it begins apart, as runPipelined does
 		if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
 			return w, nil, err

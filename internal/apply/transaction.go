@@ -175,42 +175,53 @@ func (t *transactions) statementLimit() string {
 // queueWork queues the settings of a transaction that has begun, in which a handler will work, and returns it.
 func (t *transactions) queueWork(batch *pgx.Batch) *working {
 	w := &working{name: name(), limit: t.statementLimit(), restores: t.restores, within: t.pool.Ahead}
-	w.settings = t.queueSettings(batch, w.limit, w.name)
+	w.settings = t.queueSettings(batch)
 	return w
 }
 
-// queueSettings queues work.sql as a connection needs it of which nothing is known.
-func (t *transactions) queueSettings(batch *pgx.Batch, limit, name string) settings {
-	q := batch.Queue(sqlWork.In(t.pool.Schema), t.async, limit, limit, t.presence, name, db.AllNeeds.Forms, db.AllNeeds.Unlimited, nil)
-	own("the settings of a transaction", q)
-	return settings{q}
+// queueSettings queues the settings of a transaction, which set completes once its connection is known.
+func (t *transactions) queueSettings(batch *pgx.Batch) *pgx.QueuedQuery {
+	return batch.Queue(sqlWork.In(t.pool.Schema))
 }
 
-// settings is a queued work.sql.
-type settings struct{ *pgx.QueuedQuery }
+// settings are what work.sql sets besides what is the same in all transactions, and what a connection needs.
+type settings struct {
+	limit string // of a statement
+	idle  string // how long the session may be idle before the server ends it
+	name  string // of the transaction, "" if nobody tests it
+	path  string // the search_path; "": as the session has it
+}
 
-// on leaves out what conn, on which the settings will be made, does not need.
-func (s settings) on(conn *pgx.Conn) {
+// set completes queued, which queueSettings has queued, for conn.
+func (t *transactions) set(queued *pgx.QueuedQuery, conn *pgx.Conn, s settings) {
 	needs := db.NeedsOf(conn)
-	s.Arguments[5], s.Arguments[6] = needs.Forms, needs.Unlimited
+	queued.Arguments = []any{t.async, s.limit, s.idle, t.presence, s.name, needs.Forms, needs.Unlimited, nil}
+	if s.path != "" {
+		queued.Arguments[7] = s.path
+	}
+	own("the settings of a transaction", queued)
 }
 
-// start completes the settings of w for conn: with what it needs, and with the search_path of the handler. The first time it looks at
-// the session, whose state it notes.
-func (t *transactions) start(ctx context.Context, w *working, conn *pgx.Conn) error {
+// look notes the state of the session of conn, on which w is to begin, and the search_path of the handler. The first time it asks the
+// session.
+func (t *transactions) look(ctx context.Context, w *working, conn *pgx.Conn) error {
 	state, err := stateOf(ctx, conn)
 	if err != nil {
 		return begun(err)
 	}
 	w.before = state
-	w.settings.on(conn)
-	if w.path = t.pool.Path(); w.path == "" {
-		return nil
-	}
-	if state.path != "" {
+	if w.path = t.pool.Path(); w.path != "" && state.path != "" {
 		w.path += ", " + state.path
 	}
-	w.settings.Arguments[7] = w.path
+	return nil
+}
+
+// start completes the settings of w for conn.
+func (t *transactions) start(ctx context.Context, w *working, conn *pgx.Conn) error {
+	if err := t.look(ctx, w, conn); err != nil {
+		return err
+	}
+	t.set(w.settings, conn, settings{limit: w.limit, idle: w.limit, name: w.name, path: w.path})
 	return nil
 }
 
@@ -337,7 +348,7 @@ func (t *transactions) save(ctx context.Context, end txEnd) error {
 	var batch pgx.Batch
 	queueBegin(&batch)
 	limit := db.Milliseconds(saveTimeout)
-	settings := t.queueSettings(&batch, limit, "")
+	queued := t.queueSettings(&batch)
 	if len(end.done) > 0 {
 		own("to lock a partition", batch.Queue(sqlParkedHold.In(t.pool.Schema), end.save.Projection, end.partitions()))
 	}
@@ -351,7 +362,7 @@ func (t *transactions) save(ctx context.Context, end txEnd) error {
 	if err != nil {
 		return err
 	}
-	settings.on(conn.Conn())
+	t.set(queued, conn.Conn(), settings{limit: limit, idle: limit})
 	err = t.release(ctx, conn, nil, conn.SendBatch(ctx, &batch).Close())
 	if err != nil && !isJudged(err) {
 		return outage{fmt.Errorf("rouse: save the checkpoints: %w", err)}

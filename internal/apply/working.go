@@ -14,13 +14,13 @@ import (
 
 // working is a transaction in which a handler works, and what the handler has made of its session.
 type working struct {
-	name     string       // the save tests it
-	limit    string       // of a statement
-	settings settings     // until they are sent
-	before   sessionState // as the connection was when it was first used for a handler
-	after    sessionState // as the save has found it: role and path only
-	path     string       // the search_path that the transaction has begun with; "": that of the session
-	left     string       // the search_path of the session behind the commit, read where path is set
+	name     string           // the save tests it
+	limit    string           // of a statement
+	settings *pgx.QueuedQuery // until they are sent
+	before   sessionState     // as the connection was when it was first used for a handler
+	after    sessionState     // as the save has found it: role and path only
+	path     string           // the search_path that the transaction has begun with; "": that of the session
+	left     string           // the search_path of the session behind the commit, read where path is set
 
 	within string // the schema that the handler may write to, beside temporary tables; "": any
 
