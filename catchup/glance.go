@@ -36,8 +36,7 @@ func (r *Reader) Glance(ctx context.Context, triggers bool) (b Batch, ok bool, e
 	ctx, cancel := context.WithTimeout(ctx, r.patience.timeout())
 	defer cancel()
 	found, err := r.glance(ctx, triggers)
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && !r.wary {
+	if isRefused(err) && !r.wary {
 		r.wary = true // what the session has set may be the cause
 		found, err = r.glance(ctx, triggers)
 	}
@@ -66,6 +65,15 @@ func (r *Reader) Glance(ctx context.Context, triggers bool) (b Batch, ok bool, e
 	b.Events = r.mine(found.events)
 	r.after = to
 	return b, true, nil
+}
+
+// isRefused reports whether the server has refused a statement.
+func isRefused(err error) bool {
+	if err == nil {
+		return false
+	}
+	var refused *pgconn.PgError
+	return errors.As(err, &refused)
 }
 
 // glanced is what a glance has found.

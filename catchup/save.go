@@ -107,6 +107,9 @@ func orNull(text string) *string {
 // SaveError returns the error of the save's own statement with its meaning: ErrFenced where the fence raised it, ErrEnded where
 // the transaction is another one.
 func SaveError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return err

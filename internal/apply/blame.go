@@ -149,6 +149,9 @@ func refusal(what string, err error) error {
 
 // IsRefusal reports whether the server has refused a statement, and the session lives on: it does answer.
 func IsRefusal(err error) bool {
+	if err == nil {
+		return false
+	}
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && !isFatal(pgErr)
 }

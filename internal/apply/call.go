@@ -28,6 +28,9 @@ func (*HungError) Error() string { return "the handler has not come back" }
 
 // Hung returns the HungError that err wraps, nil if there is none.
 func Hung(err error) *HungError {
+	if err == nil { // as it mostly is; As would have what it looks for made on the heap
+		return nil
+	}
 	var hung *HungError
 	if errors.As(err, &hung) {
 		return hung

@@ -8,6 +8,9 @@ import (
 
 // sqlState returns the SQLSTATE of err, "" if the server did not report it.
 func sqlState(err error) string {
+	if err == nil {
+		return ""
+	}
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return ""
