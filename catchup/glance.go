@@ -89,7 +89,7 @@ func (r *Reader) glance(ctx context.Context, triggers bool) (found glanced, err 
 	if triggers {
 		sql, args = sqlGlanceTriggers, append(args, int64(r.log.Events))
 	}
-	text := forPages(sql.In(r.log.Schema), uint64(max(r.after, 0))/rowsOfPage)
+	text := r.glances.of(sql.In(r.log.Schema), sizeOf(uint64(max(r.after, 0))/rowsOfPage))
 	_, err = r.onConn(ctx, func(conn *pgxpool.Conn) (reading, error) {
 		needs := db.NeedsOf(conn.Conn())
 		if !needs.Forms && !r.wary { // a transaction of its own
@@ -129,10 +129,10 @@ func (r *Reader) collectGlance(rows pgx.Rows, triggers bool) (found glanced, err
 		rows.Close()
 		return found, fmt.Errorf("catchup: read events: %w", err)
 	}
-	if g.head == nil {
+	if !g.known {
 		return found, errNoHead // or an event has never been appended, and there is nothing to read
 	}
-	found.head, found.armed = *g.head, g.before == "A" && g.after == "A"
+	found.head, found.armed = g.head, g.armed
 	found.events, found.whole, found.cut = collected.Events, collected.Whole, collected.Cut
 	return found, nil
 }
@@ -148,9 +148,10 @@ type glancedRows struct {
 	behind int // columns behind those of the event
 	begun  bool
 
-	head          *int64
-	before, after string // the states of the triggers, where they are there
-	err           error  // what is wrong with the first row
+	head  int64
+	known bool  // there is a head
+	armed bool  // both triggers are as they should be, where their states are there
+	err   error // what is wrong with the first row
 }
 
 // behindGlanced and behindTriggers are the numbers of columns of glance.sql and glance_triggers.sql behind those of the event.
@@ -166,7 +167,7 @@ func (g *glancedRows) Next() bool {
 	}
 	if !g.begun {
 		g.begun = true
-		if g.head, g.err = g.scanFirst(); g.err != nil {
+		if g.err = g.scanFirst(); g.err != nil {
 			return false
 		}
 	}
@@ -175,41 +176,32 @@ func (g *glancedRows) Next() bool {
 
 // scanFirst reads what stands behind the event of the first row, as scanHead does, but without a plan for each column, which is
 // made anew for each row that is scanned.
-func (g *glancedRows) scanFirst() (head *int64, err error) {
+func (g *glancedRows) scanFirst() (err error) {
 	at := g.columns()
 	raw, fields := g.Rows.RawValues()[at:], g.Rows.FieldDescriptions()[at:]
-	if head, err = number(raw[0], fields[0].Format); err != nil {
-		return nil, err
+	if g.head, g.known, err = number(raw[0], fields[0].Format); err != nil {
+		return err
 	}
-	filenode, err := number(raw[2], fields[2].Format)
+	filenode, has, err := number(raw[2], fields[2].Format)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if g.behind == behindTriggers {
-		g.before, g.after = string(raw[3]), string(raw[4])
-	}
-	var token *string
-	if raw[1] != nil {
-		text := string(raw[1])
-		token = &text
-	}
-	return head, g.reader.checkSource(token, filenode)
+	g.armed = g.behind == behindTriggers && string(raw[3]) == "A" && string(raw[4]) == "A"
+	return sourceError(raw[1] != nil && string(raw[1]) == string(g.reader.token), has && uint32(filenode) == g.reader.log.Filenode)
 }
 
-// number returns a bigint as it came, nil for null.
-func number(raw []byte, format int16) (*int64, error) {
+// number returns a bigint as it came; is: it is not null.
+func number(raw []byte, format int16) (n int64, is bool, err error) {
 	switch {
 	case raw == nil:
-		return nil, nil //nolint:nilnil // null is a value
+		return 0, false, nil
 	case format == pgx.BinaryFormatCode && len(raw) == 8:
-		n := int64(binary.BigEndian.Uint64(raw))
-		return &n, nil
+		return int64(binary.BigEndian.Uint64(raw)), true, nil
 	}
-	n, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("catchup: read the head of the log: %w", err)
+	if n, err = strconv.ParseInt(string(raw), 10, 64); err != nil {
+		return 0, false, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
-	return &n, nil
+	return n, true, nil
 }
 
 // columns returns the number of columns of the event.

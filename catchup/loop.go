@@ -52,12 +52,13 @@ type loop struct {
 	reader   *Reader
 	wake     *listener.Wake // nil without a listener
 	schedule *Schedule
-	calm     bool      // the last read came to the head: nothing was open
-	torrent  torrent   // how it reads in one
-	looked   time.Time // when the last full read began
-	owes     bool      // a glance has done without a full read since
-	counted  time.Time // when a read last began that tells how many appends are open
-	carried  time.Time // when a push last carried what came next
+	timer    *time.Timer // of wait, between two of whose calls it is stopped; nil before the first
+	calm     bool        // the last read came to the head: nothing was open
+	torrent  torrent     // how it reads in one
+	looked   time.Time   // when the last full read began
+	owes     bool        // a glance has done without a full read since
+	counted  time.Time   // when a read last began that tells how many appends are open
+	carried  time.Time   // when a push last carried what came next
 
 	pulse  pulse.Pulse
 	nudges chan struct{} // sent by Source.Check: read now; buffered to 1, one is enough for all calls
@@ -217,8 +218,12 @@ func (l *loop) yield(ctx context.Context, b Batch) {
 // wait returns at the next wake, or when the pause without one is over. It returns the cause, "" if ctx is cancelled,
 // and whether the listener woke it.
 func (l *loop) wait(ctx context.Context, b Batch) (cause string, woken bool) {
-	timer := time.NewTimer(l.pause(b))
-	defer timer.Stop()
+	if l.timer == nil {
+		l.timer = time.NewTimer(l.pause(b))
+	} else {
+		l.timer.Reset(l.pause(b))
+	}
+	defer l.timer.Stop()
 	var wakes <-chan struct{}
 	if l.wake != nil {
 		wakes = l.wake.C
@@ -231,7 +236,7 @@ func (l *loop) wait(ctx context.Context, b Batch) (cause string, woken bool) {
 		return l.wait(ctx, b) // a torrent has begun, in which it is not woken
 	case <-l.nudges:
 		return WakeProbe, false
-	case <-timer.C:
+	case <-l.timer.C:
 		if l.owes {
 			return "", false // to the full read that belongs to an earlier wake
 		}

@@ -43,7 +43,8 @@ type Reader struct {
 	head   int64 // as the read saw it that is handing out
 	beyond int64 // the highest position seen above the head of its read; 0: none was since the head has passed it
 
-	wary     bool // a glance makes the settings of a read; set for good once it was refused without
+	glances  sized // the last statement of a glance
+	wary     bool  // a glance makes the settings of a read; set for good once it was refused without
 	bound    Bound
 	patience *patience
 	seal     sealer
@@ -299,16 +300,16 @@ func (r *Reader) scanHead(row pgx.Row, more ...any) (head *int64, err error) {
 	if err := row.Scan(append(append([]any{&head, &token}, more...), &filenode)...); err != nil {
 		return nil, fmt.Errorf("catchup: read the head of the log: %w", err)
 	}
-	return head, r.checkSource(token, filenode)
+	return head, sourceError(token != nil && Token(*token) == r.token, filenode != nil && uint32(*filenode) == r.log.Filenode)
 }
 
-// checkSource returns ErrIncarnation if the token that came with the head is not the reader's, and ErrChanged if the file of the sequence
-// is not.
-func (r *Reader) checkSource(token *string, filenode *int64) error {
-	if token == nil || Token(*token) != r.token {
+// sourceError returns ErrIncarnation unless the token that came with the head is the reader's, and ErrChanged unless the file of the
+// sequence is.
+func sourceError(token, file bool) error {
+	switch {
+	case !token:
 		return ErrIncarnation
-	}
-	if filenode == nil || uint32(*filenode) != r.log.Filenode {
+	case !file:
 		return ErrChanged
 	}
 	return nil

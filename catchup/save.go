@@ -81,7 +81,7 @@ func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {
 	if len(fences) == 1 && spots == nil {
 		f := fences[0]
 		return batch.Queue(forSize(sqlSaveOne.In(s.Schema), s.size()), s.Projection, s.Instance, string(s.Token), int32(f.Partition), f.Epoch, f.Floor, s.To,
-			orNull(s.Event), orNull(s.Work), lock, large != nil, s.watches())
+			textOrNull(s.Event), textOrNull(s.Work), lock, large != nil, s.watches())
 	}
 	partitions := make([]int32, len(fences))
 	epochs := make([]int64, len(fences))
@@ -89,14 +89,22 @@ func (s Save) Queue(batch *pgx.Batch) *pgx.QueuedQuery {
 	for i, f := range fences {
 		partitions[i], epochs[i], floors[i] = int32(f.Partition), f.Epoch, f.Floor
 	}
-	args := []any{s.Projection, s.Instance, string(s.Token), partitions, epochs, floors, s.To, orNull(s.Event), orNull(s.Work), lock, large}
+	args := []any{s.Projection, s.Instance, string(s.Token), partitions, epochs, floors, s.To, textOrNull(s.Event), textOrNull(s.Work), lock, large}
 	if spots != nil {
 		return batch.Queue(forSize(sqlSaveAt.In(s.Schema), s.size()), append(args, spots)...)
 	}
 	return batch.Queue(sqlSave.In(s.Schema), append(args, s.watches())...)
 }
 
-// orNull returns nil for "", which goes to the server as null.
+// textOrNull returns text as an argument of a statement, and null for "". pgx would copy what a pointer leads to.
+func textOrNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// orNull returns nil for "", which goes to the server as null in an array.
 func orNull(text string) *string {
 	if text == "" {
 		return nil

@@ -169,8 +169,20 @@ func (s Save) size() int {
 // sizeOf returns the size of a table of so many pages.
 func sizeOf(pages uint64) int { return (bits.Len64(pages>>4) + 1) / 2 }
 
-// forPages is forSize for a table of so many pages.
-func forPages(sql string, pages uint64) string { return forSize(sql, sizeOf(pages)) }
+// sized is a statement for a table of a size, which is mostly wanted for the same size again. The zero value is ready.
+type sized struct {
+	sql  string
+	size int
+	text string // forSize of the two
+}
+
+// of is forSize.
+func (s *sized) of(sql string, size int) string {
+	if s.sql != sql || s.size != size {
+		*s = sized{sql, size, forSize(sql, size)}
+	}
+	return s.text
+}
 
 // forSize returns the statement for a table of a size.
 func forSize(sql string, size int) string {

@@ -49,6 +49,7 @@ func (c *Connection) provenFor() time.Duration { return 2*c.atRest() + probeTime
 // prober sends notifications to the listening connection from another one and waits for their arrival.
 type prober struct {
 	c       *Connection
+	named   string        // channel, which every notification is compared with
 	fresh   chan struct{} // sent by connected: a connection has been opened; buffered to 1, only the latest matters
 	kicked  chan struct{} // sent by kick: the handler has something to do; buffered to 1, one probe is enough for all
 	arrival chan struct{} // sent by arrived: the current probe has arrived; buffered to 1 so that the handler never waits
@@ -65,7 +66,7 @@ type prober struct {
 
 // init makes p the prober of c.
 func (p *prober) init(c *Connection) {
-	p.c = c
+	p.c, p.named = c, "rouse_probe_"+strings.ReplaceAll(c.cfg.Instance, "-", "")
 	p.fresh = make(chan struct{}, 1)
 	p.kicked = make(chan struct{}, 1)
 	p.arrival = make(chan struct{}, 1)
@@ -73,9 +74,7 @@ func (p *prober) init(c *Connection) {
 }
 
 // channel returns the name of the probe's own channel, so that a probe wakes no other process.
-func (p *prober) channel() string {
-	return "rouse_probe_" + strings.ReplaceAll(p.c.cfg.Instance, "-", "")
-}
+func (p *prober) channel() string { return p.named }
 
 // connected asks for a probe, because a new connection listens to the probe's channel.
 func (p *prober) connected() {

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -92,7 +93,10 @@ func checkSettings(row pgx.Row) error {
 }
 
 // Milliseconds returns d as PostgreSQL reads it.
-func Milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
+func Milliseconds(d time.Duration) string {
+	var text [24]byte // as long as it can be
+	return string(append(strconv.AppendInt(text[:0], d.Milliseconds(), 10), "ms"...))
+}
 
 // Sender is a pool or a connection.
 type Sender interface {

@@ -65,7 +65,7 @@ var faults = []struct {
 
 	// Cursor and horizon are kept when the database comes back from a crash as another incarnation.
 	{"remembered", []change{
-		{"catchup/reader.go", "	if token == nil || Token(*token) != r.token {\n", "	if false {\n"},
+		{"catchup/reader.go", "	case !token:\n", "	case false:\n"},
 		{"catchup/sql/save.sql", savedToken, savedNoToken},
 		{"catchup/sql/save_one.sql", savedToken, savedNoToken},
 	}},
