@@ -168,17 +168,27 @@ func (a *Applier) Apply(ctx, workCtx context.Context, leave <-chan struct{}, eve
 	left := newBudget(ctx, leave, a.run.handler.BatchTime)
 	left.breaker = a.breaker
 	lanes := a.deal(events)
-	a.checkpoints.alone = len(lanes) == 1
+	if len(lanes) > 1 {
+		return a.applyLanes(ctx, workCtx, left, lanes, events)
+	}
+	a.checkpoints.alone = true
 	defer func() { a.checkpoints.alone = false }()
+	done, err := a.applyLane(ctx, workCtx, left, events)
+	if err != nil || done == len(events) {
+		return nil, err
+	}
+	return a.Unsaved(events), nil
+}
+
+// applyLanes is Apply for more lanes than one, into which events are divided.
+func (a *Applier) applyLanes(ctx, workCtx context.Context, left *budget, lanes [][]eventstore.Event, events []eventstore.Event) (rest []eventstore.Event, err error) {
 	done, errs := make([]int, len(lanes)), make([]error, len(lanes))
 	var wg sync.WaitGroup
 	for i := 1; i < len(lanes); i++ {
-		// Owned by Apply: wg.Wait below waits for every lane. The first lane runs on the caller's goroutine.
+		// Owned by applyLanes: wg.Wait below waits for every lane. The first lane runs on the caller's goroutine.
 		wg.Go(func() { done[i], errs[i] = a.applyLane(ctx, workCtx, left, lanes[i]) })
 	}
-	if len(lanes) > 0 {
-		done[0], errs[0] = a.applyLane(ctx, workCtx, left, lanes[0])
-	}
+	done[0], errs[0] = a.applyLane(ctx, workCtx, left, lanes[0])
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -191,14 +201,11 @@ func (a *Applier) Apply(ctx, workCtx context.Context, leave <-chan struct{}, eve
 	return nil, nil
 }
 
-// deal divides events into lanes by partition: a partition is in one lane, and its events stay in order.
+// deal divides events into lanes by partition: a partition is in one lane, and its events stay in order. nil: all are in one.
 func (a *Applier) deal(events []eventstore.Event) [][]eventstore.Event {
 	n := a.concurrency
 	if n == 1 || len(events) < 2 {
-		if len(events) == 0 {
-			return nil
-		}
-		return [][]eventstore.Event{events}
+		return nil
 	}
 	lane := map[int]int{} // by partition, dealt out in the order in which they come
 	dealt := make([][]eventstore.Event, n)

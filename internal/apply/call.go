@@ -74,17 +74,16 @@ type meanwhile struct {
 
 // guardedWhile is guarded with something to do meanwhile.
 func guardedWhile(ctx context.Context, m meanwhile, f func() error) error {
-	result := make(chan error, 1)
+	err := errExited // unless f returns or panics; read once back is closed
 	back := make(chan struct{})
-	// Owned by guarded, which waits for it unless f hangs. Then the goroutine is abandoned: result has room for its
-	// error, and back reports its end to HungError.Back.
+	// Owned by guarded, which waits for it unless f hangs. Then the goroutine is abandoned, and back reports its end to HungError.Back.
 	go func() {
 		defer close(back)
-		reported(f, result)
+		err = safely(f)
 	}()
 	for waiting := true; waiting; {
 		select {
-		case err := <-result:
+		case <-back:
 			return err
 		case <-m.due:
 			m.due = nil
@@ -96,7 +95,7 @@ func guardedWhile(ctx context.Context, m meanwhile, f func() error) error {
 	timer := time.NewTimer(hungAfter)
 	defer timer.Stop()
 	select {
-	case err := <-result:
+	case <-back:
 		return err
 	case <-timer.C:
 		return &HungError{Back: back}
@@ -107,15 +106,12 @@ func guardedWhile(ctx context.Context, m meanwhile, f func() error) error {
 // its goroutine, which would otherwise have been the caller's.
 func Apart(f func() error) error {
 	result := make(chan error, 1)
-	go reported(f, result) // owned by Apart, which waits for the result
+	go func() { // owned by Apart, which waits for the result
+		err := errExited // unless f returns or panics
+		defer func() { result <- err }()
+		err = safely(f)
+	}()
 	return <-result
-}
-
-// reported calls f and sends its error to result, which has room for it, however f ends.
-func reported(f func() error, result chan<- error) {
-	err := errExited // unless f returns or panics
-	defer func() { result <- err }()
-	err = safely(f)
 }
 
 // safely calls f and turns a panic into an error, so that one event cannot end the process with all its projections.

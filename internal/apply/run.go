@@ -27,7 +27,8 @@ type runner struct {
 // search_path of its own it begins apart: pgx asks the server about statements that are new to the connection before it sends the
 // first of a batch, and what the handler's name is found under that path.
 func (r *runner) runPipelined(ctx context.Context, events []eventstore.Event, end txEnd) error {
-	var batch pgx.Batch
+	const mostly = 4 // settings, the statement of a handler, the save, and one more
+	batch := pgx.Batch{QueuedQueries: make([]*pgx.QueuedQuery, 0, mostly)}
 	var w *working // nil: it begins apart
 	if r.tx.pool.Path() == "" {
 		w = r.tx.queueWork(&batch)

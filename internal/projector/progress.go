@@ -13,11 +13,11 @@ type progress struct {
 	to      int64         // written by the projector's goroutine; -1: not known yet
 	of      claim         // under which to was reached; written with to
 	err     error         // written by fail: the cause that stopped the projection
-	changed chan struct{} // closed and replaced at every change; wait waits for it
+	changed chan struct{} // closed at the next change; nil: nobody waits
 }
 
 // newProgress returns a progress that is not known yet.
-func newProgress() *progress { return &progress{to: -1, changed: make(chan struct{})} }
+func newProgress() *progress { return &progress{to: -1} }
 
 // unknown takes the position back, until the first read has shown that the log agrees with the checkpoints of a new claim.
 func (p *progress) unknown(of claim) {
@@ -57,8 +57,18 @@ func (p *progress) fail(err error) {
 
 // signal wakes the waiting goroutines. The caller holds the mutex.
 func (p *progress) signal() {
-	close(p.changed)
-	p.changed = make(chan struct{})
+	if p.changed != nil {
+		close(p.changed)
+		p.changed = nil
+	}
+}
+
+// waitFor returns a channel that is closed at the next change. The caller holds the mutex.
+func (p *progress) waitFor() <-chan struct{} {
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed
 }
 
 // wait returns once everything up to position to has been handled, with the claim under which it was, the error of fail if the
@@ -66,7 +76,7 @@ func (p *progress) signal() {
 func (p *progress) wait(ctx context.Context, to int64) (of claim, err error) {
 	for {
 		p.mu.Lock()
-		there, of, err, changed := p.to >= to, p.of, p.err, p.changed
+		there, of, err, changed := p.to >= to, p.of, p.err, p.waitFor()
 		p.mu.Unlock()
 		switch {
 		case there:

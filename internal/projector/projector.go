@@ -351,7 +351,7 @@ func (p *Projector) Release(ctx context.Context) {
 // setState changes the state and reports whether it was another one.
 func (p *Projector) setState(state State) bool {
 	p.trouble.enter(state)
-	if p.state.Swap(state) == state {
+	if p.State() == state || p.state.Swap(state) == state { // mostly it is, and a Swap makes a copy
 		return false
 	}
 	if state == Live {
