@@ -22,10 +22,10 @@ func TestWorkerRunsEveryHandlerOfTheProgram(t *testing.T) {
 	becomes(t, db, int64(40), "select coalesce(sum(events), 0)::bigint from totals")
 	becomes(t, db, int64(40), "select count(*) from mails where label = 'shop-3'")
 	assert.NotZero(t, value[int](t, db.Pool, "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'shop worker shop-3'"))
-	w.signal(t, syscall.SIGTERM)
-	require.Zero(t, w.wait(t))
-	assert.Contains(t, w.stderr.String(), "worker stopped")
-	assert.Empty(t, w.stdout.String())
+	w.Signal(t, syscall.SIGTERM)
+	require.Zero(t, w.Wait(t))
+	assert.Contains(t, w.Stderr.String(), "worker stopped")
+	assert.Empty(t, w.Stdout.String())
 }
 
 func TestProjectionFlagChoosesWhatAWorkerRuns(t *testing.T) {
@@ -54,9 +54,9 @@ func TestRunGivesAPoolLogsAndExitCodes(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	p := start(t, "run", on(db), "one", "two")
-	require.Zero(t, p.wait(t))
-	assert.Equal(t, value[string](t, db.Pool, "select current_database()")+" 2\n", p.stdout.String())
-	assert.Contains(t, p.stderr.String(), `"message":"asked"`)
+	require.Zero(t, p.Wait(t))
+	assert.Equal(t, value[string](t, db.Pool, "select current_database()")+" 2\n", p.Stdout.String())
+	assert.Contains(t, p.Stderr.String(), `"message":"asked"`)
 
 	fails(t, "run", on(db), []string{"fail"}, 1, "this fails: as it should")
 	fails(t, "run", []string{"DATABASE_URL=postgres://u:s3cret@%zz/x"}, nil, 3, "address of the database")
@@ -67,7 +67,7 @@ func TestRunGivesAPoolLogsAndExitCodes(t *testing.T) {
 	fails(t, "run", on(db, "ROUSE_LOG_LEVEL=loud"), nil, 64, "loud")
 
 	waits := start(t, "run", on(db), "wait")
-	testdb.Eventually(t, processTimeout, "the program to wait", func() (bool, error) { return waits.stdout.String() != "", nil })
-	waits.signal(t, syscall.SIGTERM)
-	require.Zero(t, waits.wait(t), "who waited until it was told to stop has done its work")
+	testdb.Eventually(t, processTimeout, "the program to wait", func() (bool, error) { return waits.Stdout.String() != "", nil })
+	waits.Signal(t, syscall.SIGTERM)
+	require.Zero(t, waits.Wait(t), "who waited until it was told to stop has done its work")
 }

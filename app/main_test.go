@@ -1,14 +1,12 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -22,6 +20,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // asProgram makes the test binary be a program that is built with this package: one of programs, by its name.
@@ -230,76 +229,13 @@ func say(ctx context.Context, env Env) error {
 
 const processTimeout = 2 * time.Minute
 
-// process is a program that runs.
-type process struct {
-	cmd            *exec.Cmd
-	stdout, stderr buffer
-	done           chan struct{} // closed at its end
-}
-
-// buffer can be read while a process writes to it.
-type buffer struct {
-	mu sync.Mutex // protects the field below
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // start starts a program with only those variables of this process that do not concern it, and kills it at the end of the test.
-func start(t testing.TB, program string, env []string, args ...string) *process {
+func start(t testing.TB, program string, env []string, args ...string) *workertest.Program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), processTimeout)
-	p := &process{cmd: exec.CommandContext(ctx, os.Args[0], args...), done: make(chan struct{})}
-	for _, variable := range os.Environ() {
-		name, _, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "ROUSE_") && name != "DATABASE_URL" && name != "WORKER_ID" && name != "TOTAL_WORKERS" {
-			p.cmd.Env = append(p.cmd.Env, variable)
-		}
-	}
-	p.cmd.Env = append(append(p.cmd.Env, asProgram+"="+program), env...)
-	p.cmd.Dir = t.TempDir()
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait() // the exit code is asked for later
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-p.done
-		if t.Failed() {
-			t.Logf("%s %s: exit code %d\n%s%s", program, strings.Join(args, " "), p.cmd.ProcessState.ExitCode(), &p.stdout, &p.stderr)
-		}
-	})
-	return p
-}
-
-// wait returns the exit code.
-func (p *process) wait(t testing.TB) int {
-	t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(processTimeout):
-		t.Fatalf("%v does not end", p.cmd.Args)
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-func (p *process) signal(t testing.TB, s os.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(s); !errors.Is(err, os.ErrProcessDone) {
-		require.NoError(t, err)
-	}
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(append(workertest.Environ(), asProgram+"="+program), env...)
+	cmd.Dir = t.TempDir()
+	return workertest.StartProgram(t, cmd)
 }
 
 // on is the environment of a program that works on a database.
@@ -311,19 +247,19 @@ func on(db *testdb.DB, more ...string) []string {
 func fails(t testing.TB, program string, env []string, args []string, code int, holds ...string) {
 	t.Helper()
 	p := start(t, program, env, args...)
-	assert.Equal(t, code, p.wait(t), "%s %v", program, args)
+	assert.Equal(t, code, p.Wait(t), "%s %v", program, args)
 	var sentences []string
-	for line := range strings.Lines(p.stderr.String()) {
+	for line := range strings.Lines(p.Stderr.String()) {
 		if !strings.HasPrefix(line, "{") {
 			sentences = append(sentences, line)
 		}
 	}
-	require.Len(t, sentences, 1, "one sentence: %s", &p.stderr)
+	require.Len(t, sentences, 1, "one sentence: %s", &p.Stderr)
 	for _, part := range holds {
 		assert.Contains(t, sentences[0], part)
 	}
 	for _, never := range []string{"goroutine ", "Usage:", "s3cret"} {
-		assert.NotContains(t, p.stderr.String(), never)
+		assert.NotContains(t, p.Stderr.String(), never)
 	}
 }
 
@@ -331,8 +267,8 @@ func fails(t testing.TB, program string, env []string, args []string, code int, 
 func must(t testing.TB, program string, db *testdb.DB, args ...string) string {
 	t.Helper()
 	p := start(t, program, on(db), args...)
-	require.Zero(t, p.wait(t), "%s %v: %s", program, args, &p.stderr)
-	return p.stdout.String()
+	require.Zero(t, p.Wait(t), "%s %v: %s", program, args, &p.Stderr)
+	return p.Stdout.String()
 }
 
 func value[T any](t testing.TB, pool *pgxpool.Pool, sql string, args ...any) T {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // own is the name that a program has which says none: that of the binary.
@@ -33,11 +34,11 @@ func TestMigrateAppliesTheMigrationsOfTheProgramOnce(t *testing.T) {
 	fails(t, "seed", more, []string{"greet", "you"}, 4, "0003_more.sql", own+" migrate")
 	fails(t, "seed", more, []string{"count", "orders"}, 4, "0003_more.sql", own+" migrate")
 	doctor := start(t, "seed", more, "doctor")
-	require.Equal(t, 7, doctor.wait(t))
-	assert.Regexp(t, `(?m)^fail +migrations .*0003_more.sql`, doctor.stdout.String())
+	require.Equal(t, 7, doctor.Wait(t))
+	assert.Regexp(t, `(?m)^fail +migrations .*0003_more.sql`, doctor.Stdout.String())
 	p := start(t, "seed", more, "migrate", "--json")
-	require.Zero(t, p.wait(t))
-	assert.Contains(t, p.stdout.String(), `"own_applied": 1`)
+	require.Zero(t, p.Wait(t))
+	assert.Contains(t, p.Stdout.String(), `"own_applied": 1`)
 	assert.Regexp(t, `(?m)^ok +migrations +2 migrations of `, must(t, "seed", db, "doctor"))
 	must(t, "seed", db, "projection-worker", "--once") // a binary from before the latest migration goes on
 }
@@ -64,8 +65,8 @@ func TestDoctorNamesTheRightToSeeTheMigrationsOfPrograms(t *testing.T) {
 	fails(t, "seed", on(as), []string{"projection-worker"}, 1, "permission denied for table rouse_program_migrations")
 	grant := "grant select on public.rouse_program_migrations to " + role
 	own := start(t, "seed", on(as), "doctor")
-	require.Equal(t, 7, own.wait(t))
-	assert.Regexp(t, `(?m)^fail +migrations .*\n +-> run as the owner of the schema: `+grant+`$`, own.stdout.String())
+	require.Equal(t, 7, own.Wait(t))
+	assert.Regexp(t, `(?m)^fail +migrations .*\n +-> run as the owner of the schema: `+grant+`$`, own.Stdout.String())
 	assert.Regexp(t, `(?m)^warn +migrations .*\n +-> run as the owner of the schema: `+grant+`$`, must(t, "shop", as, "doctor"), "a program that has none")
 	_, err := db.Pool.Exec(t.Context(), grant)
 	require.NoError(t, err)
@@ -97,7 +98,7 @@ func TestMigrationSetsNothingForTheNextOne(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	p := start(t, "seed", append(on(db), "SEED=dump"), "migrate")
-	require.Zero(t, p.wait(t), &p.stderr)
+	require.Zero(t, p.Wait(t), &p.Stderr)
 	assert.True(t, value[bool](t, db.Pool, "select to_regclass('public.behind') is not null"))
 	assert.Equal(t, 4, value[int](t, db.Pool, "select count(*) from rouse_program_migrations"))
 }
@@ -105,12 +106,12 @@ func TestMigrationSetsNothingForTheNextOne(t *testing.T) {
 func TestManyProcessesMayMigrateAProgramAtOnce(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
-	var all []*process
+	var all []*workertest.Program
 	for range 4 {
 		all = append(all, start(t, "seed", on(db), "migrate"))
 	}
 	for _, p := range all {
-		require.Zero(t, p.wait(t))
+		require.Zero(t, p.Wait(t))
 	}
 	assert.Equal(t, 2, value[int](t, db.Pool, "select count(*) from rouse_program_migrations"))
 }
@@ -120,8 +121,8 @@ func TestPrintedScriptHasTheMigrationsOfTheProgram(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
 	p := start(t, "seed", append(on(db), "SEED=open"), "migrate", "--print") // whose last file does not end its last statement
-	require.Zero(t, p.wait(t), &p.stderr)
-	_, err := db.Pool.Exec(t.Context(), p.stdout.String())
+	require.Zero(t, p.Wait(t), &p.Stderr)
+	_, err := db.Pool.Exec(t.Context(), p.Stdout.String())
 	require.NoError(t, err)
 	assert.Equal(t, 3, value[int](t, db.Pool, "select count(*) from rouse_program_migrations"))
 	must(t, "seed", db, "projection-worker", "--once")
@@ -149,8 +150,8 @@ func TestSchemasEachHaveTheProgram(t *testing.T) {
 	assert.Zero(t, value[int](t, db.Pool, "select count(*) from tenant_3.projection_checkpoints"))
 	_, said := served(t, w)("/readyz")
 	assert.Contains(t, said, "0002_mails.sql")
-	w.signal(t, syscall.SIGTERM)
-	require.Zero(t, w.wait(t))
+	w.Signal(t, syscall.SIGTERM)
+	require.Zero(t, w.Wait(t))
 }
 
 // TestProgramThatBreaksInOneSchemaWorksInTheOthers: With panics, or returns what cannot be run.
@@ -176,8 +177,8 @@ func TestProgramThatBreaksInOneSchemaWorksInTheOthers(t *testing.T) {
 			return regexp.MustCompile(reason).MatchString(said), nil
 		})
 	}
-	w.signal(t, syscall.SIGTERM)
-	require.Zero(t, w.wait(t))
+	w.Signal(t, syscall.SIGTERM)
+	require.Zero(t, w.Wait(t))
 	fails(t, "panic", on(db, "ROUSE_SCHEMA=tenant_1"), []string{"worker"}, 1, "panicked at main_test.go:", "no mail server is set")
 	fails(t, "panic", on(db, "ROUSE_SCHEMA=tenant_2"), []string{"worker"}, 64, "is nil, or has no name")
 	fails(t, "panic", on(db, "ROUSE_SCHEMA=tenant_3"), []string{"worker"}, 64, "two projections are named orders")
@@ -199,14 +200,14 @@ func TestMigrationsBelongToTheSchemaOfRouse(t *testing.T) {
 		return []string{"DATABASE_URL=" + address.String()}
 	}
 	p := start(t, "seed", by("drafts,public"), "migrate") // Rouse's tables are in public
-	require.Zero(t, p.wait(t), &p.stderr)
+	require.Zero(t, p.Wait(t), &p.Stderr)
 	assert.Equal(t, 2, value[int](t, db.Pool, "select count(*) from public.rouse_program_migrations"))
 	p = start(t, "seed", by("drafts,public"), "projection-worker", "--once")
-	require.Zero(t, p.wait(t), &p.stderr)
+	require.Zero(t, p.Wait(t), &p.Stderr)
 
 	must(t, "shop", db, "migrate", "--schema", "tenant_1") // Rouse's tables alone
 	fails(t, "seed", by("tenant_1,public"), []string{"projection-worker"}, 4, "0001_orders.sql")
 	p = start(t, "seed", by("tenant_1,public"), "migrate")
-	require.Zero(t, p.wait(t), &p.stderr)
+	require.Zero(t, p.Wait(t), &p.Stderr)
 	assert.Equal(t, 2, value[int](t, db.Pool, "select count(*) from tenant_1.rouse_program_migrations"))
 }

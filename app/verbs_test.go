@@ -14,21 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
-var servingAt = regexp.MustCompile(`"address":"([^"]+)"`)
-
 // served waits until a worker serves, and returns a function that asks it.
-func served(t *testing.T, p *process) (get func(path string) (int, string)) {
+func served(t *testing.T, p *workertest.Program) (get func(path string) (int, string)) {
 	t.Helper()
-	var base string
-	testdb.Eventually(t, processTimeout, "the worker to serve", func() (bool, error) {
-		found := servingAt.FindStringSubmatch(p.stderr.String())
-		if found != nil {
-			base = "http://" + found[1]
-		}
-		return found != nil, nil
-	})
+	base := p.Address(t)
 	client := &http.Client{Timeout: time.Minute}
 	t.Cleanup(client.CloseIdleConnections)
 	return func(path string) (int, string) {
@@ -48,7 +40,7 @@ func TestWorkerHasAllThatServesIt(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	must(t, "seed", db, "migrate")
-	var workers []*process
+	var workers []*workertest.Program
 	for _, id := range []string{"web-0", "web-1"} {
 		workers = append(workers, start(t, "seed", on(db, "WORKER_ID="+id, "TOTAL_WORKERS=2"), "projection-worker", "--http", "127.0.0.1:0"))
 	}
@@ -64,10 +56,10 @@ func TestWorkerHasAllThatServesIt(t *testing.T) {
 	_, metrics := get("/metrics")
 	assert.Contains(t, metrics, `projection="orders"`)
 	for _, w := range workers {
-		w.signal(t, syscall.SIGTERM)
-		require.Zero(t, w.wait(t))
+		w.Signal(t, syscall.SIGTERM)
+		require.Zero(t, w.Wait(t))
 	}
-	assert.Contains(t, workers[0].stderr.String(), "worker stopped")
+	assert.Contains(t, workers[0].Stderr.String(), "worker stopped")
 	fails(t, "seed", on(db, "WORKER_ID=web-2", "TOTAL_WORKERS=2"), []string{"projection-worker"}, 64, "not the id of a static worker")
 }
 
@@ -77,9 +69,9 @@ func TestWorkerThatIsStoppedBeforeItBeginsHasStoppedInOrder(t *testing.T) {
 	db := testdb.New(t)
 	for code, args := range map[int][]string{0: {"worker"}, 1: {"worker", "--once"}} {
 		w := start(t, "slow", on(db), args...)
-		testdb.Eventually(t, processTimeout, "With to be called", func() (bool, error) { return w.stdout.String() != "", nil })
-		w.signal(t, syscall.SIGTERM)
-		assert.Equal(t, code, w.wait(t), "%v", args)
+		testdb.Eventually(t, processTimeout, "With to be called", func() (bool, error) { return w.Stdout.String() != "", nil })
+		w.Signal(t, syscall.SIGTERM)
+		assert.Equal(t, code, w.Wait(t), "%v", args)
 	}
 }
 
@@ -100,9 +92,9 @@ func TestEveryVerbKnowsTheProgram(t *testing.T) {
 	fails(t, "shop", on(db), []string{"wait", "orders", "--timeout", "1m"}, 5, "orders", "paused")
 	fails(t, "shop", on(db), []string{"projection", "pause", "nobody"}, 64, "shop projection list shows")
 	doctor := start(t, "shop", on(testdb.Empty(t)), "doctor")
-	require.Equal(t, 7, doctor.wait(t))
-	assert.Contains(t, doctor.stdout.String(), "shop migrate")
-	assert.NotContains(t, doctor.stdout.String(), "rouse migrate")
+	require.Equal(t, 7, doctor.Wait(t))
+	assert.Contains(t, doctor.Stdout.String(), "shop migrate")
+	assert.NotContains(t, doctor.Stdout.String(), "rouse migrate")
 }
 
 // TestPagesAndLogsNameTheProgram: what they tell people to type is there to type. What is in the database stays as it is.
@@ -115,15 +107,15 @@ func TestPagesAndLogsNameTheProgram(t *testing.T) {
 	must(t, "seed", db, "append", "--count", "1")
 	w := start(t, "seed", on(db, "ROUSE_HTTP_TOKEN=of-a-test"), "projection-worker", "--retries", "0", "--http", "127.0.0.1:0")
 	get := served(t, w)
-	testdb.Eventually(t, processTimeout, "an event to be parked", func() (bool, error) { return strings.Contains(w.stderr.String(), "is parked"), nil })
-	assert.Contains(t, w.stderr.String(), "(see "+own+" parked)")
+	testdb.Eventually(t, processTimeout, "an event to be parked", func() (bool, error) { return strings.Contains(w.Stderr.String(), "is parked"), nil })
+	assert.Contains(t, w.Stderr.String(), "(see "+own+" parked)")
 	_, page := get("/app.js")
 	assert.Contains(t, page, own+" projection drop")
 	assert.NotRegexp(t, `\brouse [a-z]+`, page)
 	code, _ := get("/metrics")
 	assert.Equal(t, 401, code)
-	w.signal(t, syscall.SIGTERM)
-	require.Zero(t, w.wait(t))
+	w.Signal(t, syscall.SIGTERM)
+	require.Zero(t, w.Wait(t))
 
 	open := start(t, "seed", on(db), "dashboard", "--http", "127.0.0.1:0")
 	_, page = served(t, open)("/")
@@ -140,18 +132,18 @@ func TestHelpNamesNoOtherProgram(t *testing.T) {
 		before := worker[:len(worker)-1]
 		for _, args := range [][]string{nil, {"projection"}, {"projection", "reset"}, {"projection", "pause"}, {"parked", "retry"}, {"dashboard"}, {"doctor"}, {"migrate"}} {
 			p := start(t, program, nil, append(append(append([]string{}, before...), args...), "--help")...)
-			require.Zero(t, p.wait(t), &p.stderr)
-			assert.Empty(t, command.FindAllString(p.stdout.String(), -1), "%s %v", program, args)
-			assert.NotContains(t, p.stdout.String(), "bench")
+			require.Zero(t, p.Wait(t), &p.Stderr)
+			assert.Empty(t, command.FindAllString(p.Stdout.String(), -1), "%s %v", program, args)
+			assert.NotContains(t, p.Stdout.String(), "bench")
 		}
 		p := start(t, program, nil, append(append([]string{}, worker...), "--help")...)
-		require.Zero(t, p.wait(t))
-		assert.Contains(t, p.stdout.String(), "orders")
-		assert.NotContains(t, p.stdout.String(), "scalable_projection")
+		require.Zero(t, p.Wait(t))
+		assert.Contains(t, p.Stdout.String(), "orders")
+		assert.NotContains(t, p.Stdout.String(), "scalable_projection")
 	}
 	dashboard := start(t, "seed", nil, "dashboard", "--help")
-	require.Zero(t, dashboard.wait(t))
-	assert.Contains(t, strings.Join(strings.Fields(dashboard.stdout.String()), " "), own+" projection-worker --http serves the same page")
+	require.Zero(t, dashboard.Wait(t))
+	assert.Contains(t, strings.Join(strings.Fields(dashboard.Stdout.String()), " "), own+" projection-worker --http serves the same page")
 }
 
 func TestCommandsAreVerbsOfTheProgram(t *testing.T) {
@@ -192,8 +184,8 @@ func TestCompletionOffersProjections(t *testing.T) {
 	}
 	assert.NotContains(t, must(t, "seed", db, "__complete", "greet", ""), "orders", "the NAME of a verb of its own is none of a projection")
 	p := start(t, "shop", on(&testdb.DB{URL: "postgres://127.0.0.1:1/x"}), "__complete", "wait", "")
-	require.Zero(t, p.wait(t))
-	assert.Regexp(t, `(?m)^orders\ntotals$`, p.stdout.String(), "where no database answers")
+	require.Zero(t, p.Wait(t))
+	assert.Regexp(t, `(?m)^orders\ntotals$`, p.Stdout.String(), "where no database answers")
 }
 
 // TestCommandLineOfOthers: all verbs are below a command of theirs, with their errors and exit codes.
@@ -218,7 +210,7 @@ func TestCommandLineOfOthers(t *testing.T) {
 	w := start(t, "acme", on(db), "events", "worker")
 	becomes(t, db, 3, "select count(distinct projection_name)::int from projection_checkpoints where owner is not null")
 	assert.NotZero(t, value[int](t, db.Pool, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'acme events worker %'"))
-	w.signal(t, syscall.SIGTERM)
-	require.Zero(t, w.wait(t))
-	assert.Contains(t, w.stderr.String(), "worker stopped")
+	w.Signal(t, syscall.SIGTERM)
+	require.Zero(t, w.Wait(t))
+	assert.Contains(t, w.Stderr.String(), "worker stopped")
 }

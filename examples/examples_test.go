@@ -149,12 +149,12 @@ func testPartitioned(s *scene) {
 
 func testLogging(s *scene) {
 	p := s.start("with-logging")
-	require.Zero(s, p.wait())
+	require.Zero(s, p.Wait(s))
 	for _, line := range []string{"logging_notes has failed at 3 events", "logging_notes has committed 1 events", "logging_notes is live"} {
 		assert.NotEmpty(s, p.lines(line), line)
 	}
-	assert.Contains(s, p.stderr.String(), `"level":"warn"`)
-	assert.Contains(s, p.stderr.String(), `"program":"with-logging"`)
+	assert.Contains(s, p.Stderr.String(), `"level":"warn"`)
+	assert.Contains(s, p.Stderr.String(), `"program":"with-logging"`)
 	assert.Equal(s, 3, s.int("select sum(events) from logging_notes"))
 }
 

@@ -4,14 +4,11 @@
 package examples_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // patience bounds everything that a test waits for.
@@ -56,85 +54,33 @@ type scene struct {
 
 // program is an example that runs.
 type program struct {
-	s              *scene
-	cmd            *exec.Cmd
-	stdout, stderr buffer
-	done           chan struct{} // closed at its end
-}
-
-// buffer can be read while a program writes to it.
-type buffer struct {
-	mu sync.Mutex // protects b
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	*workertest.Program
+	s *scene
 }
 
 // start starts a program. The words before its name are variables; of those of this process it gets none that concern it.
 func (s *scene) start(words ...string) *program {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	env := []string{"DATABASE_URL=" + s.db.URL}
 	for strings.Contains(words[0], "=") {
 		env, words = append(env, words[0]), words[1:]
 	}
-	p := &program{s: s, done: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, filepath.Join(s.bin, words[0]), words[1:]...)
-	for _, variable := range os.Environ() {
-		name, _, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "PG") && name != "DATABASE_URL" && name != "WORKER_ID" && name != "TOTAL_WORKERS" {
-			p.cmd.Env = append(p.cmd.Env, variable)
-		}
-	}
-	p.cmd.Env = append(p.cmd.Env, env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	require.NoError(s, p.cmd.Start())
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait() // the exit code is asked for later
-	}()
-	s.Cleanup(func() {
-		cancel()
-		<-p.done
-		if s.Failed() {
-			s.Logf("%s\n%s%s", strings.Join(words, " "), &p.stdout, &p.stderr)
-		}
-	})
-	return p
+	cmd := exec.Command(filepath.Join(s.bin, words[0]), words[1:]...)
+	cmd.Env = append(workertest.Environ(), env...)
+	return &program{workertest.StartProgram(s, cmd), s}
 }
 
 // run runs a program that ends by itself, without a fault, and returns what it printed.
 func (s *scene) run(words ...string) string {
 	s.Helper()
 	p := s.start(words...)
-	require.Zero(s, p.wait(), "%s", &p.stderr)
-	return p.stdout.String()
-}
-
-// wait returns the exit code.
-func (p *program) wait() int {
-	p.s.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(patience):
-		require.FailNow(p.s, "it does not end")
-	}
-	return p.cmd.ProcessState.ExitCode()
+	require.Zero(s, p.Wait(s), "%s", &p.Stderr)
+	return p.Stdout.String()
 }
 
 // lines are the whole lines printed so far that contain a text.
 func (p *program) lines(text string) (all []string) {
-	for line := range strings.Lines(p.stdout.String()) {
+	for line := range strings.Lines(p.Stdout.String()) {
 		if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
 			all = append(all, strings.TrimSuffix(line, "\n"))
 		}
@@ -151,8 +97,13 @@ func (p *program) prints(n int, text string) {
 // interrupt is Ctrl+C. The program must end in order, and its last line is returned.
 func (p *program) interrupt() string {
 	p.s.Helper()
-	require.NoError(p.s, p.cmd.Process.Signal(syscall.SIGINT))
-	require.Zero(p.s, p.wait(), "%s", &p.stderr)
+	select {
+	case <-p.Exited:
+		require.FailNow(p.s, "it has ended before")
+	default:
+	}
+	p.Signal(p.s, syscall.SIGINT)
+	require.Zero(p.s, p.Wait(p.s), "%s", &p.Stderr)
 	all := p.lines("")
 	return all[len(all)-1]
 }
@@ -161,13 +112,13 @@ func (p *program) interrupt() string {
 func (s *scene) fault(code int, parts []string, words ...string) {
 	s.Helper()
 	p := s.start(words...)
-	require.Equal(s, code, p.wait(), "%s", &p.stderr)
-	require.Equal(s, 1, strings.Count(p.stderr.String(), "\n"), "one line: %s", &p.stderr)
+	require.Equal(s, code, p.Wait(s), "%s", &p.Stderr)
+	require.Equal(s, 1, strings.Count(p.Stderr.String(), "\n"), "one line: %s", &p.Stderr)
 	for _, part := range parts {
-		require.Contains(s, p.stderr.String(), part)
+		require.Contains(s, p.Stderr.String(), part)
 	}
-	require.NotContains(s, p.stderr.String(), "s3cret")
-	require.Empty(s, p.stdout.String())
+	require.NotContains(s, p.Stderr.String(), "s3cret")
+	require.Empty(s, p.Stdout.String())
 }
 
 // int is the one number that a query returns.

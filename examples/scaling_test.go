@@ -154,8 +154,8 @@ func testAppenders(s *scene) {
 		once = append(once, s.start("scaling", "--worker-id=0", "--append"))
 	}
 	for _, p := range once {
-		require.Zero(s, p.wait(), "%s", &p.stderr)
-		require.Equal(s, "Appended 20 events, one for each of 20 users\n", p.stdout.String())
+		require.Zero(s, p.Wait(s), "%s", &p.Stderr)
+		require.Equal(s, "Appended 20 events, one for each of 20 users\n", p.Stdout.String())
 	}
 	testdb.Eventually(s, patience, "the rate to go through all users", func() (bool, error) { return s.int("select count(*) from events") > 200, nil })
 	require.Regexp(s, `^Appended [1-9]\d+ events$`, load.interrupt())

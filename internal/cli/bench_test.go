@@ -122,10 +122,10 @@ func TestStoppedBench(t *testing.T) {
 			testdb.Eventually(t, processTimeout, "the benchmark to work", func() (bool, error) {
 				return value[bool](t, db.Pool, begun), nil
 			})
-			p.signal(t, syscall.SIGINT)
-			assert.Equal(t, 1, p.wait(t))
-			assert.Empty(t, p.stdout.String())
-			assert.Equal(t, "rouse: stopped by a signal before the work was done\n", p.stderr.String())
+			p.Signal(t, syscall.SIGINT)
+			assert.Equal(t, 1, p.Wait(t))
+			assert.Empty(t, p.Stdout.String())
+			assert.Equal(t, "rouse: stopped by a signal before the work was done\n", p.Stderr.String())
 			requireNoBench(t, db)
 			testdb.Eventually(t, processTimeout, "the last writer to be gone", func() (bool, error) {
 				return value[bool](t, db.Pool, "select not exists (select from pg_stat_activity where datname = current_database() and application_name like 'rouse bench%')"), nil
@@ -142,10 +142,10 @@ func TestBenchBringsItsOwnServer(t *testing.T) {
 	env := []string{"TMPDIR=" + temporary}
 	p := startRouse(t, env, "bench", "latency", "--events", "100000", "--log-format", "json")
 	testdb.Eventually(t, processTimeout, "the server to be up", func() (bool, error) {
-		return strings.Contains(p.stderr.String(), "postgres is up"), nil
+		return strings.Contains(p.Stderr.String(), "postgres is up"), nil
 	})
-	p.signal(t, syscall.SIGINT)
-	assert.Equal(t, 1, p.wait(t))
+	p.Signal(t, syscall.SIGINT)
+	assert.Equal(t, 1, p.Wait(t))
 	r := runRouse(t, append(env, "PGHOST=192.0.2.1", "PGSERVICE=none"), "bench", "latency", "--events", "3", "--rate", "200", "--json")
 	require.Zero(t, r.code, r.stderr)
 	assert.Contains(t, r.stderr, `"variables":["PGHOST","PGSERVICE"]`)

@@ -20,11 +20,12 @@ import (
 	"github.com/rouse-es/rouse/internal/database"
 	"github.com/rouse-es/rouse/internal/demo"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // playing is a running demo with all that it must not leave behind.
 type playing struct {
-	*process
+	*workertest.Program
 	mark string     // in the environment of every process of it
 	temp string     // where an embedded server has its folder
 	db   *testdb.DB // nil: the server is embedded
@@ -42,7 +43,7 @@ func startDemo(t *testing.T, db *testdb.DB, args ...string) *playing {
 	if db != nil {
 		env = append(env, on(db)...)
 	}
-	s.process = startRouse(t, env, append([]string{"demo"}, args...)...)
+	s.Program = startRouse(t, env, append([]string{"demo"}, args...)...)
 	return s
 }
 
@@ -51,11 +52,11 @@ func (s *playing) says(t *testing.T, text string) {
 	t.Helper()
 	testdb.Eventually(t, processTimeout, text, func() (bool, error) {
 		select {
-		case <-s.done:
+		case <-s.Exited:
 			t.Fatalf("it ended instead of saying %q", text)
 		default:
 		}
-		return regexp.MatchString(text, s.stdout.String())
+		return regexp.MatchString(text, s.Stdout.String())
 	})
 }
 
@@ -122,13 +123,13 @@ func TestDemoIsStoppedInOrderAtAnyMoment(t *testing.T) {
 			}
 			s := startDemo(t, db, moment.args...)
 			s.says(t, moment.says)
-			s.signal(t, os.Interrupt)
-			require.Zero(t, s.wait(t))
+			s.Signal(t, os.Interrupt)
+			require.Zero(t, s.Wait(t))
 			s.leavesNothing(t, 0)
 			// A signal that comes early may find it a step further on than what it said last.
-			assert.True(t, !moment.verdict || strings.Contains(s.stdout.String(), "verdict: right:"), &s.stdout)
-			assert.NotContains(t, s.stdout.String(), "WRONG")
-			assert.Empty(t, s.stderr.String())
+			assert.True(t, !moment.verdict || strings.Contains(s.Stdout.String(), "verdict: right:"), &s.Stdout)
+			assert.NotContains(t, s.Stdout.String(), "WRONG")
+			assert.Empty(t, s.Stderr.String())
 		})
 	}
 }
@@ -146,18 +147,18 @@ func TestDemoThatIsStoppedTwiceLeavesNothing(t *testing.T) {
 			s := startDemo(t, db, "--duration", "0")
 			s.says(t, `[1-9] s  appended `)
 			release := s.blockWorkers(t)
-			s.signal(t, os.Interrupt)
+			s.Signal(t, os.Interrupt)
 			s.says(t, "the appender is stopped")
 			testdb.Eventually(t, processTimeout, "the end after another signal", func() (bool, error) {
-				s.signal(t, os.Interrupt) // one that comes too soon belongs to the first
+				s.Signal(t, os.Interrupt) // one that comes too soon belongs to the first
 				select {
-				case <-s.done:
+				case <-s.Exited:
 					return true, nil
 				default:
 					return false, nil
 				}
 			})
-			require.Equal(t, 130, s.wait(t))
+			require.Equal(t, 130, s.Wait(t))
 			release()
 			s.leavesNothing(t, processTimeout)
 		})
@@ -167,11 +168,11 @@ func TestDemoThatIsStoppedTwiceLeavesNothing(t *testing.T) {
 // blockWorkers keeps the workers from writing, so that they are not done before they are let go again.
 func (s *playing) blockWorkers(t *testing.T) (release func()) {
 	t.Helper()
-	address := regexp.MustCompile(`psql '([^']+)'`).FindStringSubmatch(s.stdout.String())
+	address := regexp.MustCompile(`psql '([^']+)'`).FindStringSubmatch(s.Stdout.String())
 	schema := "public"
 	if s.db != nil {
 		address = []string{"", s.db.URL}
-		schema = regexp.MustCompile(`rouse_demo_\w+`).FindString(s.stdout.String())
+		schema = regexp.MustCompile(`rouse_demo_\w+`).FindString(s.Stdout.String())
 	}
 	require.Len(t, address, 2)
 	conn, err := pgx.Connect(t.Context(), address[1])
@@ -196,8 +197,8 @@ func TestDemoThatIsKilledLeavesNothing(t *testing.T) {
 				}
 				s := startDemo(t, db, "--duration", "0")
 				s.says(t, moment)
-				s.signal(t, os.Kill)
-				s.wait(t)
+				s.Signal(t, os.Kill)
+				s.Wait(t)
 				s.leavesNothing(t, processTimeout)
 			})
 		}
@@ -206,8 +207,8 @@ func TestDemoThatIsKilledLeavesNothing(t *testing.T) {
 		t.Parallel()
 		s := startDemo(t, testdb.Empty(t), "--duration", "1s", "--workers", "2", "--patience", "1m")
 		s.says(t, "was frozen with SIGSTOP")
-		s.signal(t, os.Kill)
-		s.wait(t)
+		s.Signal(t, os.Kill)
+		s.Wait(t)
 		s.leavesNothing(t, processTimeout)
 	})
 }
@@ -218,18 +219,18 @@ func TestDemoFailsWithAWorker(t *testing.T) {
 	t.Parallel()
 	s := startDemo(t, testdb.Empty(t), "--duration", "0", "--json")
 	s.says(t, `"second":1`)
-	first, _, _ := strings.Cut(s.stdout.String(), "\n")
+	first, _, _ := strings.Cut(s.Stdout.String(), "\n")
 	worker := decode[demo.Frame](t, first).Workers[0].PID
 	for _, pid := range marked(t, s.mark) {
 		group, err := syscall.Getpgid(pid)
 		require.NoError(t, err)
-		assert.Equal(t, pid != s.cmd.Process.Pid, group == pid, "process %d of group %d", pid, group)
+		assert.Equal(t, pid != s.PID(), group == pid, "process %d of group %d", pid, group)
 	}
 	require.NoError(t, syscall.Kill(worker, syscall.SIGKILL))
-	require.Equal(t, 1, s.wait(t))
+	require.Equal(t, 1, s.Wait(t))
 	s.leavesNothing(t, 0)
-	assert.Regexp(t, `(?m)^rouse: worker-0 ended by itself with signal: killed`, s.stderr.String())
-	assert.NotContains(t, s.stdout.String(), `"right"`)
+	assert.Regexp(t, `(?m)^rouse: worker-0 ended by itself with signal: killed`, s.Stderr.String())
+	assert.NotContains(t, s.Stdout.String(), `"right"`)
 }
 
 // TestDemoBringsItsOwnServer: with nothing but the program there is a server to look into, whatever PG* variables say, which
@@ -238,9 +239,9 @@ func TestDemoBringsItsOwnServer(t *testing.T) {
 	t.Parallel()
 	p := startRouse(t, []string{"PGHOST=192.0.2.1", "PGSERVICE=none", "ROUSE_LISTEN_URL=postgres://192.0.2.1/x"}, "demo", "--duration", "1s", "--workers", "1", "--patience", "1m", "--keep")
 	testdb.Eventually(t, processTimeout, "the end of the demo", func() (bool, error) {
-		return strings.Contains(p.stdout.String(), "stays until Ctrl+C"), nil
+		return strings.Contains(p.Stdout.String(), "stays until Ctrl+C"), nil
 	})
-	out := p.stdout.String()
+	out := p.Stdout.String()
 	assert.Contains(t, out, "does not look at PGHOST, PGSERVICE")
 	assert.Contains(t, out, "verdict: right:")
 	address := regexp.MustCompile(`stays until Ctrl\+C: psql '([^']+)'`).FindStringSubmatch(out)
@@ -252,8 +253,8 @@ func TestDemoBringsItsOwnServer(t *testing.T) {
 	database.Close(conn)
 	require.DirExists(t, dataDir)
 
-	p.signal(t, os.Interrupt)
-	require.Zero(t, p.wait(t))
+	p.Signal(t, os.Interrupt)
+	require.Zero(t, p.Wait(t))
 	_, err = pgx.Connect(t.Context(), address[1])
 	require.Error(t, err)
 	require.NoDirExists(t, dataDir)

@@ -288,9 +288,9 @@ func TestMigrateSaysWhatItWaitsFor(t *testing.T) {
 	require.NoError(t, err)
 	p := startRouse(t, on(db), "migrate")
 	testdb.Eventually(t, processTimeout, "the line", func() (bool, error) {
-		return strings.Contains(p.stderr.String(), "rouse: waiting: table projection_workers is in use by process "), nil
+		return strings.Contains(p.Stderr.String(), "rouse: waiting: table projection_workers is in use by process "), nil
 	})
 	require.NoError(t, holder.Rollback(t.Context()))
-	require.Zero(t, p.wait(t))
-	require.Contains(t, p.stdout.String(), "applied ")
+	require.Zero(t, p.Wait(t))
+	require.Contains(t, p.Stdout.String(), "applied ")
 }

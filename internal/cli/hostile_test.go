@@ -183,8 +183,8 @@ func TestACrashIsNoFaultOfUsage(t *testing.T) {
 	db := testdb.New(t)
 	p := startRouse(t, on(db), "worker", "--http", "127.0.0.1:0")
 	served(t, p)
-	p.signal(t, syscall.SIGQUIT) // as a panic would, with the stacks of all goroutines
-	require.Equal(t, 2, p.wait(t))
+	p.Signal(t, syscall.SIGQUIT) // as a panic would, with the stacks of all goroutines
+	require.Equal(t, 2, p.Wait(t))
 	require.NotEqual(t, 2, exitUsage)
 	require.NotContains(t, exitCodeHelp(), "    2  ")
 }

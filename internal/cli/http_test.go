@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"syscall"
 	"testing"
 	"time"
@@ -14,23 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
-
-var servingAt = regexp.MustCompile(`"address":"([^"]+)"`)
 
 // served waits until a worker serves, and returns a function that asks it, with a token or none, and under another name if one is
 // given.
-func served(t *testing.T, p *process) (get func(path, token string, host ...string) (int, string)) {
+func served(t *testing.T, p *workertest.Program) (get func(path, token string, host ...string) (int, string)) {
 	t.Helper()
-	var base string
-	testdb.Eventually(t, processTimeout, "the worker to serve", func() (bool, error) {
-		found := servingAt.FindStringSubmatch(p.stderr.String())
-		if found == nil {
-			return false, nil
-		}
-		base = "http://" + found[1]
-		return true, nil
-	})
+	base := p.Address(t)
 	client := &http.Client{Timeout: time.Minute}
 	t.Cleanup(client.CloseIdleConnections)
 	return func(path, token string, host ...string) (int, string) {
@@ -73,9 +63,9 @@ func TestWorkerServesHTTP(t *testing.T) {
 	code, body = get("/metrics", "", "elsewhere.example")
 	assert.Equal(t, http.StatusMisdirectedRequest, code, "the name of a web page that somebody has pointed at this machine")
 	assert.NotContains(t, body, "rouse_")
-	p.signal(t, syscall.SIGTERM)
-	assert.Zero(t, p.wait(t))
-	assert.Contains(t, p.stderr.String(), "worker stopped")
+	p.Signal(t, syscall.SIGTERM)
+	assert.Zero(t, p.Wait(t))
+	assert.Contains(t, p.Stderr.String(), "worker stopped")
 }
 
 // TestProfiles are there if they are asked for, and never beyond this machine.

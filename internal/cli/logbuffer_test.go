@@ -8,17 +8,19 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // gate is a log whose reader reads only once it is open.
 type gate struct {
-	buffer
+	workertest.Output
 	open chan struct{}
 }
 
 func (g *gate) Write(p []byte) (int, error) {
 	<-g.open
-	return g.buffer.Write(p)
+	return g.Output.Write(p)
 }
 
 // TestALogThatNobodyReadsDropsAndCounts: nobody waits for it, and once it is read again it says how many lines are missing.
@@ -52,7 +54,7 @@ func TestALogThatNobodyReadsDropsAndCounts(t *testing.T) {
 // TestALogIsWrittenToItsEndInOrder before the program ends.
 func TestALogIsWrittenToItsEndInOrder(t *testing.T) {
 	t.Parallel()
-	var b buffer
+	var b workertest.Output
 	q := newLogBuffer(&b)
 	var want strings.Builder
 	for i := range bufferedLines / 2 {

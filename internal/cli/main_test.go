@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"net/url"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // ofTest is a program, for what needs no process of its own.
@@ -30,92 +28,22 @@ const program = "../../cmd/rouse"
 
 const processTimeout = 2 * time.Minute
 
-// process is a running rouse.
-type process struct {
-	cmd            *exec.Cmd
-	stdout, stderr buffer
-	done           chan struct{} // closed at its end
-}
-
-// buffer can be read while a process writes to it.
-type buffer struct {
-	mu sync.Mutex // protects the field below
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // startRouse starts rouse with only those variables of this process that do not concern it, and kills it at the end of the test.
-func startRouse(t testing.TB, env []string, args ...string) *process {
+func startRouse(t testing.TB, env []string, args ...string) *workertest.Program {
 	t.Helper()
-	return startProgram(t, os.Args[0], env, args...)
+	return startWith(t, nil, env, args...)
 }
 
-// startProgram is startRouse for another build of the program.
-func startProgram(t testing.TB, program string, env []string, args ...string) *process {
+// startWith is startRouse with another end of standard error; nil: the process keeps it.
+func startWith(t testing.TB, stderr *os.File, env []string, args ...string) *workertest.Program {
 	t.Helper()
-	return startWith(t, program, nil, env, args...)
-}
-
-// startWith is startProgram with another end of standard error; nil: the process keeps it.
-func startWith(t testing.TB, program string, stderr *os.File, env []string, args ...string) *process {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), processTimeout)
-	p := &process{cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
-	for _, variable := range os.Environ() {
-		name, _, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "ROUSE_") && name != "DATABASE_URL" && !strings.HasSuffix(name, "WORKER_ID") && name != "TOTAL_WORKERS" ||
-			name == "ROUSE_PG_BIN" {
-			p.cmd.Env = append(p.cmd.Env, variable)
-		}
-	}
-	p.cmd.Env = append(append(p.cmd.Env, asCommand+"=1"), env...)
-	p.cmd.Dir = t.TempDir()
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(append(workertest.Environ(), asCommand+"=1"), env...)
+	cmd.Dir = t.TempDir()
 	if stderr != nil {
-		p.cmd.Stderr = stderr
+		cmd.Stderr = stderr
 	}
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		defer close(p.done)
-		_ = p.cmd.Wait() // the exit code is asked for later
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-p.done
-		if t.Failed() {
-			t.Logf("rouse %s: exit code %d\n%s%s", strings.Join(args, " "), p.cmd.ProcessState.ExitCode(), &p.stdout, &p.stderr)
-		}
-	})
-	return p
-}
-
-// wait returns the exit code.
-func (p *process) wait(t testing.TB) int {
-	t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(processTimeout):
-		t.Fatalf("%v does not end", p.cmd.Args)
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-func (p *process) signal(t testing.TB, s os.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(s); !errors.Is(err, os.ErrProcessDone) {
-		require.NoError(t, err)
-	}
+	return workertest.StartProgram(t, cmd)
 }
 
 // result is how a command ended.
@@ -127,8 +55,8 @@ type result struct {
 func runRouse(t testing.TB, env []string, args ...string) result {
 	t.Helper()
 	p := startRouse(t, env, args...)
-	code := p.wait(t)
-	return result{code, p.stdout.String(), p.stderr.String()}
+	code := p.Wait(t)
+	return result{code, p.Stdout.String(), p.Stderr.String()}
 }
 
 // on is the environment of a command that works on a database.

@@ -49,8 +49,8 @@ func TestParkedEventsAreListedShownAndRetried(t *testing.T) {
 	testdb.Eventually(t, processTimeout, "the last try", func() (bool, error) {
 		return value[int](t, db.Pool, "select count(*) from parked_events where attempts = 2 and due_at is null") == 1, nil
 	})
-	worker.signal(t, syscall.SIGTERM)
-	require.Zero(t, worker.wait(t))
+	worker.Signal(t, syscall.SIGTERM)
+	require.Zero(t, worker.Wait(t))
 	require.Equal(t, 3, handled(t, db, "good"))
 
 	p := status(t, db).Projections[0].Parked
@@ -100,8 +100,8 @@ func TestParkedEventsAreListedShownAndRetried(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	assert.Equal(t, retried{Asked: 3, Handled: 3, WithoutWorker: []string{}}, decode[retried](t, r.stdout))
 	assert.Contains(t, mustRouse(t, db, "parked", "retry", "--all"), "no such event is parked")
-	worker.signal(t, syscall.SIGTERM)
-	require.Zero(t, worker.wait(t))
+	worker.Signal(t, syscall.SIGTERM)
+	require.Zero(t, worker.Wait(t))
 	requireComplete(t, db, 6)
 }
 
@@ -116,8 +116,8 @@ func TestDiscardedEventsAreGoneAndThoseBehindAreHandled(t *testing.T) {
 	worker := startRouse(t, on(db), "worker")
 	testdb.Eventually(t, processTimeout, "those behind it to be handled", func() (bool, error) { return parkedCount(t, db) == 0, nil })
 	assert.Equal(t, 2, handled(t, db, "bad"))
-	worker.signal(t, syscall.SIGTERM)
-	require.Zero(t, worker.wait(t))
+	worker.Signal(t, syscall.SIGTERM)
+	require.Zero(t, worker.Wait(t))
 
 	mustExec(t, db.Pool, "alter table scaling_activity add constraint nobody_worse check (aggregate_id <> 'worse')")
 	versions(t, db, "worse", 1, 4)

@@ -117,8 +117,8 @@ func TestPruneThatIsKilledIsGoneOnWith(t *testing.T) {
 				return value[bool](t, db.Pool, `select exists (select from pg_stat_activity
 					where datname = current_database() and application_name = 'rouse prune' and wait_event_type = 'Lock')`), nil
 			})
-			require.NoError(t, p.cmd.Process.Kill())
-			<-p.done
+			p.Signal(t, os.Kill)
+			require.NotZero(t, p.Wait(t))
 			require.NoError(t, tx.Rollback(ctx))
 			testdb.Eventually(t, processTimeout, "its session to end", func() (bool, error) {
 				return value[bool](t, db.Pool, `select not exists (select from pg_stat_activity where datname = current_database() and application_name = 'rouse prune')`), nil

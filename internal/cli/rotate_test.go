@@ -18,6 +18,7 @@ import (
 
 	"github.com/rouse-es/rouse/internal/database"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // TestARotatedPasswordIsReadAgain: a pool whose sessions were ended logs in with what the file of passwords says by now.
@@ -121,13 +122,13 @@ func TestWorkerLivesThroughRotatedPasswords(t *testing.T) {
 	file := change("two")
 	require.Positive(t, value[int](t, db.Pool, endAll, roles))
 	testdb.Eventually(t, processTimeout, "the worker to be refused with both roles", func() (bool, error) {
-		log := worker.stderr.String()
+		log := worker.Stderr.String()
 		return strings.Contains(log, `failed for user \"app\"`) && strings.Contains(log, `failed for user \"ear\"`), nil
 	})
 	require.NoError(t, os.WriteFile(passwords, []byte(file), 0o600))
 	w.handles(worker)
-	worker.signal(t, syscall.SIGTERM)
-	require.Zero(t, worker.wait(t), worker.stderr.String())
+	worker.Signal(t, syscall.SIGTERM)
+	require.Zero(t, worker.Wait(t), worker.Stderr.String())
 }
 
 // pushed watches a worker that is called w.
@@ -137,14 +138,14 @@ type pushed struct {
 }
 
 // handles appends until the push of an event wakes the worker, and waits until all events are handled.
-func (w pushed) handles(worker *process) {
+func (w pushed) handles(worker *workertest.Program) {
 	w.t.Helper()
 	is := func(what, sql string, args ...any) {
 		w.t.Helper()
 		testdb.Eventually(w.t, processTimeout/2, what, func() (ok bool, err error) {
 			select {
-			case <-worker.done:
-				require.Fail(w.t, "the worker has ended", worker.stderr.String())
+			case <-worker.Exited:
+				require.Fail(w.t, "the worker has ended", worker.Stderr.String())
 			default:
 			}
 			return ok, w.db.Pool.QueryRow(w.t.Context(), sql, args...).Scan(&ok)
@@ -208,8 +209,8 @@ func TestWorkerLivesThroughRotatedCertificates(t *testing.T) {
 	require.Positive(t, value[int](t, w.db.Pool, endAll, []string{"app"}))
 	w.handles(worker)
 	require.True(t, value[bool](t, w.db.Pool, "select bool_and(ssl) from pg_stat_activity join pg_stat_ssl using (pid) where usename = 'app'"))
-	worker.signal(t, syscall.SIGTERM)
-	require.Zero(t, worker.wait(t), worker.stderr.String())
+	worker.Signal(t, syscall.SIGTERM)
+	require.Zero(t, worker.Wait(t), worker.Stderr.String())
 }
 
 // pool is one of the server's owner, whose connections are encrypted.

@@ -92,7 +92,7 @@ func TestSchemas_OneOfTwoProcessesIsKilled(t *testing.T) {
 		testdb.Eventually(t, processTimeout, "both processes to own partitions of "+schema, func() (bool, error) { return labels(schema) == 2, nil })
 		mustRouse(t, db, "append", "--schema", schema, "--count", "200", "--aggregates", "20")
 	}
-	one.signal(t, syscall.SIGKILL)
+	one.Signal(t, syscall.SIGKILL)
 	for i, schema := range schemas {
 		mustRouse(t, db, "append", "--schema", schema, "--count", fmt.Sprint(50*(i+1)), "--aggregates", "20")
 	}
@@ -105,8 +105,8 @@ func TestSchemas_OneOfTwoProcessesIsKilled(t *testing.T) {
 		})
 		require.True(t, judged(t, db, schema).Complete(), schema)
 	}
-	two.signal(t, syscall.SIGTERM)
-	require.Zero(t, two.wait(t), two.stderr.String())
+	two.Signal(t, syscall.SIGTERM)
+	require.Zero(t, two.Wait(t), two.Stderr.String())
 }
 
 func TestSchemas_OfStatusMigrateAndDoctor(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 func appendThing(t *testing.T, db *testdb.DB, aggregateType, id, eventType string) {
@@ -21,12 +22,12 @@ func appendThing(t *testing.T, db *testdb.DB, aggregateType, id, eventType strin
 }
 
 // tailed waits until a tail has printed so many lines, and returns them as events.
-func tailed(t *testing.T, p *process, n int) []eventstore.Event {
+func tailed(t *testing.T, p *workertest.Program, n int) []eventstore.Event {
 	t.Helper()
 	var lines []string
 	testdb.Eventually(t, processTimeout, "the events to be shown", func() (bool, error) {
-		lines = strings.Split(strings.TrimSuffix(p.stdout.String(), "\n"), "\n")
-		return len(lines) >= n && lines[n-1] != "" && strings.HasSuffix(p.stdout.String(), "\n"), nil
+		lines = strings.Split(strings.TrimSuffix(p.Stdout.String(), "\n"), "\n")
+		return len(lines) >= n && lines[n-1] != "" && strings.HasSuffix(p.Stdout.String(), "\n"), nil
 	})
 	events := make([]eventstore.Event, len(lines))
 	for i, line := range lines {
@@ -44,7 +45,7 @@ func TestTailShowsWhatIsAppended(t *testing.T) {
 	appendThing(t, db, "order", "old", "OrderPlaced")
 	p := startRouse(t, on(db), "tail", "--json")
 	testdb.Eventually(t, processTimeout, "the tail to sleep", func() (bool, error) {
-		return strings.Contains(p.stderr.String(), `"mode":"quiet"`), nil
+		return strings.Contains(p.Stderr.String(), `"mode":"quiet"`), nil
 	})
 	tx, err := db.Pool.Begin(ctx)
 	require.NoError(t, err)
@@ -56,9 +57,9 @@ func TestTailShowsWhatIsAppended(t *testing.T) {
 	require.Len(t, events, 2)
 	assert.Equal(t, "slow", events[0].AggregateID)
 	assert.Equal(t, "behind", events[1].AggregateID)
-	assert.NotContains(t, p.stdout.String(), "secret")
-	p.signal(t, syscall.SIGINT)
-	assert.Zero(t, p.wait(t), "it was to end")
+	assert.NotContains(t, p.Stdout.String(), "secret")
+	p.Signal(t, syscall.SIGINT)
+	assert.Zero(t, p.Wait(t), "it was to end")
 }
 
 // TestTailFilters by type, by aggregate and by position, and shows payloads if it is asked to.
@@ -99,13 +100,13 @@ func TestTailFromBeyondTheEndSaysSoAndWaits(t *testing.T) {
 	appendThing(t, db, "order", "1", "OrderPlaced")
 	p := startRouse(t, on(db), "tail", "--json", "--from", "3", "--count", "1")
 	testdb.Eventually(t, processTimeout, "the tail to sleep", func() (bool, error) {
-		return strings.Contains(p.stderr.String(), `"mode":"quiet"`), nil
+		return strings.Contains(p.Stderr.String(), `"mode":"quiet"`), nil
 	})
-	assert.Contains(t, p.stderr.String(), "the log ends before the position of --from")
+	assert.Contains(t, p.Stderr.String(), "the log ends before the position of --from")
 	for _, id := range []string{"2", "3", "4"} {
 		appendThing(t, db, "order", id, "OrderPlaced")
 	}
-	require.Zero(t, p.wait(t), p.stderr.String())
+	require.Zero(t, p.Wait(t), p.Stderr.String())
 	events := tailed(t, p, 1)
 	assert.Equal(t, []string{"4"}, []string{events[0].AggregateID})
 }

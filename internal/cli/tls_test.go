@@ -199,6 +199,6 @@ func (s *secure) works(env []string) {
 	// One listens, one controls, and the pool has one at least: more only if two were wanted at once.
 	is("all sessions of the worker to be encrypted", `select count(*) >= 3 and bool_and(s.ssl)
 		from pg_stat_activity a join pg_stat_ssl s using (pid) where a.application_name like 'rouse%tls'`)
-	worker.signal(s.t, syscall.SIGTERM)
-	require.Zero(s.t, worker.wait(s.t))
+	worker.Signal(s.t, syscall.SIGTERM)
+	require.Zero(s.t, worker.Wait(s.t))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/migrations"
 )
 
@@ -63,14 +64,14 @@ func TestHelpListsTheExitCodes(t *testing.T) {
 func TestMigrateTwiceAndAtOnce(t *testing.T) {
 	t.Parallel()
 	db := testdb.Empty(t)
-	var all []*process
+	var all []*workertest.Program
 	for range 4 {
 		all = append(all, startRouse(t, on(db), "migrate", "--json"))
 	}
 	applied := 0
 	for _, p := range all {
-		require.Zero(t, p.wait(t))
-		done := decode[migrated](t, p.stdout.String())
+		require.Zero(t, p.Wait(t))
+		done := decode[migrated](t, p.Stdout.String())
 		assert.Equal(t, migrations.Latest(), done.Version)
 		applied += done.Applied
 	}
@@ -116,17 +117,17 @@ func TestAppendGoesOnFromWhatIsThere(t *testing.T) {
 	mustExec(t, db.Pool, `insert into events (aggregate_type, aggregate_id, aggregate_version, event_type, payload)
 		select aggregate_type, aggregate_id, max(aggregate_version) + 1, 'Foreign', '{}' from events group by 1, 2`)
 	first := value[int](t, db.Pool, "select count(*) from events")
-	var both []*process
+	var both []*workertest.Program
 	for range 2 {
 		both = append(both, startRouse(t, on(db), "append", "--count", "150", "--aggregates", "6", "--writers", "3", "--batch", "4", "--json"))
 	}
 	for _, p := range both {
-		require.Zero(t, p.wait(t))
-		s := decode[appendSummary](t, p.stdout.String())
+		require.Zero(t, p.Wait(t))
+		s := decode[appendSummary](t, p.Stdout.String())
 		assert.EqualValues(t, 150, s.Events)
 		assert.Positive(t, s.EventsPerSecond)
 		assert.Positive(t, s.LastPosition)
-		assert.Empty(t, p.stderr.String(), "there is no progress bar where there is no terminal")
+		assert.Empty(t, p.Stderr.String(), "there is no progress bar where there is no terminal")
 	}
 	assert.Equal(t, first+300, value[int](t, db.Pool, "select count(*) from events"))
 	assert.Zero(t, value[int](t, db.Pool, `select count(*) from (select from events group by aggregate_type, aggregate_id
@@ -160,11 +161,11 @@ func TestAppendThatIsStoppedSaysHowFarItCame(t *testing.T) {
 	testdb.Eventually(t, processTimeout, "events", func() (bool, error) {
 		return value[bool](t, db.Pool, "select exists (select from events)"), nil
 	})
-	p.signal(t, syscall.SIGINT)
-	assert.Equal(t, 1, p.wait(t))
-	s := decode[appendSummary](t, p.stdout.String())
+	p.Signal(t, syscall.SIGINT)
+	assert.Equal(t, 1, p.Wait(t))
+	s := decode[appendSummary](t, p.Stdout.String())
 	assert.EqualValues(t, value[int64](t, db.Pool, "select count(*) from events"), s.Events)
-	assert.Regexp(t, `^rouse: stopped by a signal before the work was done: \S+ of 100,000 events are appended .*\n$`, p.stderr.String())
+	assert.Regexp(t, `^rouse: stopped by a signal before the work was done: \S+ of 100,000 events are appended .*\n$`, p.Stderr.String())
 }
 
 func TestAppendWithoutAnEndIsStoppedInOrder(t *testing.T) {
@@ -174,11 +175,11 @@ func TestAppendWithoutAnEndIsStoppedInOrder(t *testing.T) {
 	testdb.Eventually(t, processTimeout, "events", func() (bool, error) {
 		return value[bool](t, db.Pool, "select exists (select from events)"), nil
 	})
-	p.signal(t, syscall.SIGINT)
-	require.Zero(t, p.wait(t))
-	s := decode[appendSummary](t, p.stdout.String())
+	p.Signal(t, syscall.SIGINT)
+	require.Zero(t, p.Wait(t))
+	s := decode[appendSummary](t, p.Stdout.String())
 	assert.EqualValues(t, value[int64](t, db.Pool, "select count(*) from events"), s.Events)
-	assert.Empty(t, p.stderr.String())
+	assert.Empty(t, p.Stderr.String())
 }
 
 // TestWhereTheDatabaseComesFrom: the flag before its variables, the more exact of these first, and PostgreSQL's own last.

@@ -17,6 +17,7 @@ import (
 	"github.com/rouse-es/rouse/internal/report"
 	"github.com/rouse-es/rouse/internal/scaling"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // requireComplete checks that every event was counted once and in turn.
@@ -57,12 +58,12 @@ func TestManyWorkersStartTogetherOnAnEmptyDatabase(t *testing.T) {
 	db := testdb.New(t)
 	mustRouse(t, db, "append", "--count", "600", "--aggregates", "60")
 	const total = 4
-	var workers []*process
+	var workers []*workertest.Program
 	for i := range total {
 		workers = append(workers, startRouse(t, on(db), "worker", "--once", "--worker-id", fmt.Sprintf("pod-%d", i), "--total-workers", fmt.Sprint(total)))
 	}
 	for _, w := range workers {
-		require.Zero(t, w.wait(t))
+		require.Zero(t, w.Wait(t))
 	}
 	requireComplete(t, db, 600)
 }
@@ -71,7 +72,7 @@ func TestManyWorkersStartTogetherOnAnEmptyDatabase(t *testing.T) {
 func TestStaticWorkersShareByNumber(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
-	var workers []*process
+	var workers []*workertest.Program
 	for i := range 2 {
 		workers = append(workers, startRouse(t, append(on(db), fmt.Sprintf("WORKER_ID=web-%d", i), "TOTAL_WORKERS=2"), "worker"))
 	}
@@ -108,9 +109,9 @@ func TestStaticWorkersShareByNumber(t *testing.T) {
 	assert.Contains(t, text, "static 1/2")
 
 	// One stops: what was its is shown as unowned, and the other keeps its own.
-	workers[0].signal(t, syscall.SIGTERM)
-	require.Zero(t, workers[0].wait(t))
-	assert.Contains(t, workers[0].stderr.String(), "worker stopped")
+	workers[0].Signal(t, syscall.SIGTERM)
+	require.Zero(t, workers[0].Wait(t))
+	assert.Contains(t, workers[0].Stderr.String(), "worker stopped")
 	r = status(t, db)
 	assert.Equal(t, 16, r.Projections[0].Unowned)
 	for _, p := range r.Projections[0].Partitions {
@@ -121,8 +122,8 @@ func TestStaticWorkersShareByNumber(t *testing.T) {
 			assert.Equal(t, "live", p.State)
 		}
 	}
-	workers[1].signal(t, syscall.SIGINT)
-	require.Zero(t, workers[1].wait(t))
+	workers[1].Signal(t, syscall.SIGINT)
+	require.Zero(t, workers[1].Wait(t))
 	assert.Empty(t, status(t, db).Workers)
 }
 
@@ -141,14 +142,14 @@ func TestSecondSignal(t *testing.T) {
 	testdb.Eventually(t, processTimeout, "a batch to be in hand", func() (bool, error) {
 		return value[bool](t, db.Pool, "select exists (select from pg_locks where relation = 'scaling_activity'::regclass and not granted)"), nil
 	})
-	w.signal(t, syscall.SIGTERM)
+	w.Signal(t, syscall.SIGTERM)
 	select {
-	case <-w.done:
+	case <-w.Exited:
 		t.Fatal("it did not wait for the batch in hand")
 	case <-time.After(time.Second):
 	}
-	w.signal(t, syscall.SIGTERM)
-	require.Equal(t, 130, w.wait(t))
+	w.Signal(t, syscall.SIGTERM)
+	require.Equal(t, 130, w.Wait(t))
 
 	_, err := blocker.Exec(t.Context(), "rollback")
 	require.NoError(t, err)
@@ -165,10 +166,10 @@ func TestStoppedOnce(t *testing.T) {
 	mustExec(t, db.Pool, "alter table scaling_activity add constraint nobody check (events < 0)")
 	w := startRouse(t, on(db), "worker", "--once")
 	testdb.Eventually(t, processTimeout, "an event to be tried again", func() (bool, error) {
-		return strings.Contains(w.stderr.String(), "handling failed"), nil
+		return strings.Contains(w.Stderr.String(), "handling failed"), nil
 	})
-	w.signal(t, syscall.SIGTERM)
-	requireFault(t, result{w.wait(t), w.stdout.String(), w.stderr.String()}, 1, "stopped by a signal before the work was done")
+	w.Signal(t, syscall.SIGTERM)
+	requireFault(t, result{w.Wait(t), w.Stdout.String(), w.Stderr.String()}, 1, "stopped by a signal before the work was done")
 }
 
 func TestStatusWhileNoWorkerRuns(t *testing.T) {
@@ -203,8 +204,8 @@ func TestStatusOfAWorkerWithALimit(t *testing.T) {
 	assert.Regexp(t, `(?m)^ +\S+ +0 +0 +0 s +small +1 +live$`, text)
 	assert.Regexp(t, `(?m)^WORKER .* HEARTBEAT +UPTIME +STATES$`, text)
 	assert.Regexp(t, `(?m)^small +\w+ +elastic, max 8 .* s ago +[\d.]+ s +scalable_projection: live$`, text)
-	w.signal(t, syscall.SIGTERM)
-	require.Zero(t, w.wait(t))
+	w.Signal(t, syscall.SIGTERM)
+	require.Zero(t, w.Wait(t))
 }
 
 func TestEpochsOfPartitionsThatStandAlike(t *testing.T) {
@@ -244,8 +245,8 @@ func TestStatusJSON(t *testing.T) {
 	assert.ElementsMatch(t, []string{"partition", "checkpoint", "epoch", "lag_events", "lag_seconds", "owner", "instance", "state"}, names(first(projection, "partitions")))
 	assert.ElementsMatch(t, []string{"label", "instance", "host", "pid", "alive", "assignment", "index", "total", "max_partitions", "leaving", "events_handled", "events_per_second",
 		"mode", "states", "last_wake_age_seconds", "heartbeat_age_seconds", "uptime_seconds"}, names(first(doc, "workers")))
-	w.signal(t, syscall.SIGTERM)
-	require.Zero(t, w.wait(t))
+	w.Signal(t, syscall.SIGTERM)
+	require.Zero(t, w.Wait(t))
 }
 
 func TestStatusNamesAnOpenAppend(t *testing.T) {

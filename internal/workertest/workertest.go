@@ -1,4 +1,4 @@
-// Package workertest runs workers in tests.
+// Package workertest runs workers in tests, and programs.
 package workertest
 
 import (

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/checkout"
 )
 
@@ -131,20 +132,6 @@ func (b *tab) fits() {
 	assert.Zero(b.t, js[int](b, "document.documentElement.scrollWidth - window.innerWidth"), "the page is wider than the window")
 }
 
-// address waits until a process serves, and returns where.
-func address(t *testing.T, p *process) string {
-	t.Helper()
-	var base string
-	testdb.Eventually(t, processTimeout, "the process to serve", func() (bool, error) {
-		found := servingAt.FindStringSubmatch(p.stderr.String())
-		if found != nil {
-			base = "http://" + found[1]
-		}
-		return found != nil, nil
-	})
-	return base
-}
-
 const dashboardToken = "a-token-for-this-test"
 
 // TestDashboardThroughAWholeDemo in a real browser: the empty page says what to do, shares change as workers join, one that is
@@ -153,7 +140,7 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	t.Parallel()
 	rouse := newProgram(t)
 	served := rouse.start(t, []string{tokenVariable + "=" + dashboardToken}, "dashboard", "--http", "127.0.0.1:0")
-	b := browse(t, address(t, served))
+	b := browse(t, served.Address(t))
 
 	// The login.
 	b.do(chromedp.SendKeys("#token", "wrong\r"))
@@ -166,7 +153,7 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	b.shows(".empty", "rouse worker", "rouse append", "Nothing is parked", "No worker runs")
 
 	// Workers join.
-	worker := func(label string) *process {
+	worker := func(label string) *workertest.Program {
 		return rouse.start(t, nil, "worker", "--worker-id", label, "--retries", "1", "--lease-ttl", "1s")
 	}
 	first := worker("demo-1")
@@ -184,7 +171,7 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	b.until("latencies", `[...document.querySelectorAll(".latency dd")].every((e) => e.textContent.endsWith("s"))`)
 
 	// One is killed.
-	first.signal(t, syscall.SIGKILL)
+	first.Signal(t, syscall.SIGKILL)
 	b.until("the killed worker to disappear", `!document.querySelector("#workers").textContent.includes("demo-1") && !document.querySelector(".legend").textContent.includes("demo-1")`)
 	b.shows("#gone", "demo-1")
 	b.shows(".legend", "demo-2: 16 of 32 (50 %)")
@@ -225,8 +212,8 @@ func TestDashboardThroughAWholeDemo(t *testing.T) {
 	assert.Empty(t, js[[]string](b, "faults"))
 
 	// It stops in order although a browser looks.
-	served.signal(t, syscall.SIGTERM)
-	assert.Zero(t, served.wait(t))
+	served.Signal(t, syscall.SIGTERM)
+	assert.Zero(t, served.Wait(t))
 	b.shows("#connection", "not connected")
 }
 
@@ -235,7 +222,7 @@ func (p program) appending(t *testing.T) (stop func()) {
 	t.Helper()
 	r := p.start(t, nil, "append", "--count", "100000", "--rate", "40")
 	return func() {
-		r.signal(t, syscall.SIGTERM)
-		r.wait(t)
+		r.Signal(t, syscall.SIGTERM)
+		r.Wait(t)
 	}
 }

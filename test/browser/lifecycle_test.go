@@ -48,7 +48,7 @@ func TestEachConditionOfAProjectionIsToldInWords(t *testing.T) {
 	t.Parallel()
 	rouse := newProgram(t)
 	rouse.inAllConditions(t)
-	b := browse(t, address(t, rouse.start(t, nil, "dashboard", "--http", "127.0.0.1:0")))
+	b := browse(t, rouse.start(t, nil, "dashboard", "--http", "127.0.0.1:0").Address(t))
 	b.until("seven projections", `document.querySelectorAll(".projection").length === 7`)
 
 	// Its state, and what stands beside it. The rate, what is left and ages are those of this look.

@@ -2,14 +2,8 @@
 package browser_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"os"
 	"os/exec"
-	"regexp"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/checkout"
 )
 
@@ -27,9 +22,6 @@ const (
 	// tokenVariable holds the token of --http.
 	tokenVariable = "ROUSE_HTTP_TOKEN"
 )
-
-// servingAt finds where a process serves in what it logs.
-var servingAt = regexp.MustCompile(`"address":"([^"]+)"`)
 
 // program is the command, on a database.
 type program struct {
@@ -43,77 +35,20 @@ func newProgram(t *testing.T) program {
 	return program{checkout.Rouse(t), testdb.New(t)}
 }
 
-// process is a running rouse.
-type process struct {
-	cmd            *exec.Cmd
-	stdout, stderr buffer
-	done           chan struct{} // closed at its end
-}
-
-// buffer can be read while a process writes to it.
-type buffer struct {
-	mu sync.Mutex // protects the field below
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // start starts rouse with only those variables of this process that do not concern it, and kills it at the end of the test.
-func (p program) start(t *testing.T, env []string, args ...string) *process {
+func (p program) start(t *testing.T, env []string, args ...string) *workertest.Program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), processTimeout)
-	r := &process{cmd: exec.CommandContext(ctx, p.binary, args...), done: make(chan struct{})}
-	r.cmd.Env = append(append(checkout.Environ(), "DATABASE_URL="+p.db.URL), env...)
-	r.cmd.Dir = t.TempDir()
-	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
-	require.NoError(t, r.cmd.Start())
-	go func() {
-		defer close(r.done)
-		_ = r.cmd.Wait() // the exit code is asked for later
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-r.done
-		if t.Failed() {
-			t.Logf("rouse %s: exit code %d\n%s%s", strings.Join(args, " "), r.cmd.ProcessState.ExitCode(), &r.stdout, &r.stderr)
-		}
-	})
-	return r
+	cmd := exec.Command(p.binary, args...)
+	cmd.Env = append(append(workertest.Environ(), "DATABASE_URL="+p.db.URL), env...)
+	cmd.Dir = t.TempDir()
+	return workertest.StartProgram(t, cmd)
 }
 
 // must runs a command that must succeed.
 func (p program) must(t *testing.T, args ...string) {
 	t.Helper()
 	r := p.start(t, nil, args...)
-	require.Zero(t, r.wait(t), "rouse %v: %s", args, &r.stderr)
-}
-
-// wait returns the exit code.
-func (p *process) wait(t *testing.T) int {
-	t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(processTimeout):
-		t.Fatalf("%v does not end", p.cmd.Args)
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-func (p *process) signal(t *testing.T, s os.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(s); !errors.Is(err, os.ErrProcessDone) {
-		require.NoError(t, err)
-	}
+	require.Zero(t, r.Wait(t), "rouse %v: %s", args, &r.Stderr)
 }
 
 // versions appends events of an aggregate.

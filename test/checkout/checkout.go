@@ -7,11 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // buildTimeout bounds a build on a busy machine.
@@ -86,13 +86,7 @@ var AsReleased = []string{"CGO_ENABLED=0", "GOFLAGS=" + strings.TrimSpace(os.Get
 var Suffix = map[string]string{"windows": ".exe"}[runtime.GOOS]
 
 // Environ returns the variables of this process that do not concern the command.
-func Environ() []string {
-	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		name, _, _ := strings.Cut(variable, "=")
-		return strings.HasPrefix(name, "PG") || strings.HasPrefix(name, "ROUSE_") && name != "ROUSE_PG_BIN" ||
-			name == "DATABASE_URL" || strings.HasSuffix(name, "WORKER_ID") || name == "TOTAL_WORKERS"
-	})
-}
+func Environ() []string { return workertest.Environ() }
 
 // Build is a command that builds something, and lets the tests beside it go first: a build takes every processor for a while, and then
 // what they wait for would come late.
