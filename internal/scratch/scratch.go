@@ -36,7 +36,7 @@ const objectInUse = "55006"
 type Template struct {
 	// Key tells templates apart: those with one key are the same.
 	Key string
-	// Fill makes an empty database what its copies are to be. The connection is closed afterwards.
+	// Fill makes an empty database what its copies are to be. The connection is closed afterwards. Nil: they are to be empty.
 	Fill func(ctx context.Context, conn *pgx.Conn) error
 }
 
@@ -129,6 +129,20 @@ func (db *Database) Drop() {
 	all.mu.Lock()
 	db.from.garbage = append(db.from.garbage, db.Name)
 	all.mu.Unlock()
+	db.settle()
+}
+
+// Remove is Drop that returns when the database is gone.
+func (db *Database) Remove() error {
+	all.mu.Lock()
+	err := drop(db.Name)
+	all.mu.Unlock()
+	db.settle()
+	return err
+}
+
+// settle waits for what was begun when the database was taken.
+func (db *Database) settle() {
 	if db.more != nil {
 		<-db.more
 	}
@@ -175,12 +189,32 @@ func (s *stock) copy() error {
 	return nil
 }
 
-// fill makes the template. The locale is C, so that every server sorts alike.
+// Create makes an empty database as the databases of tests are made. The locale is C, so that every server sorts alike.
+func Create(ctx context.Context, conn *pgx.Conn, name string) error {
+	_, err := conn.Exec(ctx, "create database "+quote(name)+" template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'")
+	return err
+}
+
+// fill makes the template. Nobody can connect to it afterwards, so nobody is in the way of a copy.
 func (s *stock) fill() error {
 	name := newName()
-	if err := send("create database " + quote(name) + " template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"); err != nil {
+	if err := withConn(func(ctx context.Context, conn *pgx.Conn) error { return Create(ctx, conn, name) }); err != nil {
 		return fmt.Errorf("create a database (give the role of %s the right to: alter role NAME createdb): %w", EnvURL, err)
 	}
+	if s.template.Fill != nil {
+		if err := within(name, s.template.Fill); err != nil {
+			return err
+		}
+	}
+	if err := send("alter database " + quote(name) + " allow_connections false"); err != nil {
+		return fmt.Errorf("close a template: %w", err)
+	}
+	s.name = name
+	return nil
+}
+
+// within runs f on a connection of its own to a database. The caller holds the mutex.
+func within(name string, f func(ctx context.Context, conn *pgx.Conn) error) error {
 	address, err := all.server.database(name)
 	if err != nil {
 		return err
@@ -191,11 +225,7 @@ func (s *stock) fill() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()
-	if err := errors.Join(s.template.Fill(ctx, conn), closeConn(conn)); err != nil {
-		return err
-	}
-	s.name = name
-	return nil
+	return errors.Join(f(ctx, conn), closeConn(conn))
 }
 
 // newName returns a name by which a later process knows whose database it was.
@@ -205,14 +235,21 @@ func newName() string {
 }
 
 // send sends one statement on the connection of this process, which shows that it lives: it holds a lock for the token. The caller
-// holds the mutex. A database that is in use, by a backend that is on its way out, is waited for.
+// holds the mutex.
 func send(sql string) error {
-	pause := 5 * time.Millisecond
-	for attempt := 1; ; attempt++ {
-		err := withConn(func(ctx context.Context, conn *pgx.Conn) error {
+	return whileInUse(func() error {
+		return withConn(func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, sql)
 			return err
 		})
+	})
+}
+
+// whileInUse repeats f while the server says that the database is in use, which passes: a backend that is on its way out, autovacuum.
+func whileInUse(f func() error) error {
+	pause := 5 * time.Millisecond
+	for attempt := 1; ; attempt++ {
+		err := f()
 		var pgErr *pgconn.PgError
 		if !errors.As(err, &pgErr) || pgErr.Code != objectInUse || attempt == 12 {
 			return err
@@ -278,24 +315,16 @@ func drop(name string) error {
 
 // rollbackPrepared ends prepared transactions, which is only possible in their own database.
 func rollbackPrepared(name string, gids []string) error {
-	address, err := all.server.database(name)
-	if err != nil {
-		return err
-	}
-	conn, err := connect(address)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
-	defer cancel()
-	for _, gid := range gids {
-		literal, escapeErr := conn.PgConn().EscapeString(gid)
-		if err = errors.Join(err, escapeErr); escapeErr == nil {
-			_, rollbackErr := conn.Exec(ctx, "rollback prepared '"+literal+"'")
-			err = errors.Join(err, rollbackErr)
+	return within(name, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		for _, gid := range gids {
+			literal, escapeErr := conn.PgConn().EscapeString(gid)
+			if err = errors.Join(err, escapeErr); escapeErr == nil {
+				_, rollbackErr := conn.Exec(ctx, "rollback prepared '"+literal+"'")
+				err = errors.Join(err, rollbackErr)
+			}
 		}
-	}
-	return errors.Join(err, closeConn(conn))
+		return err
+	})
 }
 
 // Stop drops every database of this process, and ends the server if it is private. Databases can be taken again afterwards.

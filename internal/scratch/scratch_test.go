@@ -6,10 +6,13 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -154,6 +157,69 @@ func TestDrop_WhoeverIsConnectedAndWhateverIsPrepared(t *testing.T) {
 	next.Drop()
 	require.NotContains(t, names(t, s), db.Name)
 	_ = closeConn(conn) // which the server has ended
+}
+
+// A copy would have to wait for whoever is connected.
+func TestTemplate_NobodyCanConnectToIt(t *testing.T) {
+	given(t)
+	_, err := Take(numbers)
+	require.NoError(t, err)
+	address, err := all.server.database(all.stocks[numbers.Key].name)
+	require.NoError(t, err)
+	_, err = connect(address)
+	var pgErr *pgconn.PgError
+	require.ErrorAs(t, err, &pgErr)
+	require.Equal(t, "55000", pgErr.Code)
+}
+
+func TestTake_ByManyAtOnceGivesEachItsOwn(t *testing.T) {
+	s := given(t)
+	var takers sync.WaitGroup
+	taken := make(chan *Database, 6)
+	for range cap(taken) {
+		takers.Go(func() {
+			db, err := Take(numbers)
+			if !assert.NoError(t, err) {
+				return
+			}
+			taken <- db
+		})
+	}
+	takers.Wait()
+	close(taken)
+	its := map[string]bool{}
+	for db := range taken {
+		its[db.Name] = true
+		require.NoError(t, db.Remove())
+		require.NotContains(t, names(t, s), db.Name, "gone at once")
+	}
+	require.Len(t, its, cap(taken))
+}
+
+func TestWhileInUse_WaitsForOneWhoIsConnected(t *testing.T) {
+	s := given(t)
+	require.NoError(t, s.CreateDatabase(t.Context(), "busy"))
+	busy, err := connect(s.URL("busy"))
+	require.NoError(t, err)
+	conn, err := connect(s.URL("postgres"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, closeConn(conn)) }()
+	attempts := 0
+	require.NoError(t, whileInUse(func() error {
+		attempts++
+		if attempts == 2 { // after the first refusal
+			require.NoError(t, closeConn(busy))
+		}
+		_, err := conn.Exec(t.Context(), "create database copy template busy")
+		return err
+	}))
+	require.GreaterOrEqual(t, attempts, 2)
+}
+
+func TestDatabase_KeepsTheRestOfTheAddress(t *testing.T) {
+	got, err := server{address: "postgresql://u:p@h:1/old?sslmode=disable&x=y"}.database("new")
+	require.NoError(t, err)
+	require.Equal(t, "postgresql://u:p@h:1/new?sslmode=disable&x=y", got)
 }
 
 func TestSweep_RemovesWhatTheDeadHaveLeftAndNothingOfTheLiving(t *testing.T) {

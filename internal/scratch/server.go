@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"time"
@@ -31,7 +32,7 @@ var ErrNoServer = errors.New("there is no PostgreSQL for the tests: set " + EnvU
 	"postgres://postgres:postgres@localhost:5432/postgres, or install PostgreSQL 15 or later, which is then started by itself")
 
 // fast are settings of a private server: the operating system outlives the tests, so nothing needs to reach the disk. Commits wait
-// for the log as ever.
+// for the log as ever, and a crash of the server loses what it would lose.
 var fast = map[string]string{"fsync": "off"}
 
 // server is where the databases are made. It is private to this process, or was named by a variable.
@@ -45,13 +46,7 @@ func findServer() (server, error) {
 	if given := os.Getenv(EnvURL); given != "" {
 		return named(EnvURL, given)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	// It is about another server, and would come before the password of this one.
-	if err := os.Unsetenv("PGPASSWORD"); err != nil {
-		return server{}, err
-	}
-	own, err := pgserver.Start(ctx, pgserver.Config{Settings: fast})
+	own, err := Start(nil)
 	if err == nil {
 		return server{address: own.URL("postgres"), own: own}, nil
 	}
@@ -59,6 +54,19 @@ func findServer() (server, error) {
 		return named(EnvLastURL, given)
 	}
 	return server{}, fmt.Errorf("%w (%w)", ErrNoServer, err)
+}
+
+// Start starts a private server as it is for tests, whose settings go on top; nil is fine. A PGPASSWORD in the environment is about
+// another server, and would come before the password of this one, also in the programs that tests start: it is removed.
+func Start(settings map[string]string) (*pgserver.Server, error) {
+	if err := os.Unsetenv("PGPASSWORD"); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	all := maps.Clone(fast)
+	maps.Copy(all, settings)
+	return pgserver.Start(ctx, pgserver.Config{Settings: all})
 }
 
 // named returns the server that a variable names.

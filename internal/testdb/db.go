@@ -2,7 +2,6 @@ package testdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -12,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rouse-es/rouse/internal/randid"
+	"github.com/rouse-es/rouse/internal/scratch"
+	"github.com/rouse-es/rouse/migrations"
 )
 
 // poolSize is how many connections a test's pool has at most. The server has 200
@@ -32,22 +33,43 @@ type DB struct {
 	Pool *pgxpool.Pool
 }
 
+// The templates of the databases of tests.
+var (
+	current = scratch.Template{Key: "the current schema", Fill: migrate}
+	empty   = scratch.Template{Key: "no schema"}
+)
+
+// migrate brings the current schema into a database.
+func migrate(ctx context.Context, conn *pgx.Conn) error {
+	_, err := migrations.Up(ctx, conn)
+	return err
+}
+
 // New returns a database with the current schema.
 func New(t testing.TB) *DB {
 	t.Helper()
-	return onShared(t, func(ctx context.Context, conn *pgx.Conn, name string) error {
-		template, err := sharedTemplate()
-		if err != nil {
-			return err
-		}
-		return copyTemplate(ctx, conn, template, name)
-	})
+	return take(t, current)
 }
 
 // Empty returns a database without a schema.
 func Empty(t testing.TB) *DB {
 	t.Helper()
-	return onShared(t, emptyDatabase)
+	return take(t, empty)
+}
+
+// take returns a copy of a template on the server of all tests, and sees to its end.
+func take(t testing.TB, template scratch.Template) *DB {
+	t.Helper()
+	db, err := scratch.Take(template)
+	if err != nil {
+		t.Fatalf("testdb: making a database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := db.Remove(); err != nil {
+			t.Errorf("testdb: removing the database of the test: %v", err)
+		}
+	})
+	return open(t, db.URL, db.Name)
 }
 
 // On returns a database with the current schema on a server that a test may
@@ -59,7 +81,7 @@ func On(t testing.TB, server Machine) *DB {
 	name := databaseName()
 	err := server.CreateDatabase(ctx, name)
 	if err == nil {
-		err = migrate(ctx, server.URL(name))
+		err = WithConn(ctx, server.URL(name), migrate)
 	}
 	if err != nil {
 		t.Fatalf("testdb: making a database on a private server: %v", err)
@@ -78,44 +100,6 @@ func (db *DB) Conn(t testing.TB) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = closeConn(conn) }) // the test may have killed it
 	return conn
-}
-
-// onShared makes a database on the server of all tests and sees to its end.
-func onShared(t testing.TB, create func(ctx context.Context, conn *pgx.Conn, name string) error) *DB {
-	t.Helper()
-	shared.mu.Lock()
-	server, err := maintenanceURL()
-	shared.mu.Unlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := databaseName()
-	err = WithConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
-		return create(ctx, conn, name)
-	})
-	if err != nil {
-		t.Fatalf("testdb: making a database: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := removeDatabase(server, name); err != nil {
-			t.Errorf("testdb: removing the database of the test: %v", err)
-		}
-	})
-	address, err := databaseURL(server, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return open(t, address, name)
-}
-
-// sharedTemplate makes the template at the first use.
-func sharedTemplate() (string, error) {
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	if shared.template == "" && shared.err == nil {
-		shared.template, shared.err = ensureTemplate(shared.maintenance)
-	}
-	return shared.template, shared.err
 }
 
 // open makes the pool and sees to its end.
@@ -149,47 +133,7 @@ func closePool(t testing.TB, pool *pgxpool.Pool, within time.Duration) {
 	}
 }
 
-// removeDatabase drops the database of a test. Prepared transactions that the
-// test left behind would keep it alive, so they are rolled back first.
-func removeDatabase(server, name string) error {
-	return WithConn(context.Background(), server, func(ctx context.Context, conn *pgx.Conn) error {
-		var gids []string
-		err := conn.QueryRow(ctx,
-			"select coalesce(array_agg(gid), '{}') from pg_prepared_xacts where database = $1", name).Scan(&gids)
-		if err != nil {
-			return err
-		}
-		if len(gids) > 0 {
-			if err := rollbackPrepared(ctx, server, name, gids); err != nil {
-				return err
-			}
-		}
-		return dropDatabase(ctx, conn, name)
-	})
-}
-
-// rollbackPrepared ends prepared transactions, which is only possible in their
-// own database.
-func rollbackPrepared(ctx context.Context, server, name string, gids []string) error {
-	address, err := databaseURL(server, name)
-	if err != nil {
-		return err
-	}
-	return WithConn(ctx, address, func(ctx context.Context, conn *pgx.Conn) error {
-		var errs []error
-		for _, gid := range gids {
-			literal, err := conn.PgConn().EscapeString(gid)
-			if err == nil {
-				_, err = conn.Exec(ctx, "rollback prepared '"+literal+"'")
-			}
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
-	})
-}
-
-// databaseName is new each time; it names the process, for whoever finds one
-// that a killed test left on a shared server.
+// databaseName is new each time.
 func databaseName() string {
 	return fmt.Sprintf("rouse_test_%d_%s", os.Getpid(), randid.Hex(6))
 }

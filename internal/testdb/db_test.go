@@ -2,22 +2,20 @@ package testdb
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rouse-es/rouse/internal/scratch"
 	"github.com/rouse-es/rouse/migrations"
 )
 
 // maintenance runs a query for one value where databases are made.
 func maintenance[T any](t *testing.T, sql string, args ...any) (v T) {
 	t.Helper()
-	shared.mu.Lock()
-	server, err := maintenanceURL()
-	shared.mu.Unlock()
+	server, err := scratch.Server()
 	require.NoError(t, err)
 	require.NoError(t, WithConn(t.Context(), server, func(ctx context.Context, conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, sql, args...).Scan(&v)
@@ -40,6 +38,7 @@ func TestNew(t *testing.T) {
 		"select pg_encoding_to_char(encoding), datcollate, datname from pg_database where datname = current_database()").
 		Scan(&encoding, &collation, &name))
 	require.Equal(t, []string{"UTF8", "C", db.Name}, []string{encoding, collation, name})
+	t.Logf("the server of port %d", db.Pool.Config().ConnConfig.Port)
 }
 
 func TestDatabasesAreSeparate(t *testing.T) {
@@ -106,81 +105,6 @@ func TestConnectionThatIsNotReleasedFailsTheTest(t *testing.T) {
 	require.Len(t, r.Failures, 1)
 	require.Contains(t, r.Failures[0], "not released 1 connections")
 	conn.Release()
-}
-
-func TestTemplate(t *testing.T) {
-	t.Parallel()
-	server := Server(t, nil)
-	address := server.URL("postgres")
-	name, err := templateName()
-	require.NoError(t, err)
-	query := func(t *testing.T, sql string, args ...any) (n int) {
-		t.Helper()
-		require.NoError(t, WithConn(t.Context(), address, func(ctx context.Context, conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, sql, args...).Scan(&n)
-		}))
-		return n
-	}
-	const templates = "select count(*) from pg_database where datname like 'rouse%template%'"
-
-	t.Run("MakingItIsSafeForManyAndAfterAHalfDoneOne", func(t *testing.T) {
-		// What a killed test binary leaves.
-		require.NoError(t, server.CreateDatabase(t.Context(), name+"_new"))
-		var all sync.WaitGroup
-		errs := make(chan error, 6)
-		for range cap(errs) {
-			all.Go(func() {
-				got, err := ensureTemplate(address)
-				if err == nil && got != name {
-					t.Errorf("template %q", got)
-				}
-				errs <- err
-			})
-		}
-		all.Wait()
-		for range cap(errs) {
-			require.NoError(t, <-errs)
-		}
-		require.Equal(t, 1, query(t, templates))
-	})
-	t.Run("CannotBeConnectedToAndSoIsNeverInUse", func(t *testing.T) {
-		_, err := pgx.Connect(t.Context(), server.URL(name))
-		require.True(t, hasState(err, "55000"), err)
-	})
-	t.Run("CopiesMadeAtOnceAllSucceed", func(t *testing.T) {
-		var all sync.WaitGroup
-		errs := make(chan error, 6)
-		for range cap(errs) {
-			all.Go(func() {
-				errs <- WithConn(context.Background(), address, func(ctx context.Context, conn *pgx.Conn) error {
-					return copyTemplate(ctx, conn, name, databaseName())
-				})
-			})
-		}
-		all.Wait()
-		for range cap(errs) {
-			require.NoError(t, <-errs)
-		}
-		require.Equal(t, 6, query(t, "select count(*) from pg_database where datname like 'rouse\\_test\\_%'"))
-	})
-	t.Run("CopyWaitsForOneWhoIsConnected", func(t *testing.T) {
-		require.NoError(t, server.CreateDatabase(t.Context(), "busy"))
-		busy, err := pgx.Connect(t.Context(), server.URL("busy"))
-		require.NoError(t, err)
-		attempts := 0
-		err = WithConn(t.Context(), address, func(ctx context.Context, conn *pgx.Conn) error {
-			return whileInUse(ctx, func() error {
-				attempts++
-				if attempts == 2 { // after the first refusal
-					require.NoError(t, closeConn(busy))
-				}
-				_, err := conn.Exec(ctx, "create database copy template busy")
-				return err
-			})
-		})
-		require.NoError(t, err)
-		require.GreaterOrEqual(t, attempts, 2)
-	})
 }
 
 func TestPrivateServer(t *testing.T) {

@@ -2,7 +2,7 @@
 //
 // The server is the one of TEST_DATABASE_URL, the URL of a maintenance database
 // for a role that may create databases; without it each test binary starts a
-// private server at its first use of one (see internal/pgserver). There is no
+// private server at its first use of one (see internal/scratch). There is no
 // way to skip: without a database tests fail.
 //
 // A test that breaks a server has one of its own, from Server, or in a container
