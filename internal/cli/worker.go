@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/metrics"
 	"github.com/rouse-es/rouse/partition"
-	"github.com/rouse-es/rouse/tracing"
 )
 
 // workerFlags are the flags of `rouse worker`.
@@ -157,55 +155,31 @@ func runWorker(ctx context.Context, e *env, f workerFlags) error {
 	if f.schemas != "" {
 		return runGroup(ctx, e, f, names, cfg)
 	}
-	server, err := listenHTTP(ctx, e, f.http)
+	s, err := openStation(ctx, e, f.http, cfg.Label, func(served bool) int { return e.program.workerConns(cfg, names, served) })
 	if err != nil {
 		return err
 	}
-	if server != nil {
-		defer func() { _ = server.listener.Close() }() // if it does not come to serving
-	}
-	spans, stopSpans, err := tracer(ctx, e)
-	if err != nil {
+	defer s.close()
+	if err := e.program.checkSchema(ctx, s.pool); err != nil {
 		return err
 	}
-	defer stopSpans()
-	if spans != nil {
-		e.db.TracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
-	}
-	pool, err := e.db.Pool(ctx, "worker "+cfg.Label, e.program.workerConns(cfg, names, server != nil))
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := e.program.checkSchema(ctx, pool); err != nil {
-		return err
-	}
-	m := metrics.New(pool)
+	m := metrics.New(s.pool)
 	m.Registry().MustRegister(e.buffer.collector())
-	if server != nil {
-		cfg.Observer = m.Observer()
-	}
-	if spans != nil {
-		cfg.Observer = tracing.Observe(cfg.Observer, spans)
-	}
-	work := Work{Pool: pool, Schema: e.db.Schema, Label: cfg.Label, Log: e.log, Names: names}
-	if err := e.program.complete(ctx, &cfg, work); err != nil {
+	cfg.Observer = s.observer(m.Observer)
+	of := Work{Pool: s.pool, Schema: e.db.Schema, Label: cfg.Label, Log: e.log, Names: names}
+	if err := e.program.complete(ctx, &cfg, of); err != nil {
 		return err
 	}
-	w, err := rouse.New(pool, cfg)
+	w, err := rouse.New(s.pool, cfg)
 	if err != nil {
 		return err
 	}
 	m.Watch(w)
-	if server != nil {
-		d := dashboard.New(dashboard.Config{Pool: pool, Token: server.token, Log: e.log})
-		defer server.serve(server.ofWorker(e, w, m, d), d.Close)()
+	if s.server != nil {
+		d := dashboard.New(dashboard.Config{Pool: s.pool, Token: s.server.token, Log: e.log})
+		defer s.server.serve(s.server.ofWorker(e, w, m, d), d.Close)()
 	}
-	if f.once {
-		err = w.Drain(ctx)
-	} else {
-		err = signal.IgnoreEnd(ctx, w.Run(ctx))
-	}
+	err = runOrDrain(ctx, w, f.once)
 	if handled := w.Status().EventsHandled; err == nil || handled > 0 {
 		e.log.Info().Str("worker", cfg.Label).Int64("events", handled).Msg("worker stopped")
 	}

@@ -9,10 +9,8 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/health"
 	statements "github.com/rouse-es/rouse/internal/db"
-	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/internal/tenants"
 	"github.com/rouse-es/rouse/metrics"
-	"github.com/rouse-es/rouse/tracing"
 )
 
 // groupConns is how many connections the workers of a group share, beside which there are two.
@@ -31,44 +29,24 @@ func runGroup(ctx context.Context, e *env, f workerFlags, names []string, cfg ro
 	if err != nil {
 		return err
 	}
-	server, err := listenHTTP(ctx, e, f.http)
-	if err != nil {
-		return err
-	}
-	if server != nil {
-		defer func() { _ = server.listener.Close() }() // if it does not come to serving
-	}
-	spans, stopSpans, err := tracer(ctx, e)
-	if err != nil {
-		return err
-	}
-	defer stopSpans()
-	if spans != nil {
-		e.db.TracePool = func(cfg *pgxpool.Config) { tracing.Pool(cfg, spans) }
-	}
 	e.db.TunePool = tenants.KeepStatements
-	pool, err := e.db.Pool(ctx, "worker "+cfg.Label, max(groupConns, cfg.Concurrency+2))
+	s, err := openStation(ctx, e, f.http, cfg.Label, func(bool) int { return max(groupConns, cfg.Concurrency+2) })
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	m := metrics.NewGroup(pool)
+	defer s.close()
+	m := metrics.NewGroup(s.pool)
 	m.Registry().MustRegister(e.buffer.collector())
 	schemas := newSchemaPools(e)
 	defer schemas.close()
-	g, err := rouse.NewGroup(pool, rouse.GroupConfig{
-		Schemas: func(ctx context.Context) ([]string, error) { return patterns.Find(ctx, pool) },
+	g, err := rouse.NewGroup(s.pool, rouse.GroupConfig{
+		Schemas: func(ctx context.Context) ([]string, error) { return patterns.Find(ctx, s.pool) },
 		Worker: func(ctx context.Context, schema string) (rouse.Config, error) {
 			of := cfg
-			if err := e.program.checkSchema(ctx, statements.In(pool, schema)); err != nil {
+			if err := e.program.checkSchema(ctx, statements.In(s.pool, schema)); err != nil {
 				return of, err
 			}
-			if server != nil {
-				of.Observer = m.Observer(schema)
-			}
-			if spans != nil {
-				of.Observer = tracing.Observe(of.Observer, spans)
-			}
+			of.Observer = s.observer(func() rouse.Observer { return m.Observer(schema) })
 			log := e.log.With().Str("schema", schema).Logger()
 			err := schemas.complete(ctx, &of, Work{Schema: schema, Label: cfg.Label, Log: log, Names: names})
 			return of, err
@@ -79,19 +57,15 @@ func runGroup(ctx context.Context, e *env, f workerFlags, names []string, cfg ro
 		return err
 	}
 	m.Watch(g)
-	if server != nil {
-		pages := newGroupPages(e, g, server)
-		defer server.serve(server.routes(e.speaking(health.GroupHandler(g)), m.Handler(), pages), pages.close)()
+	if s.server != nil {
+		pages := newGroupPages(e, g, s.server)
+		defer s.server.serve(s.server.routes(e.speaking(health.GroupHandler(g)), m.Handler(), pages), pages.close)()
 	}
-	if f.once {
-		err = g.Drain(ctx)
-	} else {
-		err = signal.IgnoreEnd(ctx, g.Run(ctx))
-	}
+	err = runOrDrain(ctx, g, f.once)
 	var handled int64
 	status := g.Status()
-	for _, s := range status.Schemas {
-		handled += s.Worker.EventsHandled
+	for _, one := range status.Schemas {
+		handled += one.Worker.EventsHandled
 	}
 	if err == nil || handled > 0 {
 		e.log.Info().Str("worker", cfg.Label).Int("schemas", len(status.Schemas)).Int64("events", handled).Msg("worker stopped")
