@@ -100,28 +100,48 @@ var forms = map[string][]projection.Option{
 	"both":  {projection.Queue(queuePlaced), projection.On(onCancelled)},
 }
 
-func TestHandlersReceiveEveryVersionAsTheirType(t *testing.T) {
-	t.Parallel()
-	for form, handlers := range forms {
-		t.Run(form, func(t *testing.T) {
+// form is one of forms, with a database that has the tables of the read model.
+type form struct {
+	*bundle
+	name     string
+	handlers []projection.Option
+}
+
+// eachForm runs a test for each of forms.
+func eachForm(t *testing.T, test func(t *testing.T, b form)) {
+	t.Helper()
+	for name, handlers := range forms {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.orders()
-			b.append("1", old("OrderPlaced", 1, `{"Euros": "12"}`))
-			b.append("2", placed{Cents: 5}, noted{})
-			b.append("3", placed{Cents: 9}, old("OrderDropped", 1, `{}`))
-			b.append("4", placed{Cents: 9}, cancelled{})
-			b.append("5", old("OtherThing", 1, `[]`))
-			p := projection.New("orders", append(slices.Clone(handlers), known)...)
-			_, batches := p.(rouse.BatchProjection)
-			assert.Equal(t, form == "Queue", batches)
-			assert.Equal(t, "orders", p.Name())
-			require.NoError(t, workertest.Drain(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}, OnFailure: rouse.Stop}))
-			assert.EqualValues(t, 1200, b.int("select cents from orders where id = '1'"))
-			assert.EqualValues(t, 5, b.int("select cents from orders where id = '2'"))
-			assert.EqualValues(t, 2, b.int("select count(*) from orders"))
+			test(t, form{b, name, handlers})
 		})
 	}
+}
+
+// make makes the projection with more options.
+func (b form) make(more ...projection.Option) rouse.Projection {
+	return projection.New("orders", append(slices.Clone(b.handlers), more...)...)
+}
+
+func TestHandlersReceiveEveryVersionAsTheirType(t *testing.T) {
+	t.Parallel()
+	eachForm(t, func(t *testing.T, b form) {
+		b.append("1", old("OrderPlaced", 1, `{"Euros": "12"}`))
+		b.append("2", placed{Cents: 5}, noted{})
+		b.append("3", placed{Cents: 9}, old("OrderDropped", 1, `{}`))
+		b.append("4", placed{Cents: 9}, cancelled{})
+		b.append("5", old("OtherThing", 1, `[]`))
+		p := b.make(known)
+		_, batches := p.(rouse.BatchProjection)
+		assert.Equal(t, b.name == "Queue", batches)
+		assert.Equal(t, "orders", p.Name())
+		require.NoError(t, workertest.Drain(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}, OnFailure: rouse.Stop}))
+		assert.EqualValues(t, 1200, b.int("select cents from orders where id = '1'"))
+		assert.EqualValues(t, 5, b.int("select cents from orders where id = '2'"))
+		assert.EqualValues(t, 2, b.int("select count(*) from orders"))
+	})
 }
 
 func TestOnlyTheTypesOfTheHandlersAreRead(t *testing.T) {
@@ -136,31 +156,26 @@ func TestOnlyTheTypesOfTheHandlersAreRead(t *testing.T) {
 // The rebuild makes a read model of both versions beside the live one, and takes its place; a reset empties it.
 func TestTablesLetItBeRebuiltAndReset(t *testing.T) {
 	t.Parallel()
-	for form, handlers := range forms {
-		t.Run(form, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.orders()
-			b.append("1", old("OrderPlaced", 1, `{"Euros": "12"}`))
-			b.append("2", placed{Cents: 5})
-			p := projection.New("orders", append(slices.Clone(handlers), known, projection.Tables("orders", "lines"))...)
-			w := workertest.Start(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}, OnFailure: rouse.Stop})
-			w.WaitState("orders", rouse.StateLive)
-			require.NoError(t, rouse.WaitForHead(b.ctx, b.Pool, "orders"))
-			b.exec("update orders set cents = 0") // by a fault that the rebuild mends
-			require.NoError(t, projection.Rebuild(b.ctx, b.Pool, "orders", rouse.Beginning, nil))
-			assert.EqualValues(t, 1205, b.int("select sum(cents) from orders"))
+	eachForm(t, func(t *testing.T, b form) {
+		b.append("1", old("OrderPlaced", 1, `{"Euros": "12"}`))
+		b.append("2", placed{Cents: 5})
+		p := b.make(known, projection.Tables("orders", "lines"))
+		w := workertest.Start(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}, OnFailure: rouse.Stop})
+		w.WaitState("orders", rouse.StateLive)
+		require.NoError(t, rouse.WaitForHead(b.ctx, b.Pool, "orders"))
+		b.exec("update orders set cents = 0") // by a fault that the rebuild mends
+		require.NoError(t, projection.Rebuild(b.ctx, b.Pool, "orders", rouse.Beginning, nil))
+		assert.EqualValues(t, 1205, b.int("select sum(cents) from orders"))
 
-			b.exec("insert into lines values ('1', 1)") // which must go before its order
-			_, err := projection.Reset(b.ctx, b.Pool, "orders", 0, false)
-			require.NoError(t, err)
-			b.append("3", placed{Cents: 5})
-			require.NoError(t, rouse.WaitForHead(b.ctx, b.Pool, "orders"))
-			assert.EqualValues(t, 1210, b.int("select sum(cents) from orders"))
-			assert.EqualValues(t, 0, b.int("select count(*) from lines"))
-			w.MustStop()
-		})
-	}
+		b.exec("insert into lines values ('1', 1)") // which must go before its order
+		_, err := projection.Reset(b.ctx, b.Pool, "orders", 0, false)
+		require.NoError(t, err)
+		b.append("3", placed{Cents: 5})
+		require.NoError(t, rouse.WaitForHead(b.ctx, b.Pool, "orders"))
+		assert.EqualValues(t, 1210, b.int("select sum(cents) from orders"))
+		assert.EqualValues(t, 0, b.int("select count(*) from lines"))
+		w.MustStop()
+	})
 }
 
 func TestAPayloadThatDoesNotFitIsParkedAtOnceAndANewerOneIsTriedAgain(t *testing.T) {
@@ -168,92 +183,77 @@ func TestAPayloadThatDoesNotFitIsParkedAtOnceAndANewerOneIsTriedAgain(t *testing
 	newer := &events.Registry{}
 	events.Register[placed]("OrderPlaced", 3, events.In(newer), events.Since(3))
 	events.Register[cancelled]("OrderCancelled", 1, events.In(newer))
-	for form, handlers := range forms {
-		t.Run(form, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.orders()
-			b.append("1", old("OrderPlaced", 2, `{"cents": "many"}`))
-			b.append("2", old("OrderPlaced", 3, `{"cents": 4}`))
-			b.append("3", placed{Cents: 3})
-			hourly := rouse.RetryPolicy{Pause: func(int) time.Duration { return time.Hour }}
-			p := projection.New("orders", append(slices.Clone(handlers), known, projection.Retry(hourly))...)
-			w := workertest.Start(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}})
-			testdb.Eventually(t, patience, "the order behind to be handled", func() (bool, error) {
-				return b.int("select count(*) from orders where id = '3'") == 1, nil
-			})
-			w.MustStop()
-			aside, err := parked.List(b.ctx, b.Pool, parked.Filter{Projection: "orders"}, 10)
-			require.NoError(t, err)
-			require.Len(t, aside, 2)
-			require.Equal(t, "1", aside[0].Aggregate.ID)
-			assert.Zero(t, aside[0].DueAt, "no other try can mend it")
-			assert.Equal(t, 1, aside[0].Attempts)
-			assert.Contains(t, aside[0].Error, "cents is a string")
-			assert.NotContains(t, aside[0].Error, "many")
-			assert.NotZero(t, aside[1].DueAt, "a newer program can mend it")
-
-			p = projection.New("orders", append(slices.Clone(handlers), projection.Events(newer))...)
-			w = workertest.Start(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}}).WaitStarted()
-			_, err = parked.Retry(b.ctx, b.Pool, parked.Filter{Projection: "orders", Aggregate: eventstore.Stream{Type: "order", ID: "2"}})
-			require.NoError(t, err)
-			testdb.Eventually(t, patience, "the newer event to be handled", func() (bool, error) {
-				return b.int("select count(*) from orders where id = '2' and cents = 4") == 1, nil
-			})
-			w.MustStop()
+	eachForm(t, func(t *testing.T, b form) {
+		b.append("1", old("OrderPlaced", 2, `{"cents": "many"}`))
+		b.append("2", old("OrderPlaced", 3, `{"cents": 4}`))
+		b.append("3", placed{Cents: 3})
+		hourly := rouse.RetryPolicy{Pause: func(int) time.Duration { return time.Hour }}
+		p := b.make(known, projection.Retry(hourly))
+		w := workertest.Start(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}})
+		testdb.Eventually(t, patience, "the order behind to be handled", func() (bool, error) {
+			return b.int("select count(*) from orders where id = '3'") == 1, nil
 		})
-	}
+		w.MustStop()
+		aside, err := parked.List(b.ctx, b.Pool, parked.Filter{Projection: "orders"}, 10)
+		require.NoError(t, err)
+		require.Len(t, aside, 2)
+		require.Equal(t, "1", aside[0].Aggregate.ID)
+		assert.Zero(t, aside[0].DueAt, "no other try can mend it")
+		assert.Equal(t, 1, aside[0].Attempts)
+		assert.Contains(t, aside[0].Error, "cents is a string")
+		assert.NotContains(t, aside[0].Error, "many")
+		assert.NotZero(t, aside[1].DueAt, "a newer program can mend it")
+
+		p = b.make(projection.Events(newer))
+		w = workertest.Start(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}}).WaitStarted()
+		_, err = parked.Retry(b.ctx, b.Pool, parked.Filter{Projection: "orders", Aggregate: eventstore.Stream{Type: "order", ID: "2"}})
+		require.NoError(t, err)
+		testdb.Eventually(t, patience, "the newer event to be handled", func() (bool, error) {
+			return b.int("select count(*) from orders where id = '2' and cents = 4") == 1, nil
+		})
+		w.MustStop()
+	})
 }
 
 func TestUnknownTypesArePassedAndTold(t *testing.T) {
 	t.Parallel()
-	for form, handlers := range forms {
-		t.Run(form, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.orders()
-			b.append("1", placed{Cents: 1}, noted{}, old("OrderSplit", 2, `{}`), old("OrderSplit", 2, `{}`), cancelled{})
-			b.append("2", old("OrderMerged", 1, `{}`), placed{Cents: 1})
-			p := projection.New("orders", append(slices.Clone(handlers), known, projection.Unknown(projection.Pass))...)
-			var mu sync.Mutex
-			told := map[string]int{}
-			var log bytes.Buffer
-			require.NoError(t, workertest.Drain(t, b.Pool, rouse.Config{
-				Projections: []rouse.Projection{p}, OnFailure: rouse.Stop, Log: zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.WarnLevel),
-				Observer: rouse.Observer{Unknown: func(projection string, ev eventstore.Event) {
-					mu.Lock()
-					defer mu.Unlock()
-					told[projection+" "+ev.Type]++
-				}},
-			}))
-			assert.EqualValues(t, 1, b.int("select count(*) from orders"))
-			assert.Equal(t, map[string]int{"orders OrderSplit": 2, "orders OrderMerged": 1}, told)
-			assert.Equal(t, 1, strings.Count(log.String(), "OrderSplit"), "once for each type: %s", &log)
-			assert.Equal(t, 1, strings.Count(log.String(), "OrderMerged"))
-		})
-	}
+	eachForm(t, func(t *testing.T, b form) {
+		b.append("1", placed{Cents: 1}, noted{}, old("OrderSplit", 2, `{}`), old("OrderSplit", 2, `{}`), cancelled{})
+		b.append("2", old("OrderMerged", 1, `{}`), placed{Cents: 1})
+		p := b.make(known, projection.Unknown(projection.Pass))
+		var mu sync.Mutex
+		told := map[string]int{}
+		var log bytes.Buffer
+		require.NoError(t, workertest.Drain(t, b.Pool, rouse.Config{
+			Projections: []rouse.Projection{p}, OnFailure: rouse.Stop, Log: zerolog.New(zerolog.SyncWriter(&log)).Level(zerolog.WarnLevel),
+			Observer: rouse.Observer{Unknown: func(projection string, ev eventstore.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				told[projection+" "+ev.Type]++
+			}},
+		}))
+		assert.EqualValues(t, 1, b.int("select count(*) from orders"))
+		assert.Equal(t, map[string]int{"orders OrderSplit": 2, "orders OrderMerged": 1}, told)
+		assert.Equal(t, 1, strings.Count(log.String(), "OrderSplit"), "once for each type: %s", &log)
+		assert.Equal(t, 1, strings.Count(log.String(), "OrderMerged"))
+	})
 }
 
 func TestUnknownTypesAreRefusedUntilAProgramKnowsThem(t *testing.T) {
 	t.Parallel()
-	for form, handlers := range forms {
-		t.Run(form, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.orders()
-			b.append("1", old("OrderSplit", 1, `{}`), placed{Cents: 1})
-			b.append("2", noted{}, placed{Cents: 1})
-			p := projection.New("orders", append(slices.Clone(handlers), known, projection.Unknown(projection.Refuse))...)
-			require.NoError(t, workertest.Drain(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}}))
-			assert.EqualValues(t, 1, b.int("select count(*) from orders"), "the one behind the unknown one waits")
-			aside, err := parked.List(b.ctx, b.Pool, parked.Filter{Projection: "orders"}, 10)
-			require.NoError(t, err)
-			require.NotEmpty(t, aside)
-			assert.Equal(t, "OrderSplit", aside[0].Type)
-			assert.Equal(t, 1, aside[0].Attempts)
-			assert.Contains(t, aside[0].Error, "add events.Register for it, and a handler to projection orders")
-		})
-	}
+	eachForm(t, func(t *testing.T, b form) {
+		b.append("1", old("OrderSplit", 1, `{}`), placed{Cents: 1})
+		b.append("2", noted{}, placed{Cents: 1})
+		p := b.make(known, projection.Unknown(projection.Refuse))
+		require.NoError(t, workertest.Drain(t, b.Pool, rouse.Config{Projections: []rouse.Projection{p}}))
+		assert.EqualValues(t, 1, b.int("select count(*) from orders"), "the one behind the unknown one waits")
+		aside, err := parked.List(b.ctx, b.Pool, parked.Filter{Projection: "orders"}, 10)
+		require.NoError(t, err)
+		require.NotEmpty(t, aside)
+		assert.Equal(t, "OrderSplit", aside[0].Type)
+		assert.Equal(t, 1, aside[0].Attempts)
+		assert.Contains(t, aside[0].Error, "add events.Register for it, and a handler to projection orders")
+	})
 }
 
 func TestAnEffectIsMadeOfFunctionsToo(t *testing.T) {
