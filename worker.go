@@ -157,19 +157,36 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // prepare returns an error for a database that cannot work, and makes the parts of the worker for one that can.
 func (w *Worker) prepare(ctx context.Context) error {
-	if err := w.checkSettings(ctx); err != nil {
+	log, err := w.check(ctx)
+	if err != nil {
 		return err
+	}
+	w.makeParts(log)
+	if err := w.census.Ensure(ctx, log, w.projectors); err != nil {
+		return db.NameSync(ctx, w.db, err)
+	}
+	w.shadows = newShadows(w, log)
+	if err := w.shadows.begin(ctx); err != nil {
+		return err
+	}
+	close(w.ready)
+	return nil
+}
+
+// check returns an error for a database that cannot work, and the log of one that can. It sets the pool of the parts.
+func (w *Worker) check(ctx context.Context) (log catchup.Log, err error) {
+	if err := w.checkSettings(ctx); err != nil {
+		return log, err
 	}
 	named := db.In(w.pool, w.cfg.Schema)
 	if err := migrations.Check(ctx, named); err != nil {
-		return err
+		return log, err
 	}
 	if err := migrations.CheckRights(ctx, named); err != nil {
-		return err
+		return log, err
 	}
-	log, err := catchup.Open(ctx, named)
-	if err != nil {
-		return err
+	if log, err = catchup.Open(ctx, named); err != nil {
+		return log, err
 	}
 	w.db = &db.Pool{Pool: w.pool, Schema: log.Schema, Leads: w.cfg.Schema != ""}
 	if len(w.units) > 1 && !w.group {
@@ -178,9 +195,11 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if !w.group { // whose workers wait for each other by design
 		w.checkPool()
 	}
-	if err := w.probeEngine(ctx, log); err != nil {
-		return err
-	}
+	return log, w.probeEngine(ctx, log)
+}
+
+// makeParts makes the parts of the worker, none of which has asked the database yet.
+func (w *Worker) makeParts(log catchup.Log) {
 	if !w.group {
 		w.direct = db.Beside(w.pool, w.cfg.ListenConn)
 	}
@@ -192,6 +211,18 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if !w.cfg.PollOnly {
 		w.listener = w.newListener(log)
 	}
+	w.source = w.newSource(log)
+	w.census = projector.NewCensus(w.db, w.cfg.Partitions)
+	if len(w.units) > 1 {
+		w.joint = apply.NewJoint(w.db, w.presence, !w.cfg.SyncCommit)
+	}
+	for _, u := range w.units {
+		w.projectors = append(w.projectors, projector.New(w.projectorConfig(log, u)))
+	}
+}
+
+// newSource makes what reads the log for all projections. The control and the listener are there.
+func (w *Worker) newSource(log catchup.Log) *catchup.Source {
 	hooks := w.cfg.Observer.sourceHooks()
 	hooks.Reading, hooks.Stirred = w.reading, w.control.Stir
 	hooks.PushMissed = func() {
@@ -201,26 +232,10 @@ func (w *Worker) prepare(ctx context.Context) error {
 		}
 	}
 	size, most := w.cfg.batchSizes()
-	w.source = catchup.NewSource(catchup.SourceConfig{
+	return catchup.NewSource(catchup.SourceConfig{
 		Pool: w.db, BatchSize: size, MostBatch: most, BatchBytes: w.cfg.BatchBytes, Listener: w.listener, Members: w.control.Members,
 		IdleInterval: w.cfg.IdleInterval, Hooks: hooks, Log: w.log,
 	})
-	w.census = projector.NewCensus(w.db, w.cfg.Partitions)
-	if len(w.units) > 1 {
-		w.joint = apply.NewJoint(w.db, w.presence, !w.cfg.SyncCommit)
-	}
-	for _, u := range w.units {
-		w.projectors = append(w.projectors, projector.New(w.projectorConfig(log, u)))
-	}
-	if err := w.census.Ensure(ctx, log, w.projectors); err != nil {
-		return db.NameSync(ctx, w.db, err)
-	}
-	w.shadows = newShadows(w, log)
-	if err := w.shadows.begin(ctx); err != nil {
-		return err
-	}
-	close(w.ready)
-	return nil
 }
 
 // probeEngine judges the engine, unless another worker of the process has done so: it is the same for all logs of a database.

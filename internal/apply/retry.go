@@ -206,8 +206,7 @@ func (a *Applier) failed(events []eventstore.Event, err error) {
 // down before it is made, and taken back if it ends without a verdict. What others may be the cause of is tried again for a while,
 // and then sets the event aside too, without counting; an outage is returned.
 func (a *Applier) retry(ctx, workCtx context.Context, ev eventstore.Event, tried error, try func() error) error {
-	handler := &a.run.handler
-	stop := handler.OnFailure == Stop
+	stop := a.run.handler.OnFailure == Stop
 	doubt := newDoubt(a.patience)
 	untold := false // a try is written down that has no verdict yet
 	defer func() {
@@ -224,15 +223,8 @@ func (a *Applier) retry(ctx, workCtx context.Context, ev eventstore.Event, tried
 		if ahead {
 			before.times--
 		}
-		switch {
-		case before.skip && before.old:
-			return a.passOver(workCtx, ev)
-		case before.skip:
-			return a.giveUp(workCtx, ev, before.times, Skip, errSkipped)
-		case stop && handler.Retry.spent(before.times, 0):
-			return a.giveUp(workCtx, ev, before.times, Stop, before.cause())
-		case !stop && before.times > 1: // the first may have been at a whole batch
-			return a.failedAlone(workCtx, ev, before.times, before.times, before.cause())
+		if over, err := a.endSpent(workCtx, ev, before); over {
+			return err
 		}
 		untold = ahead
 		err := tried
@@ -268,18 +260,42 @@ func (a *Applier) retry(ctx, workCtx context.Context, ev eventstore.Event, tried
 		if !stop {
 			return a.failedAlone(workCtx, ev, before.times+1, 0, err)
 		}
-		now := attempt{times: before.times + 1, err: Reason(err)}
-		a.attempts.set(ev, now)
-		then := handler.Retry.after(now.times, 0, err)
-		if !then.again {
-			return a.giveUp(workCtx, ev, now.times, Stop, err)
+		if err := a.holdUp(ctx, workCtx, ev, before.times+1, err); err != nil {
+			return err
 		}
-		a.hooks.Retrying()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(then.pause):
-		}
+	}
+}
+
+// endSpent ends an event that is to have no further try: an operator has it skipped, or it has failed too often. Else over is false.
+func (a *Applier) endSpent(ctx context.Context, ev eventstore.Event, before attempt) (over bool, err error) {
+	stop := a.run.handler.OnFailure == Stop
+	switch {
+	case before.skip && before.old:
+		return true, a.passOver(ctx, ev)
+	case before.skip:
+		return true, a.giveUp(ctx, ev, before.times, Skip, errSkipped)
+	case stop && a.run.handler.Retry.spent(before.times, 0):
+		return true, a.giveUp(ctx, ev, before.times, Stop, before.cause())
+	case !stop && before.times > 1: // the first may have been at a whole batch
+		return true, a.failedAlone(ctx, ev, before.times, before.times, before.cause())
+	}
+	return false, nil
+}
+
+// holdUp holds all others up, under Stop, until an event that has failed so many times is to be tried again, or gives it up. An error
+// means that it is not to be tried.
+func (a *Applier) holdUp(ctx, workCtx context.Context, ev eventstore.Event, times int, cause error) error {
+	a.attempts.set(ev, attempt{times: times, err: Reason(cause)})
+	then := a.run.handler.Retry.after(times, 0, cause)
+	if !then.again {
+		return a.giveUp(workCtx, ev, times, Stop, cause)
+	}
+	a.hooks.Retrying()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(then.pause):
+		return nil
 	}
 }
 

@@ -112,11 +112,8 @@ func (b *Bench) Tenants(ctx context.Context, o TenantsOptions) (r TenantsResult,
 		schemas[i] = fmt.Sprintf("%s_%03d", b.schema, i)
 	}
 	defer func() { err = errors.Join(err, b.dropTenants(schemas)) }()
-	for i, schema := range schemas {
-		if err := b.makeTenant(ctx, schema); err != nil {
-			return r, err
-		}
-		b.cfg.Progress(int64(i+1), total)
+	if err := b.makeTenants(ctx, schemas, total); err != nil {
+		return r, err
 	}
 	if o.Apart > 0 {
 		if r.Apart, err = b.apart(ctx, o, schemas[o.Schemas:lone]); err != nil {
@@ -130,30 +127,14 @@ func (b *Bench) Tenants(ctx context.Context, o TenantsOptions) (r TenantsResult,
 	}
 	defer pool.Close()
 	ears := newEars(schemas)
-	g, err := rouse.NewGroup(pool, rouse.GroupConfig{
-		Schemas: func(context.Context) ([]string, error) { return schemas[:o.Schemas], nil },
-		Worker:  func(_ context.Context, schema string) (rouse.Config, error) { return ears.config(schema), nil },
-		Label:   "bench", Log: b.cfg.Log,
-	})
+	began := time.Now()
+	g, stop, err := b.startGroup(ctx, pool, schemas[:o.Schemas], ears)
 	if err != nil {
 		return r, err
 	}
-	groupCtx, stop := context.WithCancel(ctx)
-	ran := make(chan error, 1)
-	began := time.Now()
-	go func() { ran <- g.Run(groupCtx) }()
-	defer func() { stop(); err = errors.Join(err, <-ran) }()
-	asleep := func() error { return groupAsleep(ctx, g) }
-	select {
-	case <-g.Started():
-	case err := <-ran:
-		ran <- nil
-		return r, err
-	case <-ctx.Done():
-		return r, ctx.Err()
-	}
+	defer func() { err = errors.Join(err, stop()) }()
 	r.Group = Rest{Workers: o.Schemas, Start: time.Since(began).Seconds()}
-	if err := b.rest(ctx, o, &r.Group, tenantsName, t, before, asleep); err != nil {
+	if err := b.rest(ctx, o, &r.Group, tenantsName, t, before, func() error { return groupAsleep(ctx, g) }); err != nil {
 		return r, err
 	}
 	if r.First, err = b.first(ctx, schemas[:o.Schemas], ears); err != nil {
@@ -164,6 +145,43 @@ func (b *Bench) Tenants(ctx context.Context, o TenantsOptions) (r TenantsResult,
 	}
 	err = b.spread(ctx, o, &r, schemas, ears, func(n int) { b.cfg.Progress(int64(lone+1+n), total) })
 	return r, err
+}
+
+// startGroup runs the workers of schemas until all have started. stop ends them and returns what went wrong.
+func (b *Bench) startGroup(ctx context.Context, pool *pgxpool.Pool, schemas []string, ears *ears) (g *rouse.Group, stop func() error, err error) {
+	g, err = rouse.NewGroup(pool, rouse.GroupConfig{
+		Schemas: func(context.Context) ([]string, error) { return schemas, nil },
+		Worker:  func(_ context.Context, schema string) (rouse.Config, error) { return ears.config(schema), nil },
+		Label:   "bench", Log: b.cfg.Log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- g.Run(ctx) }()
+	stop = func() error { cancel(); return <-ran }
+	select {
+	case <-g.Started():
+		return g, stop, nil
+	case err := <-ran:
+		err = errors.Join(err, ctx.Err()) // without a fault of its own it ends with ctx alone
+		cancel()
+		return nil, nil, err
+	case <-ctx.Done():
+		return nil, nil, errors.Join(ctx.Err(), stop())
+	}
+}
+
+// makeTenants makes schemas, the first of so many steps of the bench in total.
+func (b *Bench) makeTenants(ctx context.Context, schemas []string, total int64) error {
+	for i, schema := range schemas {
+		if err := b.makeTenant(ctx, schema); err != nil {
+			return err
+		}
+		b.cfg.Progress(int64(i+1), total)
+	}
+	return nil
 }
 
 // makeTenant makes a schema with a log and a read model.

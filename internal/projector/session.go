@@ -245,12 +245,9 @@ func (s *session) loop(ctx, workCtx context.Context, feed *catchup.Feed) error {
 	for {
 		s.pulse.Working()
 		s.settleReplies()
-		in := s.whileWaiting(inputs{batches: feed.C, rest: len(s.rest.Events) > 0, tick: tick.C, due: s.due(), pause: s.idle.pause.C, asked: s.cfg.Asked.C()})
-		if s.barrier.atBarrier(s.done) {
-			in.batches, in.rest, in.trial = nil, false, nil
-			if err := s.advanceIdle(workCtx); err != nil {
-				return err
-			}
+		in, err := s.inputs(workCtx, feed, tick)
+		if err != nil {
+			return err
 		}
 		what, b := s.next(ctx, workCtx, in)
 		switch what {
@@ -282,10 +279,7 @@ func (s *session) loop(ctx, workCtx context.Context, feed *catchup.Feed) error {
 		case sharesChanged: // or an operator has asked for a retry
 			s.lookForDue()
 		case sweepDue:
-			if s.process.Control.IsAwake() || time.Since(s.asked) > dueInterval {
-				s.lookForDue()
-			}
-			if err := s.advanceOld(workCtx); err != nil {
+			if err := s.sweep(workCtx); err != nil {
 				return err
 			}
 			if s.shares.membershipQuiet(s.process.Control.Trusted(), time.Now()) {
@@ -302,6 +296,24 @@ func (s *session) loop(ctx, workCtx context.Context, feed *catchup.Feed) error {
 			return err
 		}
 	}
+}
+
+// inputs returns what the loop waits for. At a barrier nothing is handled.
+func (s *session) inputs(workCtx context.Context, feed *catchup.Feed, tick *time.Ticker) (inputs, error) {
+	in := s.whileWaiting(inputs{batches: feed.C, rest: len(s.rest.Events) > 0, tick: tick.C, due: s.due(), pause: s.idle.pause.C, asked: s.cfg.Asked.C()})
+	if !s.barrier.atBarrier(s.done) {
+		return in, nil
+	}
+	in.batches, in.rest, in.trial = nil, false, nil
+	return in, s.advanceIdle(workCtx)
+}
+
+// sweep does what may have become due without a word from anybody.
+func (s *session) sweep(workCtx context.Context) error {
+	if s.process.Control.IsAwake() || time.Since(s.asked) > dueInterval {
+		s.lookForDue()
+	}
+	return s.advanceOld(workCtx)
 }
 
 // work does what is due for a handler.
