@@ -190,6 +190,19 @@ func closeConn(conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
+// turns takes each row in turn, again and again, so that what changes meanwhile meets all of them.
+func (b *Bench) turns(rounds, rows int, total int64, round func(row int) error) error {
+	for k := range rounds {
+		for i := range rows {
+			if err := round(i); err != nil {
+				return err
+			}
+			b.cfg.Progress(int64(k*rows+i+1), total)
+		}
+	}
+	return nil
+}
+
 // checkpoint keeps the server from making one in the middle of a round, where it is ours.
 func (b *Bench) checkpoint(ctx context.Context) error {
 	if !b.cfg.Own {

@@ -60,16 +60,15 @@ func (b *Bench) Many(ctx context.Context, o ManyOptions) (r ManyResult, err erro
 	for _, n := range o.Projections {
 		r.Rows = append(r.Rows, ManyRow{Projections: n})
 	}
-	for k := range o.Rounds {
-		for i := range r.Rows {
-			b.round++
-			round, err := b.manyRound(ctx, o, r.Rows[i].Projections)
-			if err != nil {
-				return r, err
-			}
+	if err := b.turns(o.Rounds, len(r.Rows), total, func(i int) error {
+		b.round++
+		round, err := b.manyRound(ctx, o, r.Rows[i].Projections)
+		if err == nil {
 			r.Rows[i].Rounds = append(r.Rows[i].Rounds, round)
-			b.cfg.Progress(int64(k*len(r.Rows)+i+1), total)
 		}
+		return err
+	}); err != nil {
+		return r, err
 	}
 	for i := range r.Rows {
 		r.Rows[i].summarize(r.Rows[0].Rounds)

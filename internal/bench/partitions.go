@@ -63,15 +63,14 @@ func (b *Bench) Partitions(ctx context.Context, o PartitionsOptions) (r Partitio
 	for _, n := range o.Partitions {
 		r.Rows = append(r.Rows, PartitionsRow{Partitions: n})
 	}
-	for k := range o.Rounds {
-		for i := range r.Rows {
-			round, err := b.partitionsRound(ctx, o, r.Rows[i].Partitions)
-			if err != nil {
-				return r, err
-			}
+	if err := b.turns(o.Rounds, len(r.Rows), total, func(i int) error {
+		round, err := b.partitionsRound(ctx, o, r.Rows[i].Partitions)
+		if err == nil {
 			r.Rows[i].Rounds = append(r.Rows[i].Rounds, round)
-			b.cfg.Progress(int64(k*len(r.Rows)+i+1), total)
 		}
+		return err
+	}); err != nil {
+		return r, err
 	}
 	for i := range r.Rows {
 		r.Rows[i].summarize(r.Rows[0].Rounds)
