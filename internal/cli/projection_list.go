@@ -11,6 +11,7 @@ import (
 
 	"github.com/rouse-es/rouse/internal/console"
 	"github.com/rouse-es/rouse/internal/report"
+	"github.com/rouse-es/rouse/projection"
 )
 
 func projectionListVerb(e *env) *cobra.Command {
@@ -30,17 +31,7 @@ TROUBLE is what keeps a projection from getting on in a living worker, and for h
 
 // listedProjection is a line of `rouse projection list`.
 type listedProjection struct {
-	Name       string  `json:"name"`
-	Partitions int     `json:"partitions"`
-	Unowned    int     `json:"unowned"`
-	State      string  `json:"state"`
-	Stopped    bool    `json:"stopped"`
-	LagEvents  int64   `json:"lag_events"`
-	LagSeconds float64 `json:"lag_seconds"`
-
-	// Trouble is what keeps it from getting on in the worker in which that has lasted longest, and TroubleSeconds for how long.
-	Trouble        string  `json:"trouble,omitempty"`
-	TroubleSeconds float64 `json:"trouble_seconds,omitempty"`
+	projection.Listed
 
 	// RenamedTo is what one with state retired is called now; "": it was dropped. RetiredAt is when.
 	RenamedTo string     `json:"renamed_to,omitempty"`
@@ -57,19 +48,19 @@ func listProjections(ctx context.Context, e *env, all bool) error {
 	}
 	list, conditions := []listedProjection{}, []string{}
 	for _, p := range r.Projections {
-		listed := listedProjection{
+		listed := projection.Listed{
 			Name: p.Name, Partitions: len(p.Partitions), Unowned: p.Unowned, State: p.State, Stopped: p.Stopped, LagEvents: p.LagEvents, LagSeconds: p.LagSeconds,
 		}
 		if len(p.Troubles) > 0 {
 			listed.Trouble, listed.TroubleSeconds = p.Troubles[0].Text, p.Troubles[0].AgeSeconds
 		}
-		list = append(list, listed)
+		list = append(list, listedProjection{Listed: listed})
 		conditions = append(conditions, p.StateText())
 	}
 	for _, r := range r.Retired {
 		if all {
 			at := r.RetiredAt.UTC()
-			list = append(list, listedProjection{Name: r.Name, State: report.RetiredName, RenamedTo: r.RenamedTo, RetiredAt: &at})
+			list = append(list, listedProjection{Listed: projection.Listed{Name: r.Name, State: report.RetiredName}, RenamedTo: r.RenamedTo, RetiredAt: &at})
 			conditions = append(conditions, retiredText(r))
 		}
 	}
