@@ -72,7 +72,7 @@ func (b *bundle) identity() {
 }
 
 // A writer whose search_path leads to operators, functions, types and tables of its own appends as any other does: by the
-// first append of a log, in a transaction of several statements, behind a forged note and beside somebody who holds S.
+// first append of a log, in a transaction of several statements, behind a forged note and beside a process that holds S.
 func TestSearchPathOfAWriterBendsNoAppend(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -24,7 +24,7 @@ func (b *bundle) inherited(p rouse.Projection, events int) (at []int64) {
 	return b.appendAll(slices.Repeat([]string{"slow"}, events)...)
 }
 
-// While somebody ends the sessions in which a worker handles, again and again, after its predecessor has died, no event is blamed:
+// While an operator ends the sessions in which a worker handles, again and again, after its predecessor has died, no event is blamed:
 // neither where only these sessions end, nor where all sessions of the worker do.
 func TestSessionsThatAreEndedForAWhileBlameNobody(t *testing.T) {
 	t.Parallel()

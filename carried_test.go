@@ -216,7 +216,7 @@ func (b *bundle) write(conn *pgx.Conn, aggregate, v int) error {
 	return err
 }
 
-// A notification that somebody has made up brings no event, where a genuine one would.
+// A notification that a stranger has made up brings no event, where a genuine one would.
 func TestForgedPushBringsNoEvent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

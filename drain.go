@@ -9,7 +9,7 @@ import (
 )
 
 // Drain handles everything that was committed before the call, in the partitions that this worker owns, and returns. An event that
-// fails, or that its handler wants later (NotBefore), is set aside, and not waited for. A reset that was asked for is waited for; what is built or kept beside a projection is not,
+// fails, or that its handler wants later (NotBefore), is set aside, and not waited for. A reset that an operator has asked for is waited for; what is built or kept beside a projection is not,
 // so where another version is live there is nothing to wait for. A worker that does not run yet is run for the duration of the call, with the errors of Run. On a worker that runs,
 // Drain waits until it has come that far, and returns ErrEnded if Run returns first or has returned.
 func (w *Worker) Drain(ctx context.Context) error {

@@ -154,7 +154,7 @@ func TestGroup_LogsOfTenantsDoNotMix(t *testing.T) {
 	b.unbent(pool)
 }
 
-// Whatever one tenant lacks, the others live, and somebody is told once.
+// Whatever one tenant lacks, the others live, and the operator is told once.
 func TestGroup_BrokenTenantLeavesTheOthersAlone(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("no plan was paid for")

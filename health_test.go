@@ -89,7 +89,7 @@ func TestHealthIsNotLag(t *testing.T) {
 	testdb.Eventually(t, patience, "the rest to be handled", func() (bool, error) { return len(b.done("p")) == 4, nil })
 }
 
-// TestHealthOfAPausedProjection: somebody wanted it so.
+// TestHealthOfAPausedProjection: the operator wanted it so.
 func TestHealthOfAPausedProjection(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -239,7 +239,7 @@ func TestJoint_OneThatWaitsForALockHoldsUpNoOther(t *testing.T) {
 	require.EqualValues(t, 6, b.int("select n from locked"))
 }
 
-// hanging is an argument whose value comes once somebody lets it.
+// hanging is an argument whose value comes once the test lets it.
 type hanging struct {
 	text string
 	let  chan struct{}

@@ -122,7 +122,7 @@ func TestDropBetweenTheWorkAndItsSaveRollsTheWorkBack(t *testing.T) {
 	require.Zero(t, b.int("select count(*) from projection_checkpoints"))
 }
 
-// What is set aside goes with a projection, and its name is nobody's until somebody says where it begins.
+// What is set aside goes with a projection, and its name is nobody's until a person says where it begins.
 func TestDroppedNameIsRefusedUntilItIsCreated(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -160,7 +160,7 @@ func TestDroppedNameIsRefusedUntilItIsCreated(t *testing.T) {
 	require.ErrorIs(t, w.Wait(), rouse.ErrDropped)
 }
 
-// A row that somebody deletes by hand is no reason to do everything again.
+// A row that a person deletes by hand is no reason to do everything again.
 func TestDeletedRowIsNotMadeAnewByARunningWorker(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/rouse-es/rouse/parked"
 )
 
-// A checkpoint that somebody sets back by hand while events are parked goes on: what is parked stays so, with its tries and error.
+// A checkpoint that a person sets back by hand while events are parked goes on: what is parked stays so, with its tries and error.
 func TestCheckpointThatIsSetBackGoesOnOverParkedEvents(t *testing.T) {
 	eachForm(t, func(t *testing.T, name string) {
 		b := setup(t)

@@ -59,7 +59,7 @@ func (b *bundle) quietReader(cfg rouse.Config) (*running, *reads) {
 	return w, r
 }
 
-// An event that follows the last one without a hole costs a read of the head and of itself, and its transaction. Whether somebody
+// An event that follows the last one without a hole costs a read of the head and of itself, and its transaction. Whether an append
 // holds something back needs no look then; that comes once a second all the same.
 func TestQuietEventIsReadWithoutALookAtTheLocks(t *testing.T) {
 	t.Parallel()

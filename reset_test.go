@@ -127,7 +127,7 @@ func TestResetThatCannotBeDoneIsTakenBack(t *testing.T) {
 	require.ErrorIs(t, err, operator.ErrNoProjection)
 }
 
-// A request that somebody takes back is not done, and says so.
+// A request that an operator takes back is not done, and says so.
 func TestResetThatIsTakenBackIsNotDone(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

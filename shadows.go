@@ -150,7 +150,7 @@ func (s *shadows) look(ctx, workCtx context.Context) (again time.Duration) {
 		}
 		return shadowAgain
 	}
-	if len(s.lacks) > 0 { // somebody may put back what is archived
+	if len(s.lacks) > 0 { // an operator may put back what is archived
 		again = shadowAgain
 	}
 	s.forget(found)
@@ -295,7 +295,7 @@ func (s *shadows) swap(ctx context.Context, one rebuild.Shadow) {
 	}
 	var refusal *rebuild.Refusal
 	if errors.As(err, &refusal) {
-		err = errors.New(refusal.Why) // somebody may mend it, and then it takes the place
+		err = errors.New(refusal.Why) // an operator may mend it, and then it takes the place
 	}
 	if s.note(ctx, one, err) {
 		s.log.Warn().Err(err).Str(keyProjection, one.Name).Msg("what was built beside a projection cannot take its place yet, trying again")

@@ -214,7 +214,7 @@ func TestWhyAProjectionIsStoppedStaysUntilAWorkerTakesItUp(t *testing.T) {
 	require.Equal(t, "paused false ", condition())
 }
 
-// An event that stops a projection is passed over when somebody says so.
+// An event that stops a projection is passed over when an operator says so.
 func TestSkipPassesOverOneEvent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -19,10 +19,10 @@ import (
 // Why a wait has ended without what was waited for. Each is wrapped with the name of the projection.
 var (
 	// ErrParked means that an event that was waited for has failed for good and waits for people, or stands behind such a one of its
-	// aggregate. The read model is without it until somebody has it tried again.
+	// aggregate. The read model is without it until an operator has it tried again.
 	ErrParked = await.ErrParked
 
-	// ErrPaused means that somebody has paused the projection before it came that far.
+	// ErrPaused means that an operator has paused the projection before it came that far.
 	ErrPaused = await.ErrPaused
 
 	// ErrStopped means that an event or a condition has stopped the projection before it came that far, and that no worker goes on with it.
@@ -40,7 +40,7 @@ var (
 // ErrParked, ErrPaused, ErrStopped and ErrNoProjection come as soon as they are known, and mean that waiting longer is in vain.
 // An event that was skipped counts as handled, and so does one of a type that the projection does not handle. One that failed and is tried
 // again is waited for, and so is one that its handler wants at a time and no earlier (NotBefore), until it has been handled then. A reset that
-// somebody has asked for is waited for.
+// an operator has asked for is waited for.
 //
 // Of each append only Slot and Positions count, so they may be kept, in a cookie for example, and be waited for by another process.
 //

@@ -99,7 +99,7 @@ func TestWaitForWaitsForAnEventThatIsTriedAgain(t *testing.T) {
 	require.GreaterOrEqual(t, tries.Load(), int64(4))
 }
 
-// What nobody will handle without somebody's doing something ends the wait, at its beginning and while it lasts.
+// What nobody will handle without a person's doing something ends the wait, at its beginning and while it lasts.
 func TestWaitForSaysWhyItWillNotBe(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

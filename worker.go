@@ -71,7 +71,7 @@ type Worker struct {
 	source     *catchup.Source
 	census     *projector.Census
 	joint      *apply.Joint            // nil: there is one projection
-	asked      map[string]*await.Asked // what somebody waits for, by key of the projection
+	asked      map[string]*await.Asked // what waiters wait for, by key of the projection
 	projectors []*projector.Projector
 	shadows    *shadows
 }
@@ -387,7 +387,7 @@ func (w *Worker) newListener(log catchup.Log) *listener.Listener {
 	})
 }
 
-// hearAsk passes what somebody waits for on to the projection, if it is one of this worker.
+// hearAsk passes what a waiter waits for on to the projection, if it is one of this worker.
 func (w *Worker) hearAsk(payload string) {
 	if asked := w.asked[await.KeyOf(payload)]; asked != nil {
 		asked.Hear(payload)

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// lookEvery is how often the database is asked while somebody looks.
+	// lookEvery is how often the database is asked while a browser looks.
 	lookEvery = time.Second
 
 	// maxClients bounds the streams at one time.
@@ -32,7 +32,7 @@ type stream struct {
 	looker *looker
 	ended  chan struct{} // closed by close
 
-	turn sync.Mutex // held while somebody joins or leaves, so that there is one loop at a time
+	turn sync.Mutex // held while a browser joins or leaves, so that there is one loop at a time
 	stop context.CancelFunc
 	done chan struct{} // closed at the end of the loop; nil: there is none
 
@@ -154,7 +154,7 @@ type hello struct {
 	MayAct bool   `json:"may_act"`
 	CSRF   string `json:"csrf,omitempty"`
 
-	// History has the lag of each projection over the last minutes, as far as somebody looked.
+	// History has the lag of each projection over the last minutes, as far as a browser looked.
 	History map[string][]point `json:"history"`
 }
 

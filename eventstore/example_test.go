@@ -12,7 +12,7 @@ import (
 	"github.com/rouse-es/rouse/rousetest"
 )
 
-// The usual round of a command: read the stream, decide, append what was decided, and begin again if somebody else was
+// The usual round of a command: read the stream, decide, append what was decided, and begin again if another command was
 // faster. Package aggregate does this in one call.
 func ExampleAppend() {
 	ctx := context.Background()

@@ -12,7 +12,7 @@ import (
 )
 
 // A Scanner gives what ScanEvent gives, in every mode, for small and large JSON, with few types and with more than it remembers;
-// and nothing that it gives changes when it reads on, or when somebody appends to it.
+// and nothing that it gives changes when it reads on, or when a writer appends to it.
 func TestScanner_ReadsWhatScanEventReads(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -21,7 +21,7 @@ const (
 	// atOnce is the number of logs that are armed in one round trip.
 	atOnce = 100
 
-	// Somebody may have locked a sequence whose value is wanted. Where logs share the connection, one that cannot be armed
+	// A transaction may have locked a sequence whose value is wanted. Where logs share the connection, one that cannot be armed
 	// takes lockShare of the time of the others, all of them lockSum, though each has minLockShare.
 	lockAlone    = 2 * time.Second
 	lockSum      = 200 * time.Millisecond

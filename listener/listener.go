@@ -52,7 +52,7 @@ type Config struct {
 	// connection's goroutine and must not wait. nil: nobody listens to that channel.
 	OnMembers func()
 
-	// OnAsk, if not nil, is called with what comes from AsksChannel: what somebody waits for until it is handled. It is called on the
+	// OnAsk, if not nil, is called with what comes from AsksChannel: what a waiter waits for until it is handled. It is called on the
 	// connection's goroutine and must not wait. nil: nobody listens to that channel.
 	OnAsk func(payload string)
 

@@ -17,7 +17,7 @@ type load struct {
 	writers  int
 	think    time.Duration // on average; zero: the next append begins at once
 	commit   time.Duration
-	leftOpen int // appends that somebody has left open, besides
+	leftOpen int // appends that a program has left open, besides
 
 	p       *pressure
 	random  *rand.Rand

@@ -139,7 +139,7 @@ func TestPressure_NoTorrentBegins(t *testing.T) {
 	}
 }
 
-// A handful of events at once is no queue, although two appends that somebody has left open make each wake look crowded.
+// A handful of events at once is no queue, although two appends that a program has left open make each wake look crowded.
 func TestPressure_AFewEventsBesideAppendsLeftOpenBeginNoTorrent(t *testing.T) {
 	t.Parallel()
 	c := newCourse()

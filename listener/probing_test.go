@@ -12,7 +12,7 @@ const oneTry = `
     perform pg_notify('rouse_' || tg_relid, '');
   end if;`
 
-// An append that was stopped while it asked whether somebody sleeps, which happens where processors are few, must not make all
+// An append that was stopped while it asked whether a process sleeps, which happens where processors are few, must not make all
 // others notify: that would throttle writers in a torrent and wake every process.
 func TestAppendsDoNotTakeEachOtherForASleeper(t *testing.T) {
 	t.Parallel()

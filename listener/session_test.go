@@ -56,7 +56,7 @@ func TestSession_SleepsUndisturbedAndIsMissedSoon(t *testing.T) {
 	require.Equal(t, []lock{{int32(conn.PgConn().PID()), "presence", true}}, b.locks(t), "it does not sleep yet")
 }
 
-// Somebody may still hold the lock, such as the session of a connection that was cut off and that the server has not missed
+// Another session may still hold the lock, such as the session of a connection that was cut off and that the server has not missed
 // yet. It is taken when they let go of it.
 func TestSession_TakesItsPresenceWhenItCan(t *testing.T) {
 	t.Parallel()

@@ -188,7 +188,7 @@ func TestShared_ATorrentInOneLogHoldsUpNoOther(t *testing.T) {
 	require.Empty(t, s.log.messages(zerolog.WarnLevel))
 }
 
-// Somebody else may hold S of one log alone for as long as they like.
+// Another session may hold S of one log alone for as long as it likes.
 func TestShared_ALogWhoseSIsRefusedHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	const logs = 5
@@ -418,7 +418,7 @@ func TestShared_AStatementThatHangsIsNoticed(t *testing.T) {
 	}
 }
 
-// What a database that sleeps is asked at rest is what somebody has chosen.
+// What a database that sleeps is asked at rest is what its operator has chosen.
 func TestShared_ProbesAtRestComeAsOftenAsAsked(t *testing.T) {
 	t.Parallel()
 	s := newShared(t, 1, func(cfg *listener.ConnectionConfig) { cfg.ProbeInterval = time.Hour })

@@ -28,7 +28,7 @@ type Event struct {
 	Version    int64
 	Type       string
 
-	// Attempts is how often its handler was tried, and Tries how often since somebody has last asked for it, which is what
+	// Attempts is how often its handler was tried, and Tries how often since an operator has last asked for it, which is what
 	// rouse.RetryPolicy counts. Error is how the last try ended. All are zero for an event that only waits behind another one of its
 	// aggregate.
 	Attempts, Tries int

@@ -132,7 +132,7 @@ func TestAssignIsFairAndMovesLittle(t *testing.T) {
 	})
 }
 
-// What does not divide goes to whoever owns most at the moment. So a claim can change the plan of somebody who has looked
+// What does not divide goes to whoever owns most at the moment. So a claim can change the plan of a member that has looked
 // already, and everybody has to look again until it is settled.
 func TestPlanSaysWhetherEverybodyHasTheirs(t *testing.T) {
 	t.Parallel()

@@ -247,7 +247,7 @@ type served struct {
 	next       time.Time
 }
 
-// mustBeat reports whether a heartbeat is due: by the rhythm, because somebody has asked for it, because the last one is valid
+// mustBeat reports whether a heartbeat is due: by the rhythm, because it was asked for, because the last one is valid
 // for longer than it should be now, or because the others have to be told that there is work in hand, or is none any more.
 func (c *Control) mustBeat(now time.Time, r rhythm) bool {
 	c.mu.Lock()

@@ -17,7 +17,7 @@ var ErrGone = errors.New("partition: the projection is gone from the database")
 
 // Kept is what the database has under the name of a projection.
 type Kept struct {
-	// Partitions is how many it is kept in. 0: it is not, or somebody is changing their number (Exists).
+	// Partitions is how many it is kept in. 0: it is not, or an operator is changing their number (Exists).
 	Partitions int
 	Exists     bool
 

@@ -64,7 +64,7 @@ func TestEnsureAll_MakesWhatIsNotThere(t *testing.T) {
 	require.ErrorIs(t, err, partition.ErrCount)
 }
 
-// A projection that somebody changes or resets, for minutes perhaps, holds up no other: one that is not whole is left out.
+// A projection that an operator changes or resets, for minutes perhaps, holds up no other: one that is not whole is left out.
 func TestEnsureAll_WaitsForNobody(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

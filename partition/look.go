@@ -37,7 +37,7 @@ func (c *Control) watch(ctx context.Context, l *line) error {
 }
 
 // saw takes in a look, and the row of this member as the others see it by now. It wakes the waiting goroutines if either has
-// changed, or if somebody has asked for the look.
+// changed, or if the look was asked for.
 func (c *Control) saw(found look, planned string) {
 	c.looked, c.due = time.Now(), false
 	c.othersWork = found.working

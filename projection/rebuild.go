@@ -129,7 +129,7 @@ func StartRebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Sta
 
 // Rebuild is StartRebuild, and waits until the new read model has taken the place. progress is called with each look at it, on the
 // goroutine of the caller; nil: nobody is told. When ctx ends, the build goes on; CancelRebuild ends it. Its error wraps ErrRefused
-// where the projection cannot be rebuilt, and then nothing is left of the build, and ErrCancelled where somebody has cancelled it.
+// where the projection cannot be rebuilt, and then nothing is left of the build, and ErrCancelled where an operator has cancelled it.
 func Rebuild(ctx context.Context, pool *pgxpool.Pool, name string, from Start, progress func(Build)) error {
 	b, err := StartRebuild(ctx, pool, name, from)
 	if err != nil {

@@ -90,7 +90,7 @@ func TestResizeRefusesWhatCannotBe(t *testing.T) {
 	require.EqualValues(t, 1, b.int("select count(*) from projections where partitions = 4"))
 }
 
-// Whoever was at work when the partitions were split cannot save any more: the part that is somebody else's now would be
+// Whoever was at work when the partitions were split cannot save any more: the part that is another worker's now would be
 // handled twice.
 func TestResizeFencesWhatIsInFlight(t *testing.T) {
 	t.Parallel()
@@ -162,7 +162,7 @@ func TestBarrierStandsAtTheHighestCheckpoint(t *testing.T) {
 		testdb.Eventually(t, patience, "the barrier to be where the highest checkpoint is", func() (bool, error) { return b.barrier() == position, nil })
 	}
 	at(13)
-	b.exec("update projection_checkpoints set last_global_position = 20 where partition = 1") // somebody had not seen it yet
+	b.exec("update projection_checkpoints set last_global_position = 20 where partition = 1") // a worker had not seen it yet
 	at(20)
 
 	var wg sync.WaitGroup

@@ -77,7 +77,7 @@ func run(ctx context.Context, env app.Env) error {
 		return err
 	}
 
-	// The mended program is deployed, and somebody asks for a rebuild: here, or with `rouse projection rebuild rebuilt_stock`.
+	// The mended program is deployed, and an operator asks for a rebuild: here, or with `rouse projection rebuild rebuilt_stock`.
 	worker, err := rouse.New(pool, rouse.Config{Projections: []rouse.Projection{rouse.Batched(stock{mended: true})}})
 	if err != nil {
 		return err

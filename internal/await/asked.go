@@ -67,7 +67,7 @@ func (a *Asked) Hear(payload string) {
 	}
 }
 
-// Wanted reports whether somebody waits.
+// Wanted reports whether a waiter is there.
 func (a *Asked) Wanted() bool {
 	if a == nil {
 		return false
@@ -83,7 +83,7 @@ func KeyOf(payload string) string {
 	return one.key
 }
 
-// Settle begins to reply if somebody has asked, and ends it when nobody has for long. done is the highest position that was handled in
+// Settle begins to reply if a waiter has asked, and ends it when nobody has for long. done is the highest position that was handled in
 // any partition of this session. Call it while nothing is under way, so that no save up to done goes without a reply unseen.
 func (a *Asked) Settle(done int64) {
 	if a == nil {

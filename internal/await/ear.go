@@ -83,7 +83,7 @@ func (h *Hub) listen() (delivered bool) {
 			return delivered
 		}
 		switch {
-		case n.Channel == members: // somebody may have paused, resized, reset, dropped or joined
+		case n.Channel == members: // an operator may have paused, resized, reset or dropped, or a worker joined
 			h.again()
 		case strings.HasPrefix(n.Payload, proofPrefix):
 			delivered = h.proved(n.Payload) || delivered

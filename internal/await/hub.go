@@ -77,7 +77,7 @@ func (h *Hub) Looks() int {
 }
 
 // Wait returns nil once target is reached, and an error that wraps ErrParked, ErrPaused, ErrStopped or ErrNoProjection if it will not be
-// without somebody's doing something, or the error of ctx, with what was waited for.
+// without an operator's doing something, or the error of ctx, with what was waited for.
 func (h *Hub) Wait(ctx context.Context, target Target) error {
 	w := &waiter{target: target, key: Key(target.Projection), done: make(chan error, 1), must: true}
 	if err := h.enter(w); err != nil {
@@ -207,7 +207,7 @@ func (h *Hub) due(now time.Time) (due []*waiter, asks []ask, next time.Time) {
 				}
 				continue
 			}
-			// Whoever waits for events of some slot hears of the save that handles them, once somebody has asked. The save says nothing of
+			// Whoever waits for events of some slot hears of the save that handles them, once a waiter has asked. The save says nothing of
 			// the partitions of other workers, and an event that nobody wants is not saved at once.
 			if first || w.looks > 0 || w.target.first() < 0 || w.looked {
 				asks = append(asks, w.ask(h.hears))

@@ -6,7 +6,7 @@ import "time"
 // heard, and what is not will be.
 type memory struct {
 	asked time.Time // when the workers were last asked
-	used  time.Time // when somebody last waited
+	used  time.Time // when a waiter last waited
 
 	total int // partitions; 0: nothing was heard yet
 	upto  []int64
@@ -27,7 +27,7 @@ func (m *memory) hear(r reply) {
 		m.clean = max(m.clean, r.to)
 	}
 	if r.bare {
-		return // somebody may have moved the checkpoints back when it is heard
+		return // an operator may have moved the checkpoints back when it is heard
 	}
 	for p := range m.upto {
 		if r.partitions.has(p) {

@@ -123,7 +123,7 @@ type reply struct {
 	to int64
 
 	// look means that something was set aside, or taken out of a queue, or that it is time to look for another reason. bare means that
-	// no save holds the checkpoints where they are, so that somebody may have moved them back since.
+	// no save holds the checkpoints where they are, so that an operator may have moved them back since.
 	look, bare bool
 
 	total      int // partitions of the projection

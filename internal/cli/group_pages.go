@@ -19,7 +19,7 @@ const (
 	// maxPages is how many schemas have a dashboard at the same time. One more takes the place of the one that was asked longest ago.
 	maxPages = 8
 
-	// pageConns is how many connections a dashboard takes while somebody looks at it, and pageIdle how long it keeps them afterwards.
+	// pageConns is how many connections a dashboard takes while a browser looks at it, and pageIdle how long it keeps them afterwards.
 	pageConns = 2
 	pageIdle  = 15 * time.Second
 )

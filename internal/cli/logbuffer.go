@@ -18,7 +18,7 @@ const (
 	bufferedLines = 4096
 	bufferedBytes = 1 << 20
 
-	// flushTimeout is how long the end of the program waits for somebody to read the rest of the log.
+	// flushTimeout is how long the end of the program waits for the reader to take the rest of the log.
 	flushTimeout = time.Second
 
 	// dropsEvery is the time between two lines that say how many were dropped, where the reader is always behind.
@@ -125,7 +125,7 @@ func (q *logBuffer) print(line []byte) {
 	}
 }
 
-// sayLast prints the last sentence of the program, for which it waits no longer than for the log: somebody may hold the other
+// sayLast prints the last sentence of the program, for which it waits no longer than for the log: a stopped reader may hold the other
 // end and not read.
 func sayLast(w io.Writer, sentence string) {
 	done := make(chan struct{})

@@ -13,7 +13,7 @@ import (
 // files, and what was read at the start is refused from then on. Where something cannot be read, as in the middle of a rewrite,
 // what was read before stays; the server then says what it thinks of it. Hosts and everything else stay as they are, in the order
 // that they have now. The connections of a worker beside the pool pass through here as well: one that leads elsewhere, or as
-// somebody else, has secrets of its own, which were read with its own address.
+// another role, has secrets of its own, which were read with its own address.
 func refresh(address string) func(context.Context, *pgx.ConnConfig) error {
 	return func(_ context.Context, cfg *pgx.ConnConfig) error {
 		fresh, err := pgx.ParseConfig(address)

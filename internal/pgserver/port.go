@@ -16,7 +16,7 @@ const (
 	highestPort = 32000
 )
 
-// FreePort finds a port on 127.0.0.1 that nobody listens on. Somebody else may
+// FreePort finds a port on 127.0.0.1 that nobody listens on. Another process may
 // take it before the caller does.
 func FreePort() (int, error) {
 	for range 200 {

@@ -116,7 +116,7 @@ func (s *Server) initialize(ctx context.Context) error {
 }
 
 // firstRun starts the server on the given port, or on a free one if it is 0.
-// Between the choice and the start somebody else may take a free port; then it
+// Between the choice and the start another process may take a free port; then it
 // takes another.
 func (s *Server) firstRun(ctx context.Context, port int) error {
 	s.mu.Lock()

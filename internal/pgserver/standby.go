@@ -15,7 +15,7 @@ import (
 	"github.com/rouse-es/rouse/internal/randid"
 )
 
-// objectInUse is the SQLSTATE of a replication slot that somebody still reads.
+// objectInUse is the SQLSTATE of a replication slot that a standby still reads.
 const objectInUse = "55006"
 
 // Standby makes a copy of the running server that follows it by streaming,

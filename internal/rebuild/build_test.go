@@ -106,7 +106,7 @@ func TestACancelledRebuildLeavesNothing(t *testing.T) {
 	w.MustStop()
 }
 
-// Whoever waits for a rebuild that somebody cancels is told so.
+// Whoever waits for a rebuild that an operator cancels is told so.
 func TestAWaitForARebuildEndsWithItsCancellation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -174,7 +174,7 @@ func TestARebuildWithEventsSetAsideWaitsForThem(t *testing.T) {
 	require.EqualValues(t, 1, b.counted("bad"))
 }
 
-// A handler that writes to a table of somebody else would apply every event twice there. Nothing of that is committed.
+// A handler that writes to a table that is not its own would apply every event twice there. Nothing of that is committed.
 func TestARebuildWhoseHandlerWritesElsewhereStops(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{

@@ -51,7 +51,7 @@ func TestADropByForceTakesWhatIsBesideAlong(t *testing.T) {
 	require.EqualValues(t, 20, b.counted("e"), "the read model that was live is its owner's to drop")
 }
 
-// What no worker runs any more, such as the version before, holds tables that somebody may want.
+// What no worker runs any more, such as the version before, holds tables that the operator may want.
 func TestWhatIsKeptBesideKeepsAProjectionItsName(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

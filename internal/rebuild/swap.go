@@ -45,7 +45,7 @@ var (
 	// ErrBusy means that another process is changing the projection at this moment.
 	ErrBusy = errors.New("another process is changing the projection")
 
-	// ErrLocked means that somebody holds a table for so long that the places could not be changed.
+	// ErrLocked means that a transaction holds a table for so long that the places could not be changed.
 	ErrLocked = errors.New("somebody holds a lock on one of the tables (look for a long transaction in pg_stat_activity)")
 )
 
@@ -347,7 +347,7 @@ func (s *swap) moveTables(ctx context.Context, tx pgx.Tx, p places, kept string)
 	return dropSchema(ctx, tx, p.aside)
 }
 
-// dropSchema drops a schema that is empty by now, if the role may: somebody else has made it otherwise.
+// dropSchema drops a schema that is empty by now, if the role may: another role has made it otherwise.
 func dropSchema(ctx context.Context, tx pgx.Tx, name string) error {
 	var there, full, own bool
 	if err := tx.QueryRow(ctx, sqlSchema.In(""), name).Scan(&there, &full, &own); err != nil || !there || full || !own {

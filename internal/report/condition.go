@@ -15,7 +15,7 @@ const (
 	// beside a projection may be so for long: nothing waits for it, and none of its partitions is missed.
 	Unowned = "unowned"
 
-	// Paused: somebody has paused it. It is also the state of its partitions that no living worker owns: none is missed.
+	// Paused: an operator has paused it. It is also the state of its partitions that no living worker owns: none is missed.
 	Paused = "paused"
 
 	// Stopped: a worker has stopped it, at an event that failed or a condition that a person has to mend. No other takes it up by itself.

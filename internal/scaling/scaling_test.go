@@ -137,7 +137,7 @@ func TestEnsureTakesNoLockWhereTheTableIs(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
 	require.NoError(t, Ensure(t.Context(), db.Pool))
-	// The migration lock is held by somebody; a start must not wait for it.
+	// The migration lock is held by another session; a start must not wait for it.
 	_, err := db.Conn(t).Exec(t.Context(), "select pg_advisory_lock(1919907149, hashtext('public'))")
 	require.NoError(t, err)
 	require.NoError(t, Ensure(t.Context(), db.Pool))

@@ -1,5 +1,5 @@
 -- Raises division_by_zero unless a projection still has a number of partitions, and a version, so that a claim that comes before it does not
--- commit; and for what is built beside a projection before its tables are there: under its name somebody may still run what was built before,
+-- commit; and for what is built beside a projection before its tables are there: under its name a worker may still run what was built before,
 -- and find the live tables. It is a statement of its own, whose snapshot is younger than the wait for the claimed rows: a change of the number
 -- holds all of them.
 -- $1: projection; $2: the number; $3: the version; 0: any.

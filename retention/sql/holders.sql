@@ -1,5 +1,5 @@
 -- Returns up to which position each projection has no need of events any more, and why no further, the lowest first: its lowest checkpoint,
--- what lies before its first parked event, or the position behind which somebody wants it to start over. Then up to where the last event
+-- what lies before its first parked event, or the position behind which an operator wants it to start over. Then up to where the last event
 -- of the log allows it, under no name.
 -- $1: projections that do not count. Index: the primary keys; parked_events and the checkpoints are read whole, which are small.
 -- Lock: none; in the transaction that removes, rouse_retention is locked before, so that none of these can go back.

@@ -114,7 +114,7 @@ func (b *tab) shows(selector string, texts ...string) {
 	b.until(selector+" to show "+strings.Join(texts, ", "), strings.Join(conditions, " && "))
 }
 
-// picture keeps the page as docs/img/NAME.png, if somebody wants that.
+// picture keeps the page as docs/img/NAME.png, if screenshotsEnv asks for that.
 func (b *tab) picture(name string) {
 	b.t.Helper()
 	if os.Getenv(screenshotsEnv) == "" {

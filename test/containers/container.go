@@ -98,7 +98,7 @@ func newContainer(ctx context.Context, t testing.TB, image string, settings map[
 }
 
 // create makes and starts the container on a free port. Between the choice and
-// the start somebody else may take the port; then it takes another.
+// the start another process may take the port; then it takes another.
 func (c *Server) create(ctx context.Context, repository, tag string, settings map[string]string) error {
 	all := maps.Clone(containerSettings)
 	maps.Copy(all, settings)

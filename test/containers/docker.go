@@ -174,7 +174,7 @@ func removeContainer(ctx context.Context, pool *dockertest.Pool, id string) erro
 	switch {
 	case errors.As(err, &gone):
 		return nil
-	case errors.As(err, &failed) && failed.Status == 409: // somebody else removes it at this moment
+	case errors.As(err, &failed) && failed.Status == 409: // another process removes it at this moment
 		return nil
 	case err != nil:
 		return fmt.Errorf("containers: removing a container: %w", err)

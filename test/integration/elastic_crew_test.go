@@ -194,7 +194,7 @@ func (c *crew) partitionsOf(label string) (partitions []int) {
 	return partitions
 }
 
-// takenOver waits until somebody else has handled an event of these partitions that was appended after a moment, and returns
+// takenOver waits until another worker has handled an event of these partitions that was appended after a moment, and returns
 // how long after the moment that was, by the server's clock.
 func (c *crew) takenOver(since time.Time, from string, partitions []int) time.Duration {
 	c.t.Helper()

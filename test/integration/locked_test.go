@@ -13,7 +13,7 @@ import (
 	"github.com/rouse-es/rouse/internal/testdb"
 )
 
-// Somebody locks a checkpoint for longer than anything in the worker waits. The transaction is given up at its
+// A transaction locks a checkpoint for longer than anything in the worker waits. The transaction is given up at its
 // deadline, rolled back and done again; the log names what is waited for; and no event is blamed.
 func TestStressLockedCheckpointBlamesNobody(t *testing.T) {
 	t.Parallel()

@@ -57,7 +57,7 @@ func withoutMake(env []string) []string {
 	})
 }
 
-// TestMakeRunEndsAsTheProgramDoes: whoever runs it through make meets its end, not that of somebody in between: a stop is no
+// TestMakeRunEndsAsTheProgramDoes: whoever runs it through make meets its end, not that of a shell in between: a stop is no
 // error, a signal to make reaches it, its exit code comes through, and nothing stays.
 func TestMakeRunEndsAsTheProgramDoes(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ func (r rebuilt) Reset(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// A read model is built anew without an effect being done again. An effect itself is not started over, unless somebody insists.
+// A read model is built anew without an effect being done again. An effect itself is not started over, unless the operator insists.
 func TestRebuildRepeatsNoEffect(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, testdb.New(t))

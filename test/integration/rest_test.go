@@ -41,7 +41,7 @@ func (c *crew) lostBy(label string) string {
 	return c.aggregateIn(owned[rand.IntN(len(owned))], 32)
 }
 
-// handledByOthers waits until somebody but one worker has handled the event at a position.
+// handledByOthers waits until a worker other than one has handled the event at a position.
 func (c *crew) handledByOthers(position int64, than string) {
 	c.t.Helper()
 	c.eventually(patience, "others to handle it", "select exists (select from seen where global_position = $1 and worker <> $2)", position, than)

@@ -1,4 +1,4 @@
--- When somebody else went on with the partitions of a worker: the first event of one of them that another one has handled,
+-- When another worker went on with the partitions of a worker: the first event of one of them that another one has handled,
 -- and whether any event of them was appended since the mark at all.
 -- $1: the mark, a time; $2: the label of the worker; $3: partitions of the projection less one; $4: its partitions; $5: the
 -- last position at the mark.

@@ -1,4 +1,4 @@
--- Locks a shadow and the projection whose place it is to take, and returns what they are, and whether somebody else changes one of
+-- Locks a shadow and the projection whose place it is to take, and returns what they are, and whether another process changes one of
 -- them. $1: the shadow; $2: the holder of the barrier.
 -- Lock: both rows, in the order of names. Index: the primary keys.
 with names as materialized (

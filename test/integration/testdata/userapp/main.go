@@ -31,7 +31,7 @@ func main() {
 	})
 }
 
-// announce has a worker say on its output that it is at work, where somebody has asked for it: a test that is about to stop it.
+// announce has a worker say on its output that it is at work, where a variable asks for it: a test that is about to stop it.
 func announce(c *rouse.Config) {
 	if os.Getenv("USERAPP_ANNOUNCE") == "" {
 		return
