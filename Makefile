@@ -131,8 +131,9 @@ test-deploy: ## the files of deploy/ against the schemas of those who read them
 test-bench: ## the module that compares Rouse with others, and writes docs/performance.md
 	cd bench && $(GO) vet ./... && $(GO) test -count=1 -timeout 10m ./...
 
-stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events
+stress: ## the long tests: 100,000 events under stress, 50,000 armings, ten crashes, the plans for a million events, each known-bad build
 	cd test && ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./integration/...
+	cd test && ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'KnownBad' -timeout 60m $(TESTFLAGS) ./knownbad
 	ROUSE_STRESS=1 $(GO) test -count=1 -v -run 'Stress|Arming|Crash' -timeout 60m $(TESTFLAGS) ./listener ./catchup
 
 model: ## the models of docs/model, and that their broken variants fail; installs spin on Debian
