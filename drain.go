@@ -44,6 +44,9 @@ func (w *Worker) Drain(ctx context.Context) error {
 func (w *Worker) reach(ctx context.Context) error {
 	select {
 	case <-w.ended: // which all that follows might be quicker than to notice
+		if ctx.Err() != nil { // which may be why it has ended
+			return context.Cause(ctx)
+		}
 		return ErrEnded
 	default:
 	}

@@ -61,6 +61,11 @@ func TestStopDuringTheStartIsClean(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Run(ctx))
 	require.ErrorIs(t, w.Drain(b.ctx), rouse.ErrEnded)
+	for range 20 { // whichever of its goroutines is quicker
+		w, err := rouse.New(b.Pool, rouse.Config{Projections: []rouse.Projection{projection{name: "p"}}})
+		require.NoError(t, err)
+		require.ErrorIs(t, w.Drain(ctx), context.Canceled)
+	}
 }
 
 // Everything works in every mode of pgx, those for poolers included.
