@@ -106,7 +106,7 @@ test: ## all tests; TEST_DATABASE_URL names a server, else one is started
 	@$(MAKE) --no-print-directory -k -j $(TEST_P) $(addprefix lane/,$(LANES))
 
 # Most tests wait for a database, so more of a package run at once than there are processors.
-GO_TEST = $(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -parallel 6
+GO_TEST = $(GO) test $(RACE) -count=1 -vet=off -ldflags=-w -parallel 4
 
 # A lane by its words for its module. What others test is left out of the rest of a module.
 LANE   = $(patsubst ./test/%,./%,$*)
