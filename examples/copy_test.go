@@ -5,12 +5,13 @@ package examples_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // TestEveryExampleCanBeCopiedOut copies main.go of each, with the SQL that it embeds, into a module of its own, elsewhere, as a newcomer does,
@@ -45,9 +46,9 @@ func TestEveryExampleCanBeCopiedOut(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	defer cancel()
-	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "./...") // of several programs none is linked
+	build := workertest.Build(ctx, "go", "build", "-mod=mod", "./...") // of several programs none is linked
 	build.Dir = outside
-	build.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	build.Env = append(build.Env, "GOFLAGS=-trimpath", "GOWORK=off")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }

@@ -35,7 +35,7 @@ func TestExamples(t *testing.T) {
 	bin := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", bin+string(filepath.Separator), "./...").CombinedOutput()
+	out, err := workertest.Build(ctx, "go", "build", "-o", bin+string(filepath.Separator), "./...").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, p := range promises {
 		t.Run(p.name, func(t *testing.T) {

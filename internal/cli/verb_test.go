@@ -41,7 +41,7 @@ func TestVersionIsSetByTheLinker(t *testing.T) {
 	t.Parallel()
 	const variables = "github.com/rouse-es/rouse/internal/cli"
 	binary := filepath.Join(t.TempDir(), "rouse")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-X "+variables+".version=v1.2.3 -X "+variables+".commit=abcdef", "-o", binary, program).CombinedOutput()
+	out, err := workertest.Build(t.Context(), "go", "build", "-ldflags", "-X "+variables+".version=v1.2.3 -X "+variables+".commit=abcdef", "-o", binary, program).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	out, err = exec.CommandContext(t.Context(), binary, "version").Output()
 	require.NoError(t, err)

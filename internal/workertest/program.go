@@ -2,6 +2,7 @@ package workertest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -50,6 +51,17 @@ func Environ() []string {
 		return strings.HasPrefix(name, "PG") || strings.HasPrefix(name, "ROUSE_") && name != "ROUSE_PG_BIN" ||
 			name == "DATABASE_URL" || strings.HasSuffix(name, "WORKER_ID") || name == "TOTAL_WORKERS"
 	})
+}
+
+// Build is a command that builds something as `make build` does, so that the tests compile what programs are built of once. It lets the
+// tests beside it go first: a build takes every processor for a while, and then what they wait for would come late.
+func Build(ctx context.Context, name string, args ...string) *exec.Cmd {
+	if nice, err := exec.LookPath("nice"); err == nil {
+		name, args = nice, append([]string{"-n", "19", name}, args...)
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath"))
+	return cmd
 }
 
 // StartProgram starts cmd, which says what to run, where and with which environment, and where standard error goes if not to Stderr. At

@@ -4,10 +4,8 @@ package checkout
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,27 +71,15 @@ func Go(t testing.TB, folder string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
-	cmd := Build(ctx, "go", args...)
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), AsReleased...)
+	cmd := workertest.Build(ctx, "go", args...)
+	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go %v: %v\n%s", args, err, out)
 	}
 }
-
-// AsReleased are the variables with which `go` builds as `make build` does, so that the tests compile what a program is built of once.
-var AsReleased = []string{"CGO_ENABLED=0", "GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath")}
 
 // Suffix is what the name of a program ends in.
 var Suffix = map[string]string{"windows": ".exe"}[runtime.GOOS]
 
 // Environ returns the variables of this process that do not concern the command.
 func Environ() []string { return workertest.Environ() }
-
-// Build is a command that builds something, and lets the tests beside it go first: a build takes every processor for a while, and then
-// what they wait for would come late.
-func Build(ctx context.Context, name string, args ...string) *exec.Cmd {
-	if nice, err := exec.LookPath("nice"); err == nil {
-		return exec.CommandContext(ctx, nice, append([]string{"-n", "19", name}, args...)...)
-	}
-	return exec.CommandContext(ctx, name, args...)
-}

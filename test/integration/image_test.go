@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rouse-es/rouse/test/checkout"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/containers"
 )
 
@@ -34,7 +34,7 @@ func TestImage(t *testing.T) {
 	containers.Need(t)
 	image := fmt.Sprintf("rouse-test-%d:latest", os.Getpid())
 	name := fmt.Sprintf("rouse-test-%d-0", os.Getpid())
-	build := checkout.Build(context.Background(), "make", "image", "IMAGE="+image)
+	build := workertest.Build(context.Background(), "make", "image", "IMAGE="+image)
 	build.Dir, build.Env = copyOfCheckout(t), withoutMake(os.Environ())
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
