@@ -80,6 +80,3 @@ func Go(t testing.TB, folder string, args ...string) {
 
 // Suffix is what the name of a program ends in.
 var Suffix = map[string]string{"windows": ".exe"}[runtime.GOOS]
-
-// Environ returns the variables of this process that do not concern the command.
-func Environ() []string { return workertest.Environ() }

@@ -19,9 +19,9 @@ import (
 	"github.com/rouse-es/rouse/events"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/parked"
 	"github.com/rouse-es/rouse/projection"
-	"github.com/rouse-es/rouse/test/checkout"
 )
 
 // The Go code of the pages in docs/howto, as far as it does not stand in an example.
@@ -293,7 +293,7 @@ func (l *lifecycle) howtoTenants(command string) {
 	ctx, cancel := context.WithTimeout(l.ctx, readmePatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+command)
-	cmd.Env = append(checkout.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
+	cmd.Env = append(workertest.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
 	require.NoError(l.t, cmd.Start())
 	for _, schema := range []string{"tenant_1", "tenant_2"} {
 		testdb.Eventually(l.t, patience, schema+" to have its 20 events", func() (done bool, err error) {

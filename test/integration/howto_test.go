@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/checkout"
 )
 
@@ -78,7 +79,7 @@ func (l *lifecycle) background(command string) {
 	l.t.Helper()
 	cmd := exec.CommandContext(l.ctx, "sh", "-c", "exec "+command)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.Dir, cmd.Env = filepath.Dir(l.t.TempDir()), append(checkout.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
+	cmd.Dir, cmd.Env = filepath.Dir(l.t.TempDir()), append(workertest.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
 	require.NoError(l.t, cmd.Start())
 	l.t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)

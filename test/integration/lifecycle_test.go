@@ -22,6 +22,7 @@ import (
 	"github.com/rouse-es/rouse"
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/checkout"
 )
 
@@ -221,7 +222,7 @@ func (l *lifecycle) sh(command string) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.WaitDelay = time.Second
-	cmd.Env = append(checkout.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
+	cmd.Env = append(workertest.Environ(), "PATH="+l.path, "DATABASE_URL="+l.URL)
 	cmd.Dir = filepath.Dir(l.t.TempDir()) // the same for all commands of a section
 	out, err := cmd.CombinedOutput()
 	code := 0

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/randid"
-	"github.com/rouse-es/rouse/test/checkout"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/process"
 )
 
@@ -57,7 +57,7 @@ func publish(t *testing.T, root string) (env []string) {
 			_ = os.Remove(path) // a list is fetched anew
 		}
 	})
-	return append(checkout.Environ(), "CGO_ENABLED=0", "GOFLAGS=-modcacherw -trimpath", "GOWORK=off", "GONOSUMDB="+modulePath,
+	return append(workertest.Environ(), "CGO_ENABLED=0", "GOFLAGS=-modcacherw -trimpath", "GOWORK=off", "GONOSUMDB="+modulePath,
 		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+filepath.ToSlash(cache)+"/cache/download,"+goEnv(t, "GOPROXY"))
 }
 

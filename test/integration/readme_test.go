@@ -20,6 +20,7 @@ import (
 
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/checkout"
 )
 
@@ -100,7 +101,7 @@ func TestReadme(t *testing.T) {
 func readmeHandlesOnce(t *testing.T, program, table string) {
 	db := testdb.New(t)
 	s := newStage(t, db)
-	typeIn(t, filepath.Dir(program), "./shop migrate", append(checkout.Environ(), "DATABASE_URL="+db.URL))
+	typeIn(t, filepath.Dir(program), "./shop migrate", append(workertest.Environ(), "DATABASE_URL="+db.URL))
 	require.NotContains(t, table, "if not exists", "the program has made it")
 	deposit(t, db, "a-1", 100, 250)
 
@@ -140,7 +141,7 @@ func startReadme(t *testing.T, program string, db *testdb.DB) (stop func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, "worker")
-	cmd.Env = append(checkout.Environ(), "DATABASE_URL="+db.URL)
+	cmd.Env = append(workertest.Environ(), "DATABASE_URL="+db.URL)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	require.NoError(t, cmd.Start())

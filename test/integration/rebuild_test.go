@@ -21,6 +21,7 @@ import (
 	"github.com/rouse-es/rouse/eventstore"
 	"github.com/rouse-es/rouse/internal/signal"
 	"github.com/rouse-es/rouse/internal/testdb"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/projection"
 	"github.com/rouse-es/rouse/test/checkout"
 	"github.com/rouse-es/rouse/test/process"
@@ -250,7 +251,7 @@ func (r *totalsRun) rouse(args ...string) string {
 	ctx, cancel := context.WithTimeout(r.ctx, 3*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.program, args...)
-	cmd.Env = append(checkout.Environ(), "DATABASE_URL="+r.URL)
+	cmd.Env = append(workertest.Environ(), "DATABASE_URL="+r.URL)
 	out, err := cmd.CombinedOutput()
 	require.NoError(r.t, err, "rouse %s: %s", strings.Join(args, " "), out)
 	return string(out)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rouse-es/rouse/test/checkout"
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/process"
 )
 
@@ -77,7 +77,7 @@ func (f *fleet) start(s *seat) error {
 func (f *fleet) command(order workerOrder) (*exec.Cmd, error) {
 	if f.program != "" {
 		cmd := exec.Command(f.program, "projection-worker", "--projection", stressProjection, "--batch-size", strconv.Itoa(order.BatchSize))
-		cmd.Env = append(checkout.Environ(), "DATABASE_URL="+order.URL, "WORKER_ID="+strconv.Itoa(order.Index),
+		cmd.Env = append(workertest.Environ(), "DATABASE_URL="+order.URL, "WORKER_ID="+strconv.Itoa(order.Index),
 			"TOTAL_WORKERS="+strconv.Itoa(order.Total), "USERAPP_ANNOUNCE=yes")
 		return cmd, nil
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rouse-es/rouse/internal/testdb"
-	"github.com/rouse-es/rouse/test/checkout"
+	"github.com/rouse-es/rouse/internal/workertest"
 )
 
 // lagWithin is how long after the last event the lag of every partition may take to come down to 0.
@@ -135,7 +135,7 @@ func newStress(t *testing.T, plan stressPlan) *stress {
 	}
 	if plan.program != "" {
 		migrate := exec.CommandContext(t.Context(), plan.program, "migrate")
-		migrate.Env = append(checkout.Environ(), "DATABASE_URL="+db.URL)
+		migrate.Env = append(workertest.Environ(), "DATABASE_URL="+db.URL)
 		out, err := migrate.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}

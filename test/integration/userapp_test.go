@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rouse-es/rouse/internal/workertest"
 	"github.com/rouse-es/rouse/test/checkout"
 )
 
@@ -45,6 +46,6 @@ func typing(t *testing.T, dir, block string, env ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), readmePatience)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "bash", "-ec", block)
-	cmd.Dir, cmd.Env = dir, append(append(checkout.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off"), env...)
+	cmd.Dir, cmd.Env = dir, append(append(workertest.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off"), env...)
 	return cmd
 }

@@ -224,7 +224,7 @@ func TestDemoFindsWhatIsMissing(t *testing.T) {
 	cmd := exec.CommandContext(ctx, binary, "demo", "--duration", "2s", "--rate", "1000", "--workers", "1", "--patience", "1m", "--keep", "--json")
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), &stdout, &stderr
-	cmd.Env = append(checkout.Environ(), "DATABASE_URL="+db.URL)
+	cmd.Env = append(workertest.Environ(), "DATABASE_URL="+db.URL)
 	err := cmd.Run()
 	require.Equal(t, 6, cmd.ProcessState.ExitCode(), "%v\n%s%s", err, &stdout, &stderr)
 
