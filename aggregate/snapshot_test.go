@@ -28,7 +28,7 @@ type keeper struct {
 	errs []error // guarded by mu
 }
 
-// setupPaid returns a keeper whose account has had so many events of one cent each.
+// setupPaid returns a keeper with an account that has been paid one cent by each of that many events.
 func setupPaid(t *testing.T, events int) *keeper {
 	t.Helper()
 	b := &keeper{testBundle: setup(t)}

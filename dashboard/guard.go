@@ -116,7 +116,7 @@ func (g guard) around(next http.Handler) http.Handler {
 	})
 }
 
-// IsLocal tells whether a Host header names this machine, with or without a port. A web page whose own name was pointed
+// IsLocal reports whether a Host header names this machine, with or without a port. A web page whose own name was pointed
 // at this machine still sends that name.
 func IsLocal(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {

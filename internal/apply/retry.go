@@ -282,8 +282,8 @@ func (a *Applier) endSpent(ctx context.Context, ev eventstore.Event, before atte
 	return false, nil
 }
 
-// holdUp holds all others up, under Stop, until an event that has failed so many times is to be tried again, or gives it up. An error
-// means that it is not to be tried.
+// holdUp holds up, under Stop, all events behind ev, which has failed times times, until ev is to be tried again, or gives ev up. An error
+// means that ev is not to be tried.
 func (a *Applier) holdUp(ctx, workCtx context.Context, ev eventstore.Event, times int, cause error) error {
 	a.attempts.set(ev, attempt{times: times, err: Reason(cause)})
 	then := a.run.handler.Retry.after(times, 0, cause)

@@ -173,7 +173,7 @@ func (b *Bench) startGroup(ctx context.Context, pool *pgxpool.Pool, schemas []st
 	}
 }
 
-// makeTenants makes schemas, the first of so many steps of the bench in total.
+// makeTenants makes the schemas and reports each as one of total steps.
 func (b *Bench) makeTenants(ctx context.Context, schemas []string, total int64) error {
 	for i, schema := range schemas {
 		if err := b.makeTenant(ctx, schema); err != nil {
